@@ -1,0 +1,150 @@
+"""What is to be drawn, as flat arrays: the only thing a renderer sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+F4 = NDArray[np.float32]
+F8 = NDArray[np.float64]
+U1 = NDArray[np.uint8]
+I4 = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class BoxArrays:
+    """Axis-aligned boxes: solids (closed nodes, units) or frames (open nodes).
+
+    Attributes
+    ----------
+    centers, sizes : float32 array, shape (n, 3)
+        World units.
+    colors : uint8 array, shape (n, 4)
+        RGBA.
+    node : int32 array, shape (n,)
+        Index into `DrawList.nodes`.
+    """
+
+    centers: F4
+    sizes: F4
+    colors: U1
+    node: I4
+
+
+@dataclass(frozen=True)
+class EdgeArrays:
+    """Edges as curves, weakest first: a renderer draws them in this order.
+
+    Attributes
+    ----------
+    points : float32 array, shape (m, k, 3)
+        The k points of each curve, from the source to the target, world units.
+    colors : uint8 array, shape (m, 4)
+        RGBA.
+    widths : float32 array, shape (m,)
+        Line width in pixels of a picture 900 pixels high.
+    source, target : int32 array, shape (m,)
+        Indices into `DrawList.nodes`.
+    magnitude, signed_mean : float64 array, shape (m,)
+        RMS and mean of the weights the edge stands for; NaN for a flow link without weights and
+        for one that is not yet read.
+    weights : int64 array, shape (m,)
+        How many weights the edge stands for; 0 for a flow link.
+    """
+
+    points: F4
+    colors: U1
+    widths: F4
+    source: I4
+    target: I4
+    magnitude: F8
+    signed_mean: F8
+    weights: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text at a place; the renderer keeps labels apart and drops the less important.
+
+    Attributes
+    ----------
+    text : str
+        One line, cleaned of control characters.
+    anchor : tuple of 3 float
+        World point the label belongs to; the text's bottom centre is put a little above it (or,
+        where ``below``, its top centre a little under it).
+    priority : float
+        Higher is placed first.
+    node : int
+        Index into `DrawList.nodes`, or -1.
+    title : bool
+        True for the title of an open frame: drawn brighter, and a click on it closes the frame.
+    below : bool
+        Whether the text hangs under the anchor.
+    """
+
+    text: str
+    anchor: tuple[float, float, float]
+    priority: float
+    node: int = -1
+    title: bool = False
+    below: bool = False
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What colour, width and size mean, with numbers.
+
+    Attributes
+    ----------
+    title : str
+        For example ``"|weight|, RMS"``.
+    ramp : uint8 array, shape (r, 3)
+        The colour scale from its low to its high end; empty when the overlay has none.
+    ticks : tuple of (float, str)
+        Position on the ramp in 0..1 and its number.
+    kinds : tuple of (str, (int, int, int))
+        Kind of layer and its colour, those in the picture only.
+    lines : tuple of str
+        Statements such as ``"900 of 262 144 connections, 38 % of Σw²"``.
+    """
+
+    title: str
+    ramp: U1
+    ticks: tuple[tuple[float, str], ...]
+    kinds: tuple[tuple[str, tuple[int, int, int]], ...]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DrawList:
+    """A picture before it is drawn.
+
+    Attributes
+    ----------
+    solids, frames : BoxArrays
+        Closed nodes and units; open nodes.
+    edges : EdgeArrays
+    labels : tuple of Label
+    legend : Legend
+    nodes : tuple of str
+        Paths that the index columns refer to.
+    selected : int
+        Index into `nodes` of the selected node, or -1.
+    theme : str
+        ``"dark"`` or ``"light"``.
+    pending : bool
+        True while some of the weights that the picture needs are not yet read.
+    """
+
+    solids: BoxArrays
+    frames: BoxArrays
+    edges: EdgeArrays
+    labels: tuple[Label, ...]
+    legend: Legend
+    nodes: tuple[str, ...]
+    selected: int = -1
+    theme: str = "dark"
+    pending: bool = False

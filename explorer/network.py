@@ -1,0 +1,234 @@
+"""What a model file holds: scopes, layers, links and weights whose bytes are not yet read.
+
+Everything here is plain, frozen data. A format produces one `Network`; nothing that comes later
+changes it. Shapes carry the batch axis as their first entry; an unknown length is ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any, Literal
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """A run of bytes in a file: where a tensor lies, uncompressed, in C order, little endian.
+
+    Attributes
+    ----------
+    file : str
+        Absolute path of the file.
+    offset, nbytes : int
+        Start and length in bytes; checked against the size of the file by the reader of a format.
+    """
+
+    file: str
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """A tensor stored as a regular grid of separately filtered pieces (chunked HDF5).
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Elements per chunk, one entry per axis. Chunks at the upper edge are stored whole.
+    pieces : tuple of (tuple of int, ByteRange)
+        Index of a chunk's first element in the tensor, and its bytes as stored.
+    filters : tuple of str
+        What was applied when writing, in order: ``"shuffle"``, ``"deflate"``.
+    """
+
+    shape: tuple[int, ...]
+    pieces: tuple[tuple[tuple[int, ...], ByteRange], ...]
+    filters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A tensor in the file; its bytes are read only when something needs them.
+
+    Attributes
+    ----------
+    name : str
+        The name in the file, unique within the network.
+    role : str
+        What the tensor is to its layer, in the words of the layer: ``"kernel"``, ``"bias"``,
+        ``"recurrent_kernel"``, ``"gamma"``, ``"query/kernel"``, ``"forward/kernel"``.
+    shape : tuple of int
+    dtype : str
+        A numpy dtype name, or ``"bfloat16"``.
+    where : ByteRange or Chunks or None
+        ``None`` when the file does not hold the bytes.
+    """
+
+    name: str
+    role: str
+    shape: tuple[int, ...]
+    dtype: str
+    where: ByteRange | Chunks | None
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A leaf operation.
+
+    Attributes
+    ----------
+    path : str
+        Stable path, parts joined by ``/``: recorded scopes, then the layer's own name.
+    kind : str
+        Class name in the format's own words, for example ``"Conv2D"``. Display only: it is never
+        imported.
+    config : mapping
+        The layer's configuration as plain JSON values.
+    input_shapes : tuple of Shape
+        One per input tensor of the layer's first call; empty when not recorded.
+    output_shape : Shape or None
+        Of the first output tensor of the first call.
+    weights : tuple of Weight
+    """
+
+    path: str
+    kind: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    input_shapes: tuple[Shape, ...] = ()
+    output_shape: Shape | None = None
+    weights: tuple[Weight, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def parameters(self) -> int:
+        """Number of elements in all weights."""
+        return sum(w.size for w in self.weights)
+
+    def weight(self, role: str) -> Weight | None:
+        """The weight with this role, or ``None``."""
+        return next((w for w in self.weights if w.role == role), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """An inner node of the recorded tree: a nested model, a block, a composite layer.
+
+    Attributes
+    ----------
+    path : str
+        Layers and scopes inside have paths that begin with ``path + "/"``.
+    kind : str
+        Class name, for example ``"Functional"``.
+    config : mapping
+        Plain JSON values; may be empty.
+    composite : bool
+        True when the file itself counts this as one layer (MultiHeadAttention, Bidirectional) and
+        the inner layers are its parts.
+    """
+
+    path: str
+    kind: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    composite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A data-flow edge between two layers.
+
+    Attributes
+    ----------
+    source, target : str
+        Paths of layers.
+    source_output, target_input : int
+        Which output tensor of the source goes to which input tensor of the target, from 0.
+    call : int
+        Which call of the target: a shared layer is called several times.
+    shape : Shape or None
+        Of the tensor that flows.
+    origin : {"recorded", "inferred"}
+        Whether the file says so, or names suggest it.
+    """
+
+    source: str
+    target: str
+    source_output: int = 0
+    target_input: int = 0
+    call: int = 0
+    shape: Shape | None = None
+    origin: Literal["recorded", "inferred"] = "recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """A file as it was when the network was read; a later difference means it was rewritten.
+
+    Attributes
+    ----------
+    path : str
+    size : int
+        Bytes.
+    mtime_ns : int
+        Time of the last change, nanoseconds.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a model file holds.
+
+    Attributes
+    ----------
+    name : str
+        The model's own name, or the file's stem.
+    format : str
+        Name of the format that read it, for example ``"keras"``.
+    layers : tuple of Layer
+        In topological order where links are recorded, else in the order of the file.
+    scopes : tuple of Scope
+        Outer before inner.
+    links : tuple of Link
+    links_known : bool
+        False when the file records no links at all (a subclassed model): say so, draw none.
+    files : tuple of FileStamp
+        Every file that holds bytes of this network.
+    notes : tuple of str
+        Lines that a person should see, for example ``"links are not recorded"``.
+    """
+
+    name: str
+    format: str
+    layers: tuple[Layer, ...]
+    scopes: tuple[Scope, ...] = ()
+    links: tuple[Link, ...] = ()
+    links_known: bool = True
+    files: tuple[FileStamp, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """Number of elements in all weights; a weight that two layers share counts once."""
+        return sum(w.size for w in {w.name: w for la in self.layers for w in la.weights}.values())
+
+    @cached_property
+    def layer_by_path(self) -> dict[str, Layer]:
+        """Layers by path."""
+        return {layer.path: layer for layer in self.layers}

@@ -1,0 +1,244 @@
+"""Everything a person can change about a view, as plain, comparable, JSON-able data.
+
+From a `ViewState` and a network the picture follows by pure functions; that is what makes undo,
+saved scenes, links and films cheap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from explorer.errors import NeuronautError
+
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Where the viewer stands.
+
+    Attributes
+    ----------
+    position, focal_point : tuple of 3 float
+        World units.
+    up : tuple of 3 float
+        Direction that is up on the screen.
+    view_angle : float
+        Vertical opening, degrees.
+    """
+
+    position: Point
+    focal_point: Point
+    up: Point = (0.0, 1.0, 0.0)
+    view_angle: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """What is open, selected, coloured and from where it is seen.
+
+    Attributes
+    ----------
+    opened : frozenset of str
+        Paths of the open nodes. An open node shows only when all its ancestors are open.
+    selected : str or None
+        Path of the selected node.
+    overlay, layout, theme : str
+        Names in their registries; theme is ``"dark"`` or ``"light"``.
+    edge_budget : int
+        The most edges drawn at once.
+    camera : Camera or None
+        ``None`` means: frame the whole network.
+    """
+
+    opened: frozenset[str] = frozenset()
+    selected: str | None = None
+    overlay: str = "magnitude"
+    layout: str = "serpentine"
+    theme: str = "dark"
+    edge_budget: int = 6000
+    camera: Camera | None = None
+
+    def open(self, path: str) -> ViewState:
+        """The same view with this node open."""
+        return replace(self, opened=self.opened | {path})
+
+    def close(self, path: str) -> ViewState:
+        """The same view with this node closed; what is open inside stays so, hidden."""
+        return replace(self, opened=self.opened - {path})
+
+    def select(self, path: str | None) -> ViewState:
+        """The same view with this node selected, or none."""
+        return replace(self, selected=path)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` gives the same state back."""
+        return {**asdict(self), "opened": sorted(self.opened)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ViewState:
+        """Build a state from `to_json`'s output; absent entries take their defaults.
+
+        Raises
+        ------
+        NeuronautError
+            If an entry is unknown or of the wrong type; the text names it.
+        """
+        known = {f.name for f in fields(cls)}
+        for key in data:
+            if key not in known:
+                raise NeuronautError(f"saved view: unknown entry {str(key)[:80]!r}")
+        values = dict(data)
+        values["opened"] = frozenset(_strings(data.get("opened", [])))
+        if values.get("camera") is not None:
+            values["camera"] = _camera(values["camera"])
+        budget = values.get("edge_budget", cls().edge_budget)
+        if not isinstance(budget, int) or isinstance(budget, bool) or not 0 <= budget <= 10**6:
+            raise NeuronautError("saved view: edge_budget must be a whole number up to 1000000")
+        for key in ("overlay", "layout", "theme"):
+            if not isinstance(values.get(key, ""), str):
+                raise NeuronautError(f"saved view: {key} must be a text")
+        if not isinstance(values.get("selected"), str | None):
+            raise NeuronautError("saved view: selected must be a text or null")
+        if values.get("theme", "dark") not in ("dark", "light"):
+            raise NeuronautError("saved view: theme must be dark or light")
+        return cls(**values)
+
+
+def _strings(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise NeuronautError("saved view: opened must be a list of node paths")
+    return value
+
+
+def _camera(value: object) -> Camera:
+    try:
+        data = dict(value)  # type: ignore[call-overload]
+        points = {k: _point(data.pop(k)) for k in ("position", "focal_point", "up") if k in data}
+        angle = float(data.pop("view_angle", 30.0))
+        camera = Camera(**points, view_angle=angle)
+    except (TypeError, ValueError):
+        raise NeuronautError("saved view: camera is not a position, focal_point and up") from None
+    if data or not 1.0 <= angle <= 120.0 or camera.position == camera.focal_point:
+        raise NeuronautError("saved view: camera is not a position, focal_point and up")
+    return camera
+
+
+def _point(value: object) -> Point:
+    x, y, z = (float(v) for v in value)  # type: ignore[attr-defined]
+    if not all(map(math.isfinite, (x, y, z))):
+        raise ValueError
+    return (x, y, z)
+
+
+def interpolate(a: Camera, b: Camera, t: float) -> Camera:
+    """The camera on the way from `a` to `b`.
+
+    The focal point moves on a line; the viewer turns about it on a sphere whose radius changes
+    geometrically, so that a zoom looks even.
+
+    Parameters
+    ----------
+    a, b : Camera
+    t : float
+        0 gives `a`, 1 gives `b`.
+    """
+    if t <= 0.0:
+        return a
+    if t >= 1.0:
+        return b
+    focal = _mix(a.focal_point, b.focal_point, t)
+    ra, da = _polar(a)
+    rb, db = _polar(b)
+    radius = ra ** (1.0 - t) * rb**t
+    direction = _slerp(da, db, t)
+    position = tuple(f + radius * d for f, d in zip(focal, direction, strict=True))
+    up = _unit(_mix(a.up, b.up, t)) if a.up != b.up else a.up
+    angle = a.view_angle + (b.view_angle - a.view_angle) * t
+    return Camera(position, focal, up, angle)  # type: ignore[arg-type]
+
+
+def _mix(a: Point, b: Point, t: float) -> Point:
+    x, y, z = (p + (q - p) * t for p, q in zip(a, b, strict=True))
+    return (x, y, z)
+
+
+def _polar(camera: Camera) -> tuple[float, Point]:
+    x, y, z = (p - f for p, f in zip(camera.position, camera.focal_point, strict=True))
+    radius = max(math.sqrt(x * x + y * y + z * z), 1e-12)
+    return radius, (x / radius, y / radius, z / radius)
+
+
+def _unit(v: Point) -> Point:
+    length = math.sqrt(sum(c * c for c in v))
+    return (v[0] / length, v[1] / length, v[2] / length) if length > 1e-9 else (0.0, 1.0, 0.0)
+
+
+def _slerp(a: Point, b: Point, t: float) -> Point:
+    cosine = max(-1.0, min(1.0, sum(p * q for p, q in zip(a, b, strict=True))))
+    angle = math.acos(cosine)
+    if angle < 1e-6 or angle > math.pi - 1e-6:
+        return _unit(_mix(a, b, t))
+    wa, wb = math.sin((1 - t) * angle), math.sin(t * angle)
+    x, y, z = (wa * p + wb * q for p, q in zip(a, b, strict=True))
+    return _unit((x, y, z))
+
+
+def ease(t: float) -> float:
+    """Smooth start and stop: 0 at 0, 1 at 1, flat at both ends (the cubic smoothstep)."""
+    t = min(max(t, 0.0), 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def frame(centers: Any, sizes: Any, aspect: float, direction: Point = (-0.42, 0.38, 1.0)) -> Camera:
+    """A camera that sees all the given boxes and fills the picture with them.
+
+    Parameters
+    ----------
+    centers, sizes : array_like, shape (n, 3)
+        Boxes in world units; with none, a unit box at the origin is framed.
+    aspect : float
+        Width / height of the picture.
+    direction : tuple of 3 float
+        From the boxes towards the viewer.
+
+    Returns
+    -------
+    Camera
+        Looks along ``-direction``, y up, just far enough that every corner is inside the picture
+        with a margin of 6 %.
+    """
+    import numpy as np
+
+    centers = np.asarray(centers, float).reshape(-1, 3)
+    half = np.asarray(sizes, float).reshape(-1, 3) / 2
+    if len(centers) == 0:
+        centers, half = np.zeros((1, 3)), np.full((1, 3), 0.5)
+    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+    corners = (centers[:, None] + signs * half[:, None]).reshape(-1, 3)
+    back = np.array(direction) / np.linalg.norm(direction)
+    right = np.cross((0.0, 1.0, 0.0), back)
+    right /= np.linalg.norm(right)
+    up = np.cross(back, right)
+    angle = 30.0
+    slope_y = math.tan(math.radians(angle) / 2) / 1.06
+    slope_x = slope_y * aspect
+    # In camera axes a corner (x, y, z) is inside when |x - cx| <= (d - z) * slope; the smallest
+    # distance d and the centre follow per axis from the two extreme corners.
+    px, py, pz = corners @ right, corners @ up, corners @ back
+    reach = []
+    for p, slope in ((px, slope_x), (py, slope_y)):
+        high, low = (p + pz * slope).max(), (p - pz * slope).min()
+        reach.append(((high + low) / 2, (high - low) / (2 * slope)))
+    distance = max(max(r[1] for r in reach), pz.max() + 1e-3)
+    focal_depth = float((pz.max() + pz.min()) / 2)
+    plane = right * reach[0][0] + up * reach[1][0]
+    position, focal = plane + back * distance, plane + back * focal_depth
+    if distance - focal_depth < 1e-6:
+        position = position + back
+    return Camera(
+        tuple(position.tolist()), tuple(focal.tolist()), tuple(up.tolist()), angle
+    )
