@@ -1,0 +1,137 @@
+"""Saved views: a network's file name and a `ViewState`, as a small JSON file beside the network.
+
+A scene names its network by a plain file name in the same folder. It can therefore be moved along
+with the network, and a scene from a stranger cannot make the explorer open another place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from explorer.errors import ModelError, NeuronautError
+from explorer.view_state import ViewState
+
+VERSION = 1
+SUFFIX = ".json"
+# A saved view lists open nodes and a camera; even thousands of open nodes stay far below this.
+_MOST_BYTES = 4 * 2**20
+
+
+def is_scene(path: str | os.PathLike[str]) -> bool:
+    """Whether this file name is one of a scene (its suffix is ``.json``)."""
+    return Path(path).suffix.lower() == SUFFIX
+
+
+def load_scene(path: str | os.PathLike[str]) -> tuple[Path, ViewState]:
+    """Read a scene file.
+
+    Returns
+    -------
+    network : Path
+        The network's file, beside the scene file; it may still be missing.
+    state : ViewState
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, is no scene, or names a network outside its own folder.
+    """
+    path = Path(path)
+    data = _read(path)
+    unknown = set(data) - {"version", "network", "view"}
+    if unknown:
+        raise ModelError(path, f"not a scene: unknown entry {_shown(sorted(unknown)[0])}")
+    version = data.get("version")
+    if type(version) is not int or version < 1:
+        raise ModelError(path, "not a scene: no version number")
+    if version > VERSION:
+        raise ModelError(path, f"scene version {version} is newer than this software reads")
+    name, view = data.get("network"), data.get("view", {})
+    if not isinstance(name, str) or not _is_plain(name):
+        raise ModelError(path, "network must be the name of a file in the scene's own folder")
+    if not isinstance(view, dict):
+        raise ModelError(path, "view must be an object")
+    try:
+        return path.parent / name, ViewState.from_json(view)
+    except NeuronautError as error:
+        raise ModelError(path, str(error)) from None
+
+
+def save_scene(
+    path: str | os.PathLike[str], network_path: str | os.PathLike[str], state: ViewState
+) -> None:
+    """Write a scene file; what was there before stays whole until the new one is complete.
+
+    Parameters
+    ----------
+    path : path
+        Must lie in the network's folder.
+    network_path : path
+        The network's file.
+    state : ViewState
+
+    Raises
+    ------
+    ModelError
+        If the folders differ or the file cannot be written.
+    """
+    path, network_path = Path(path), Path(network_path)
+    if path.resolve().parent != network_path.resolve().parent:
+        raise ModelError(path, f"a scene must lie beside its network, in {network_path.parent}")
+    if path.resolve() == network_path.resolve():
+        raise ModelError(path, "a scene cannot replace its network")
+    data = {"version": VERSION, "network": network_path.name, "view": state.to_json()}
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise ModelError(path, f"cannot be written: {error.strerror or error}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise ModelError(path, "no such file") from None
+    except OSError as error:
+        raise ModelError(path, f"cannot be read: {error.strerror or error}") from None
+    if len(raw) > _MOST_BYTES:
+        raise ModelError(path, "not a scene: larger than 4 MB")
+    try:
+        data = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise ModelError(path, "not a scene: no JSON") from None
+    if not isinstance(data, dict):
+        raise ModelError(path, "not a scene: no JSON object")
+    return data
+
+
+def _is_plain(name: str) -> bool:
+    bad = not name or name in (".", "..") or len(name) > 255 or not name.isprintable()
+    return not bad and not any(c in name for c in "/\\:")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "…")
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem[:100]}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes a private file; a scene has the rights that any new file would have.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
