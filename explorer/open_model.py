@@ -1,0 +1,89 @@
+"""An open model: the frozen parts that every view of it shares."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from types import TracebackType
+
+from explorer import formats
+from explorer.composites import expand
+from explorer.connections import Units, Wires, units_of, wires
+from explorer.hierarchy import Hierarchy, build_hierarchy
+from explorer.network import Layer, Network
+from explorer.pyramid import Pyramid
+from explorer.weight_reader import WeightReader
+
+
+class OpenModel:
+    """A network with what is derived from it once: parts, tree, wiring, weight statistics.
+
+    Several sessions may share one; everything here is read-only or safe among threads.
+
+    Parameters
+    ----------
+    network : Network
+        As a format read it.
+
+    Attributes
+    ----------
+    network : Network
+        What the file holds, layers as the file counts them.
+    graph : Network
+        The same with composite layers expanded into their parts.
+    reader : WeightReader
+    pyramid : Pyramid
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.graph = expand(network)
+        self.reader = WeightReader(network)
+        self.pyramid = Pyramid(self.reader)
+        self._units: dict[str, Units] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: str) -> OpenModel:
+        """Open a model file.
+
+        Raises
+        ------
+        ModelError
+            If the file is missing, damaged or of an unknown format.
+        """
+        return cls(formats.open_network(path))
+
+    @cached_property
+    def wires(self) -> Wires:
+        """Which weights act on what flows into each layer."""
+        return wires(self.graph)
+
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        """The tree that people see."""
+        return build_hierarchy(self.graph, self.wires.weighted)
+
+    def units_of(self, layer: Layer) -> Units:
+        """The units of a layer of `graph`, remembered."""
+        found = self._units.get(layer.path)
+        if found is None:
+            found = units_of(layer, self.graph)
+            with self._lock:
+                self._units[layer.path] = found
+        return found
+
+    def close(self) -> None:
+        """Close the files."""
+        self.reader.close()
+
+    def __enter__(self) -> OpenModel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,37 @@
+"""Overlays: one file each; a file that ends in ``OVERLAY = Overlay(...)`` is found by itself."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from explorer.errors import UnknownNameError
+from explorer.overlays.overlay import EdgeStats, Overlay
+
+__all__ = ["EdgeStats", "Overlay", "get_overlay", "overlays"]
+
+
+@cache
+def overlays() -> dict[str, Overlay]:
+    """All overlays by name."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        record = getattr(importlib.import_module(f"{__name__}.{module.name}"), "OVERLAY", None)
+        if isinstance(record, Overlay):
+            found[record.name] = record
+    return found
+
+
+def get_overlay(name: str) -> Overlay:
+    """The overlay of this name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the nearest names are offered.
+    """
+    try:
+        return overlays()[name]
+    except KeyError:
+        raise UnknownNameError("overlay", name, overlays()) from None

@@ -1,0 +1,10 @@
+"""Root mean square of the weights an edge stands for."""
+
+from explorer.overlays.overlay import Overlay
+
+OVERLAY = Overlay(
+    "magnitude",
+    "|w|, RMS",
+    "root mean square of the weights: means the same at every level",
+    lambda stats: stats.rms,
+)

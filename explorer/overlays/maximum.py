@@ -1,0 +1,10 @@
+"""Largest absolute weight an edge stands for."""
+
+from explorer.overlays.overlay import Overlay
+
+OVERLAY = Overlay(
+    "maximum",
+    "|w|, largest",
+    "the largest absolute weight",
+    lambda stats: stats.max_abs,
+)

@@ -1,0 +1,12 @@
+"""Mean absolute weight an edge stands for."""
+
+import numpy as np
+
+from explorer.overlays.overlay import Overlay
+
+OVERLAY = Overlay(
+    "mean",
+    "|w|, mean",
+    "the mean absolute weight",
+    lambda stats: stats.sum_abs / np.maximum(stats.count, 1),
+)

@@ -1,0 +1,65 @@
+"""What an overlay is: one number per drawn edge, shown as colour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+F8 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EdgeStats:
+    """Statistics of the weights each edge stands for; all arrays of shape (m,).
+
+    Attributes
+    ----------
+    sum_sq, sum, sum_abs, max_abs : float64 array
+        Σw², Σw, Σ|w| and max |w| over the finite weights.
+    count : int64 array
+        Number of weights, finite or not.
+    """
+
+    sum_sq: F8
+    sum: F8
+    sum_abs: F8
+    max_abs: F8
+    count: NDArray[np.int64]
+
+    @property
+    def rms(self) -> F8:
+        """Root mean square; 0 for an edge without weights."""
+        return np.sqrt(self.sum_sq / np.maximum(self.count, 1))
+
+    @property
+    def signed_mean(self) -> F8:
+        """Mean with sign; 0 for an edge without weights."""
+        return self.sum / np.maximum(self.count, 1)
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """An overlay as the registry knows it.
+
+    Attributes
+    ----------
+    name : str
+        What a person types.
+    title : str
+        Head of the colour scale in the legend.
+    summary : str
+        One line for menus.
+    values : callable EdgeStats -> float64 array, shape (m,)
+        The number shown for each edge.
+    diverging : bool
+        True when the sign matters: the scale is symmetric about zero.
+    """
+
+    name: str
+    title: str
+    summary: str
+    values: Callable[[EdgeStats], F8]
+    diverging: bool = False

@@ -1,0 +1,91 @@
+"""Colours: what stands for a family of layers, for a frame, for a flow link, on dark and on light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RGB = tuple[int, int, int]
+
+# Samples at 17 even steps of perceptual maps: inferno and cividis (van der Walt, Smith; Nuñez et
+# al. 2018, doi 10.1371/journal.pone.0199239) and ColorBrewer's PuOr, safe for colour-blind eyes.
+_INFERNO = (
+    "0000040b0724210c4a3d096557106e71196e8a226aa32c61bc3754d24644e45a31f1731df98e09fcac11f9cb35"
+    "f2ea69fcffa4"
+)
+_CIVIDIS = (
+    "00224e002e6a1a386f32436d434e6c535a6d61656f6f70737d7c788c88789b9476aba072bcae6ccdbb63dec958"
+    "f0d846fee838"
+)
+_PUOR = (
+    "7f3b08a04d07be630adb7d12ef9e3cfdbd6efed7a2fbe9cff6f6f7e3e4efcecde4b6b0d4988dbe7967a65d3790"
+    "44176f2d004b"
+)
+
+
+def _ramp(text: str, low: float = 0.0, high: float = 1.0, steps: int = 256) -> NDArray[np.uint8]:
+    anchors = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(-1, 3).astype(float)
+    at = np.linspace(low, high, steps) * (len(anchors) - 1)
+    channels = [np.interp(at, np.arange(len(anchors)), anchors[:, c]) for c in range(3)]
+    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of one theme.
+
+    Attributes
+    ----------
+    families : dict of str to RGB
+        Colour of each family of `explorer.kinds`.
+    frame, flow, label : RGB
+        Outline of open nodes, links without weights, text.
+    sequential, diverging : uint8 array, shape (256, 3)
+        Colour scales from weak to strong, and from negative to positive.
+    """
+
+    families: dict[str, RGB]
+    frame: RGB
+    flow: RGB
+    label: RGB
+    sequential: NDArray[np.uint8]
+    diverging: NDArray[np.uint8]
+
+
+_FAMILIES: dict[str, RGB] = {
+    "conv": (79, 142, 247),
+    "dense": (240, 163, 62),
+    "pool": (47, 184, 166),
+    "norm": (122, 134, 154),
+    "attention": (168, 121, 240),
+    "embedding": (87, 182, 95),
+    "recurrent": (239, 106, 160),
+    "input": (138, 160, 184),
+    "merge": (196, 205, 219),
+    "activation": (100, 170, 190),
+    "shape": (98, 110, 130),
+    "other": (176, 168, 150),
+}
+
+THEMES: dict[str, Theme] = {
+    "dark": Theme(
+        families=_FAMILIES,
+        frame=(140, 158, 190),
+        flow=(132, 142, 160),
+        label=(222, 230, 242),
+        # The black end of the map would vanish on the dark ground.
+        sequential=_ramp(_INFERNO, 0.24, 0.98),
+        diverging=np.ascontiguousarray(_ramp(_PUOR, 0.08, 0.92)),
+    ),
+    "light": Theme(
+        families={**_FAMILIES, "merge": (120, 130, 148)},
+        frame=(120, 132, 158),
+        flow=(150, 158, 172),
+        label=(28, 36, 52),
+        # On white the strong end must be the dark one.
+        sequential=np.ascontiguousarray(_ramp(_CIVIDIS)[::-1]),
+        diverging=np.ascontiguousarray(_ramp(_PUOR)),
+    ),
+}
