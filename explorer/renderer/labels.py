@@ -1,0 +1,130 @@
+"""Labels and the legend: which are shown where, for the present camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.draw_list import DrawList, Label
+from explorer.label_placement import place_labels
+from explorer.renderer.projection import Projection
+from explorer.renderer.sprites import SpriteSheet
+from explorer.renderer.text import INKS, Sprite, legend_sprite, text_sprite
+
+LABEL_PX = 15
+TITLE_PX = 18
+LEGEND_PX = 14
+MARGIN_PX = 14
+
+
+def text_scale(height: int) -> float:
+    """Size of text in a picture of this height, 1 at 900 pixels."""
+    return min(max(height / 900, 0.8), 6.0)
+
+
+@dataclass(frozen=True)
+class PlacedLabel:
+    """A label that is in the picture.
+
+    Attributes
+    ----------
+    label : Label
+    left, top, right, bottom : int
+        Pixels from the top left of the picture.
+    """
+
+    label: Label
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+class LabelLayer:
+    """All text that belongs to the scene, in one sheet of sprites.
+
+    Parameters
+    ----------
+    legend : bool
+        Whether the legend is drawn into the picture.
+    """
+
+    def __init__(self, legend: bool) -> None:
+        self.sheet = SpriteSheet()
+        self._legend = legend
+        self._has_legend = False
+        self._labels: tuple[Label, ...] = ()
+        self._anchors = np.zeros((0, 3))
+        self._key: object = None
+        self._placed: tuple[NDArray[np.int32], NDArray[np.bool_]] | None = None
+
+    def load(self, draw_list: DrawList, height: int) -> None:
+        """Take the labels of a draw list for a picture of this height in pixels."""
+        scale = text_scale(height)
+        legend = draw_list.legend if self._legend else None
+        key = ([(la.text, la.title) for la in draw_list.labels], draw_list.theme, scale)
+        key_legend = None if legend is None else (
+            legend.title, legend.ramp.tobytes(), legend.ticks, legend.kinds, legend.lines
+        )  # fmt: skip
+        self._labels = draw_list.labels
+        self._anchors = np.array([la.anchor for la in self._labels], float).reshape(-1, 3)
+        self._priorities = np.array([la.priority for la in self._labels], float)
+        self._below = np.array([la.below for la in self._labels], bool)
+        if self._key == (key, key_legend):
+            return
+        self._key = (key, key_legend)
+        sprites = [self._text(la, draw_list.theme, scale) for la in self._labels]
+        panel = None
+        if legend is not None:
+            panel = legend_sprite(legend, round(LEGEND_PX * scale), INKS[draw_list.theme])
+        self._has_legend = panel is not None
+        self.sheet.load(sprites if panel is None else [*sprites, panel])
+
+    @staticmethod
+    def _text(label: Label, theme: str, scale: float) -> Sprite:
+        ink = INKS[theme]
+        px = round((TITLE_PX if label.title else LABEL_PX) * scale)
+        return text_sprite(
+            label.text, px, ink.title if label.title else ink.text, ink.halo, label.title
+        )
+
+    def place(self, projection: Projection) -> None:
+        """Put the labels next to what they name, as seen by this camera."""
+        width, height = projection.size
+        count = len(self._labels)
+        corner = []
+        if self._has_legend:
+            margin = round(MARGIN_PX * text_scale(height))
+            w, h = self.sheet.sizes[count].tolist()
+            if w + 2 * margin <= width and h + 2 * margin <= height:
+                corner = [(margin, height - margin - h, margin + w, height - margin)]
+        positions, visible = place_labels(
+            projection.pixels(projection.view(self._anchors)),
+            self.sheet.sizes[:count],
+            self._priorities,
+            (width, height),
+            corner,
+            self._below,
+        )
+        self._placed = positions, visible
+        which = np.flatnonzero(visible)
+        places = positions[which]
+        if corner:
+            which = np.append(which, count)
+            places = np.vstack([places, np.array([corner[0][:2]], np.int32)])
+        self.sheet.show(which, places, height)
+
+    def placed(self) -> list[PlacedLabel]:
+        """The labels in the picture as last drawn, the least important first."""
+        if self._placed is None:
+            return []
+        positions, visible = self._placed
+        rows = np.flatnonzero(visible)
+        rows = rows[np.argsort(self._priorities[rows], kind="stable")]
+        out = []
+        for i in rows.tolist():
+            (x, y), (w, h) = positions[i].tolist(), self.sheet.sizes[i].tolist()
+            out.append(PlacedLabel(self._labels[i], x, y, x + w, y + h))
+        return out

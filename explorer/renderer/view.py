@@ -1,0 +1,318 @@
+"""The renderer: a `DrawList` and a camera become a picture, and a pixel becomes a node."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import vtkmodules.vtkInteractionStyle  # noqa: F401  registers the classes behind the abstract ones
+import vtkmodules.vtkRenderingOpenGL2  # noqa: F401
+from numpy.typing import NDArray
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
+from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow, vtkRenderWindowInteractor
+
+from explorer.draw_list import DrawList
+from explorer.errors import NeuronautError
+from explorer.renderer.labels import LabelLayer, PlacedLabel, text_scale
+from explorer.renderer.projection import Picker, Projection
+from explorer.renderer.scene import Scene
+from explorer.renderer.sprites import SpriteSheet
+from explorer.renderer.system import off_screen_window_class, require_window
+from explorer.renderer.text import INKS, panel_sprite
+from explorer.view_state import Camera
+
+BACKGROUNDS = {"dark": ("#0a0d13", "#1a2130"), "light": ("#eef1f6", "#ffffff")}
+"""Bottom and top of the background."""
+
+EDGE_REACH_PX = 5.0
+"""How far from an edge a click still means it, in pixels of a picture 900 pixels high."""
+
+MAX_SIDE = 16384
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What lies under a pixel.
+
+    Attributes
+    ----------
+    node : int or None
+        Index into `DrawList.nodes` of the label or the closed node under the pixel.
+    edge : int or None
+        Row in `DrawList.edges` of the nearest edge within reach that no solid hides there.
+    frame_title : bool
+        Whether it is the title of an open frame; `node` is then the frame's.
+    """
+
+    node: int | None = None
+    edge: int | None = None
+    frame_title: bool = False
+
+
+class Renderer:
+    """Draws draw lists with VTK, in a window or off screen.
+
+    One thread only, as VTK demands. Close it when done, or use it as a context manager.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Width and height in pixels.
+    off_screen : bool
+        Whether to draw without a window.
+    legend : bool
+        Whether the legend is part of the picture.
+    multi_samples : int
+        Samples per pixel for smooth rims; 0 for speed. A software renderer has at most 4.
+
+    Raises
+    ------
+    NeuronautError
+        If the size is impossible, or this machine cannot draw; the text names what to install.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (1600, 900),
+        off_screen: bool = True,
+        legend: bool = True,
+        multi_samples: int = 0,
+    ) -> None:
+        _check_size(size)
+        self._window = _make_window(off_screen)
+        self._window.SetSize(*size)
+        self._window.SetMultiSamples(multi_samples)
+        self._size = size
+        self._renderer = vtkRenderer()
+        self._renderer.GradientBackgroundOn()
+        # Translucent things are drawn in the order given, weak edges first: not averaged.
+        self._renderer.UseOITOff()
+        self._window.AddRenderer(self._renderer)
+        self._scene = Scene()
+        self._labels = LabelLayer(legend)
+        self._notes = SpriteSheet(layer=1)
+        self._note: tuple[tuple[str, ...], tuple[float, float] | None] | None = None
+        for actor in (*self._scene.actors, self._labels.sheet.actor, self._notes.actor):
+            self._renderer.AddActor(actor)
+        self._draw_list: DrawList | None = None
+        self._theme = ""
+        self._set_theme("dark")
+        self._picker: tuple[object, Picker] | None = None
+        self._interactor: vtkRenderWindowInteractor | None = None
+        me = weakref.ref(self)
+        self._observer = self._renderer.AddObserver(
+            "StartEvent", lambda *_: (r := me()) is not None and r._before_render()
+        )
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def render_window(self) -> vtkRenderWindow:
+        """The VTK render window, for a remote view or an interactor."""
+        return self._window
+
+    @property
+    def interactor(self) -> vtkRenderWindowInteractor:
+        """The window's interactor, made at first use: drag turns, wheel and right drag zoom."""
+        if self._interactor is None:
+            interactor = vtkRenderWindowInteractor()
+            interactor.SetRenderWindow(self._window)
+            interactor.GetInteractorStyle().SetCurrentStyleToTrackballCamera()
+            self._interactor = interactor
+        return self._interactor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture in pixels; follows the window."""
+        width, height = self._window.GetSize()
+        return (width, height) if width > 0 and height > 0 else self._size
+
+    @property
+    def camera(self) -> Camera:
+        """Where the viewer stands; may be set."""
+        camera = self._renderer.GetActiveCamera()
+        return Camera(
+            camera.GetPosition(), camera.GetFocalPoint(), camera.GetViewUp(), camera.GetViewAngle()
+        )
+
+    @camera.setter
+    def camera(self, value: Camera) -> None:
+        camera = self._renderer.GetActiveCamera()
+        camera.SetPosition(*value.position)
+        camera.SetFocalPoint(*value.focal_point)
+        camera.SetViewUp(*value.up)
+        camera.SetViewAngle(value.view_angle)
+
+    def draw(self, draw_list: DrawList) -> None:
+        """Take a new draw list; the next `render` or `image` shows it.
+
+        Arrays are written in place; the cost follows the number of points, not of objects.
+        """
+        self._draw_list = draw_list
+        self._picker = None
+        self._set_theme(draw_list.theme)
+        self._scene.update(draw_list, text_scale(self.size[1]))
+        self._labels.load(draw_list, self.size[1])
+
+    def render(self) -> None:
+        """Draw the picture now."""
+        self._window.Render()
+
+    def image(self, multi_samples: int | None = None) -> NDArray[np.uint8]:
+        """Draw and return the picture: uint8, shape (height, width, 3), top row first.
+
+        Parameters
+        ----------
+        multi_samples : int, optional
+            Samples per pixel for this picture only.
+        """
+        usual = self._window.GetMultiSamples()
+        if multi_samples is not None and multi_samples != usual:
+            self._window.SetMultiSamples(multi_samples)
+        self._window.Render()
+        width, height = self.size
+        pixels = vtkUnsignedCharArray()
+        self._window.GetPixelData(0, 0, width - 1, height - 1, 0, pixels, 0)
+        self._window.SetMultiSamples(usual)
+        flat = vtk_to_numpy(pixels).reshape(height, width, 3)
+        return np.ascontiguousarray(flat[::-1])
+
+    def pick(self, x: float, y: float) -> Pick:
+        """What lies under a pixel; x, y count from the top left of the picture.
+
+        Texts first, then what is nearest to the viewer. Computed from the arrays, not from
+        pixels: exact, and nothing is drawn for it. A node and an edge in front of it may both be
+        returned; then a click means the node and a hover the edge, or as the surface likes.
+        """
+        draw_list = self._draw_list
+        width, height = self.size
+        if draw_list is None or not (0 <= x < width and 0 <= y < height):
+            return Pick()
+        for placed in reversed(self._labels.placed()):
+            inside = placed.left <= x < placed.right and placed.top <= y < placed.bottom
+            if inside and placed.label.node >= 0:
+                return Pick(node=placed.label.node, frame_title=placed.label.title)
+        picker = self._current_picker(draw_list)
+        row, _ = picker.solid(x, y)
+        edge = picker.edge(x, y, EDGE_REACH_PX * text_scale(height))
+        return Pick(int(draw_list.solids.node[row]) if row >= 0 else None, edge)
+
+    def placed_labels(self) -> list[PlacedLabel]:
+        """The labels of the last picture and their rectangles."""
+        return self._labels.placed()
+
+    def set_note(
+        self, lines: tuple[str, ...] = (), at: tuple[float, float] | None = None
+    ) -> None:
+        """Show a panel of text over the scene, or none.
+
+        Parameters
+        ----------
+        lines : tuple of str
+            Empty to take the panel away.
+        at : (float, float), optional
+            Pixel that the panel belongs to (a tooltip); in the middle, with a heading, without it.
+        """
+        if self._note == (lines, at):
+            return
+        old = self._note
+        self._note = (lines, at)
+        if not lines:
+            self._notes.load([])
+            return
+        width, height = self.size
+        if old is None or old[0] != lines or (old[1] is None) != (at is None):
+            px = round((14 if at else 16) * text_scale(height))
+            self._notes.load([panel_sprite(lines, px, INKS[self._theme], heading=at is None)])
+        w, h = self._notes.sizes[0].tolist()
+        if at is None:
+            left, top = (width - w) // 2, (height - h) // 2
+        else:
+            left = round(at[0]) + 16 if at[0] + 16 + w <= width else round(at[0]) - w - 8
+            top = round(at[1]) + 18 if at[1] + 18 + h <= height else round(at[1]) - h - 8
+        place = np.array([[max(left, 0), max(top, 0)]], np.int32)
+        self._notes.show(np.zeros(1, np.intp), place, height)
+
+    def resize(self, width: int, height: int) -> None:
+        """Change the size of the picture, pixels."""
+        _check_size((width, height))
+        self._size = (width, height)
+        self._window.SetSize(width, height)
+
+    def close(self) -> None:
+        """Free the graphics memory; the renderer is of no use after."""
+        self._renderer.RemoveObserver(self._observer)
+        self._renderer.RemoveAllViewProps()
+        if self._interactor is not None:
+            self._interactor.SetRenderWindow(None)
+            self._interactor = None
+        self._window.Finalize()
+        self._window.RemoveRenderer(self._renderer)
+        self._draw_list = self._picker = None
+
+    def _set_theme(self, theme: str) -> None:
+        if theme == self._theme:
+            return
+        self._theme = theme
+        bottom, top = (_unit_rgb(c) for c in BACKGROUNDS[theme])
+        self._renderer.SetBackground(*bottom)
+        self._renderer.SetBackground2(*top)
+
+    def _before_render(self) -> None:
+        """Called by VTK before each picture, whoever moved the camera."""
+        if self._draw_list is None:
+            return
+        size = self.size
+        camera = self._renderer.GetActiveCamera()
+        near, far = self._scene.clipping(self.camera)
+        camera.SetClippingRange(near, far)
+        scale = text_scale(size[1])
+        self._labels.load(self._draw_list, size[1])
+        self._scene.set_scale(scale)
+        self._labels.place(Projection.of(self.camera, size, near))
+
+    def _current_picker(self, draw_list: DrawList) -> Picker:
+        camera, size = self.camera, self.size
+        if self._picker is None or self._picker[0] != (camera, size):
+            near, _ = self._scene.clipping(camera)
+            projection = Projection.of(camera, size, near)
+            picker = Picker(projection, draw_list.solids, draw_list.edges)
+            self._picker = ((camera, size), picker)
+        return self._picker[1]
+
+
+def _make_window(off_screen: bool) -> vtkRenderWindow:
+    if not off_screen:
+        require_window()
+        return vtkRenderWindow()
+    name = off_screen_window_class()
+    made = getattr(vtkmodules.vtkRenderingOpenGL2, name, None) if name else None
+    window: vtkRenderWindow = made() if made is not None else vtkRenderWindow()
+    window.SetShowWindow(False)
+    window.SetUseOffScreenBuffers(True)
+    return window
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    width, height = size
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise NeuronautError(
+            f"impossible size {width}x{height}: each side must be 1 to {MAX_SIDE} pixels"
+        )
+
+
+def _unit_rgb(text: str) -> tuple[float, float, float]:
+    r, g, b = (int(text[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return r, g, b
