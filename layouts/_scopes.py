@@ -1,0 +1,226 @@
+"""Every scope placed on its own, from the innermost out; then all put into one space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from layouts._lanes import F8, Pieces, grid_offsets
+from layouts._links import Family, check, family, lift_links
+from layouts._ranks import I8, components, find_rail, rank_nodes
+from layouts._strip import (
+    Strip,
+    build_strip,
+    cut_to_aspect,
+    cut_to_width,
+    lay,
+    one_row,
+    strip_aspect,
+)
+from layouts.tree import Boxes, Tree
+
+LEAF_REACH = 0.4
+GRID_REACH = 0.3
+SHELF_MAX_ROW = 8
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the picture wants of a scope.
+
+    Attributes
+    ----------
+    aspect : float
+        Width / height to come near to.
+    main : bool
+        Whether the scope is (all of) the picture itself, not a part of it.
+    leaves : int
+        How many leaves the scope holds.
+    """
+
+    aspect: float
+    main: bool
+    leaves: int
+
+
+Cut = Callable[[Strip, Wish], I8]
+
+INNER_ASPECT = 2.5
+
+
+def arrange(tree: Tree, aspect: float, cut: Cut) -> Boxes:
+    """Place a tree scope by scope, the flow of each cut into rows by a rule.
+
+    Parameters
+    ----------
+    tree : Tree
+    aspect : float
+        Width / height of the picture to fill.
+    cut : callable (Strip, Wish) -> int64 array
+        First rank of each row.
+
+    Returns
+    -------
+    Boxes
+
+    Raises
+    ------
+    ValueError
+        If the tree breaks its own rules or the aspect is not a positive number.
+    """
+    check(tree)
+    n = len(tree)
+    if not (np.isfinite(aspect) and aspect > 0):
+        raise ValueError(f"the aspect must be a positive number, not {aspect}")
+    if not n:
+        return Boxes(np.zeros((0, 3)), np.zeros((0, 3)))
+    kin = family(tree.parent)
+    scope = np.diff(kin.start) > 0
+    wished = tree.size[~scope]
+    if not (np.isfinite(wished).all() and (wished > 0).all()):
+        raise ValueError("every leaf needs a size of three positive numbers")
+    state = _leaf_pieces(tree)
+    offset = np.zeros((n, 3))
+    links = _links_by_scope(tree, kin)
+    main = _main_scopes(kin)
+    for node in np.flatnonzero(scope)[::-1].tolist():
+        inside = kin.children(node)
+        pieces = state.of(inside)
+        cols = int(tree.grid[node, 1])
+        if cols > 0:
+            place = _place_grid(pieces, cols)
+        else:
+            wish = Wish(aspect if main[node] else INNER_ASPECT, main[node], int(kin.leaves[node]))
+            place = _place_flow(pieces, links.get(node, NO_LINKS), wish, cut)
+        offset[inside] = _frame(state, node, place, pieces, cols > 0)
+    return Boxes(_absolute(tree, kin, offset), state.size)
+
+
+NO_LINKS = np.empty((0, 2), np.int64)
+
+
+def _leaf_pieces(tree: Tree) -> Pieces:
+    """Pieces of all nodes, right for the leaves, to be filled in for the scopes."""
+    size = np.array(tree.size, np.float64)
+    face = np.sqrt(np.abs(size[:, 1] * size[:, 2]))
+    reach = np.maximum(LEAF_REACH * face, 0.75 * size[:, 0])
+    return Pieces(size, np.zeros(len(size)), reach)
+
+
+def _links_by_scope(tree: Tree, kin: Family) -> dict[int, I8]:
+    """Sibling links of each scope that has some, as positions among its children."""
+    links = lift_links(tree, kin.depth)
+    if not len(links):
+        return {}
+    place = np.zeros(len(tree), np.int64)
+    place[kin.order] = np.arange(len(kin.order))
+    scope = tree.parent[links[:, 0]]
+    by_scope = np.argsort(scope, kind="stable")
+    held, first = np.unique(scope[by_scope], return_index=True)
+    groups = np.split(place[links[by_scope]], first[1:])
+    return {
+        int(node): group - kin.start[node] for node, group in zip(held, groups, strict=True)
+    }
+
+
+def _main_scopes(kin: Family) -> list[bool]:
+    """The root, and what is its only child, and so on: scopes that are all of the picture."""
+    main = [False] * len(kin.depth)
+    node = 0
+    main[0] = True
+    while kin.start[node + 1] - kin.start[node] == 1:
+        node = int(kin.order[kin.start[node]])
+        main[node] = True
+    return main
+
+
+def _place_grid(pieces: Pieces, cols: int) -> F8:
+    """Centres of the children of a grid, shape (k, 3)."""
+    extent = pieces.size[:, 1:]
+    closed = np.median(extent, axis=0)  # what is open is larger and widens its row and column only
+    gap = 0.2 * float(closed.min())
+    y, z = grid_offsets(pieces.size, cols, (float(closed[0]), float(closed[1])), gap)
+    return np.column_stack([np.zeros(len(y)), y, z])
+
+
+def _place_flow(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> F8:
+    """Place of the flow through each child of a scope, shape (k, 3).
+
+    Parts that do not hang together stand one under another; nodes without any link stand in order
+    on a shelf below.
+    """
+    count = len(pieces.reach)
+    forward = links[links[:, 0] < links[:, 1]]
+    part = components(count, links)
+    rank = rank_nodes(count, forward)
+    rail = find_rail(count, forward)
+    held = np.bincount(part)
+    place = np.zeros((count, 3))
+    edge, widest = None, 0.0
+    by_part = np.split(np.argsort(part, kind="stable"), np.cumsum(held)[:-1])
+    part_of_link = part[forward[:, 0]]
+    position = np.zeros(count, np.int64)
+    for p in np.flatnonzero(held > 1).tolist():
+        members = by_part[p]
+        position[members] = np.arange(len(members))
+        inner = forward if len(members) == count else forward[part_of_link == p]
+        strip = build_strip(pieces.of(members), rank[members], position[inner], rail[members])
+        spot = lay(strip, cut(strip, wish))
+        edge, widest = _stack(place, members, spot, strip, edge), max(widest, _width(strip, spot))
+    alone = np.flatnonzero(held[part] == 1)
+    if len(alone):
+        order = np.arange(len(alone))
+        strip = build_strip(pieces.of(alone), order, NO_LINKS, np.zeros(len(alone), bool))
+        cuts = one_row(strip)
+        if widest > 0:
+            cuts = cut_to_width(strip, widest)
+        elif len(alone) > SHELF_MAX_ROW and strip_aspect(strip) > wish.aspect:
+            cuts = cut_to_aspect(strip, wish.aspect)
+        _stack(place, alone, lay(strip, cuts), strip, edge)
+    return place
+
+
+def _width(strip: Strip, spot: F8) -> float:
+    return float((spot[:, 0] + strip.pieces.size[:, 0] / 2).max())
+
+
+def _stack(place: F8, members: I8, spot: F8, strip: Strip, edge: float | None) -> float:
+    """Put a part under the lowest edge so far, in place; return the new lowest edge."""
+    pieces = strip.pieces
+    top = float((spot[:, 1] + pieces.above).max())
+    down = 0.0 if edge is None else edge - 1.5 * float(strip.reach.max()) - top
+    place[members] = spot + [0.0, down, 0.0]
+    return float((place[members, 1] - pieces.below).min())
+
+
+def _frame(state: Pieces, node: int, place: F8, pieces: Pieces, grid: bool) -> F8:
+    """Put a frame around the children; returns their centres relative to the frame's centre."""
+    centre = place - np.column_stack([0 * pieces.axis, pieces.axis, 0 * pieces.axis])
+    low = (centre - pieces.size / 2).min(axis=0)
+    high = (centre + pieces.size / 2).max(axis=0)
+    extent = high - low
+    reach = float(pieces.reach.max())
+    pad = max(0.3 * reach, 0.03 * float(extent[1:].max()))
+    title = 0.12 * float(extent[1])
+    low -= pad
+    high += [pad, pad + title, pad]
+    middle = (low + high) / 2
+    state.size[node] = high - low
+    one_line = grid or float(np.ptp(place[:, 1])) == 0.0
+    axis = float(place[0, 1]) if one_line else 0.0
+    state.axis[node] = axis - middle[1]
+    face = float(np.sqrt(extent[1] * extent[2]))
+    state.reach[node] = GRID_REACH * face if grid else 0.5 * reach + 0.02 * float(extent[1])
+    return centre - middle
+
+
+def _absolute(tree: Tree, kin: Family, offset: F8) -> F8:
+    """Sum the offsets from the root down, one array pass per level."""
+    centers = offset.copy()
+    by_depth = np.argsort(kin.depth, kind="stable")
+    levels = np.split(by_depth, np.cumsum(np.bincount(kin.depth))[:-1])
+    for level in levels[1:]:
+        centers[level] += centers[tree.parent[level]]
+    return centers

@@ -1,0 +1,218 @@
+"""A part of a scope as one strip of ranks, in one row or cut into rows like lines of text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layouts._lanes import F8, Pieces, lanes
+from layouts._ranks import I8
+
+CUT_WINDOW = 0.2
+SLOPE = 0.35
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Nodes in ranks, each rank's extents known, not yet placed along x.
+
+    Attributes
+    ----------
+    pieces : Pieces
+        Of the k nodes.
+    rank : int64 array, shape (k,)
+    rail : bool array, shape (k,)
+        Nodes that stand in a row of their own below the flow.
+    y, z : float64 array, shape (k,)
+        Flow through each node relative to the axis of its row.
+    width, top, bottom, reach : float64 array, shape (r,)
+        Of each rank; top ≥ 0 ≥ bottom relative to the axis.
+    gap : float64 array, shape (r,)
+        Free length after each rank.
+    crossing : int64 array, shape (r,)
+        How many nodes feed something across the boundary after each rank.
+    """
+
+    pieces: Pieces
+    rank: I8
+    rail: NDArray[np.bool_]
+    y: F8
+    z: F8
+    width: F8
+    top: F8
+    bottom: F8
+    reach: F8
+    gap: F8
+    crossing: I8
+
+    @property
+    def start(self) -> F8:
+        """Where each rank would begin if all stood in one row, shape (r,)."""
+        advance = self.width + self.gap
+        return np.cumsum(advance) - advance
+
+
+def build_strip(pieces: Pieces, rank: I8, links: I8, rail: NDArray[np.bool_]) -> Strip:
+    """Measure the ranks of some nodes.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    rank : int64 array, shape (k,)
+        From 0; together with the rail no rank is empty.
+    links : int64 array, shape (m, 2)
+        Forward links among the k nodes.
+    rail : bool array, shape (k,)
+    """
+    count = int(rank.max(initial=-1)) + 1
+    flow = np.flatnonzero(~rail)
+    index = np.cumsum(~rail) - 1
+    inner = links[~(rail[links[:, 0]] | rail[links[:, 1]])]
+    y, z = np.zeros(len(rank)), np.zeros(len(rank))
+    held, dense = np.unique(rank[flow], return_inverse=True)
+    y[flow], z[flow] = lanes(dense.astype(np.int64), index[inner], pieces.of(flow))
+    width, reach = np.zeros(count), np.zeros(count)
+    top, bottom = np.zeros(count), np.zeros(count)
+    np.maximum.at(width, rank, pieces.size[:, 0])
+    np.maximum.at(reach, rank[flow], pieces.reach[flow])
+    np.maximum.at(top, rank[flow], (y + pieces.above)[flow])
+    np.minimum.at(bottom, rank[flow], (y - pieces.below)[flow])
+    gap = reach + np.append(reach[1:], 0.0)
+    np.maximum(gap, _steepness(rank, y, inner, count), out=gap)
+    gap[-1:] = 0.0
+    crossing = _crossing(rank, inner, count)
+    return Strip(pieces, rank, rail, y, z, width, top, bottom, reach, gap, crossing)
+
+
+def _steepness(rank: I8, y: F8, links: I8, count: int) -> F8:
+    """Gap after each rank that keeps links to the next from running too steeply."""
+    need = np.zeros(count)
+    near = links[rank[links[:, 1]] - rank[links[:, 0]] == 1]
+    np.maximum.at(need, rank[near[:, 0]], SLOPE * np.abs(y[near[:, 0]] - y[near[:, 1]]))
+    return need
+
+
+def _crossing(rank: I8, links: I8, count: int) -> I8:
+    furthest = rank.copy()
+    np.maximum.at(furthest, links[:, 0], rank[links[:, 1]])
+    step = np.zeros(count + 1, np.int64)
+    np.add.at(step, rank, 1)
+    np.add.at(step, furthest, -1)
+    return np.cumsum(step)[:count]
+
+
+def one_row(strip: Strip) -> I8:
+    """The first rank of each row, for a strip that is not cut."""
+    return np.zeros(min(1, len(strip.width)), np.int64)
+
+
+def strip_aspect(strip: Strip) -> float:
+    """Width / height of the strip in one row."""
+    return _aspect(strip, one_row(strip))
+
+
+def cut_to_aspect(strip: Strip, aspect: float) -> I8:
+    """First rank of each row, such that the rows together come closest to width / height."""
+    return _best_cut(strip, lambda cuts: _aspect(strip, cuts) / aspect)
+
+
+def cut_to_width(strip: Strip, width: float) -> I8:
+    """First rank of each row, such that the longest row comes close to a width."""
+    return _best_cut(strip, lambda cuts: _extent(strip, cuts)[0] / width)
+
+
+def _best_cut(strip: Strip, ratio) -> I8:  # type: ignore[no-untyped-def]
+    """Cut into the number of rows whose ratio, falling with that number, is nearest to 1."""
+    low, high = 1, len(strip.width)
+    while low < high:
+        middle = (low + high) // 2
+        if ratio(_cuts(strip, middle)) > 1.0:
+            low = middle + 1
+        else:
+            high = middle
+    tried = [_cuts(strip, rows) for rows in range(max(1, low - 1), low + 2)]
+    return min(tried, key=lambda cuts: abs(float(np.log(ratio(cuts)))))
+
+
+def _cuts(strip: Strip, rows: int) -> I8:
+    """Cut into nearly equal rows, where the fewest nodes feed across if there is a choice."""
+    count = len(strip.width)
+    start = strip.start
+    end = start + strip.width
+    middle = np.append((end[:-1] + start[1:]) / 2, np.inf)[: count - 1]
+    length = end[-1] / rows
+    ideal = np.arange(1, rows) * length
+    first = np.searchsorted(middle, ideal - CUT_WINDOW * length)
+    last = np.searchsorted(middle, ideal + CUT_WINDOW * length)
+    cuts = [0]
+    for wish, a, b in zip(ideal.tolist(), first.tolist(), last.tolist(), strict=True):
+        near = int(np.searchsorted(middle, wish))
+        options = list(range(a, b)) or [i for i in (near - 1, near) if 0 <= i < count - 1]
+        if options:
+            best = min(options, key=lambda i: (strip.crossing[i], abs(middle[i] - wish)))
+            if best + 1 > cuts[-1]:
+                cuts.append(best + 1)
+    return np.array(cuts, np.int64)
+
+
+def _row_extents(strip: Strip, cuts: I8) -> tuple[F8, F8, F8]:
+    last = np.append(cuts[1:], len(strip.width)) - 1
+    width = strip.start[last] + strip.width[last] - strip.start[cuts]
+    return width, np.maximum.reduceat(strip.top, cuts), np.minimum.reduceat(strip.bottom, cuts)
+
+
+def _gutters(strip: Strip, cuts: I8) -> F8:
+    """Free height between each row and the next, where the line back to the left runs."""
+    reach = np.maximum.reduceat(strip.reach, cuts)
+    return 1.2 * np.maximum(reach[:-1], reach[1:])
+
+
+def _extent(strip: Strip, cuts: I8) -> tuple[float, float]:
+    width, top, bottom = _row_extents(strip, cuts)
+    return float(width.max()), float((top - bottom).sum() + _gutters(strip, cuts).sum())
+
+
+def _aspect(strip: Strip, cuts: I8) -> float:
+    width, height = _extent(strip, cuts)
+    return width / height
+
+
+def lay(strip: Strip, cuts: I8) -> F8:
+    """Place the nodes of a strip cut into rows.
+
+    Parameters
+    ----------
+    strip : Strip
+    cuts : int64 array, shape (rows,)
+        First rank of each row.
+
+    Returns
+    -------
+    float64 array, shape (k, 3)
+        Place of the flow through each node. The first row's axis runs along y = z = 0 and every
+        row begins at x = 0.
+    """
+    _, top, bottom = _row_extents(strip, cuts)
+    row = np.searchsorted(cuts, strip.rank, side="right") - 1
+    x = (strip.start - strip.start[cuts][np.searchsorted(cuts, np.arange(len(strip.width)), "right") - 1])
+    hanging, depth = _hang(strip, row, len(cuts), bottom)
+    advance = bottom[:-1] - hanging[:-1] - _gutters(strip, cuts) - top[1:]
+    axis = np.append(0.0, np.cumsum(advance))
+    y = np.where(strip.rail, depth, strip.y) + axis[row]
+    return np.column_stack([x[strip.rank] + strip.width[strip.rank] / 2, y, strip.z])
+
+
+def _hang(strip: Strip, row: I8, rows: int, bottom: F8) -> tuple[F8, F8]:
+    """Height that each row's rail takes, and how far under its axis each rail node stands."""
+    taken, depth = np.zeros(rows), np.zeros(len(row))
+    pieces, used = strip.pieces, dict[int, float]()
+    for i in np.flatnonzero(strip.rail).tolist():
+        rank, r = int(strip.rank[i]), int(row[i])
+        gap = float(pieces.reach[i] + strip.reach.max())
+        below = used.get(rank, 0.0) + gap
+        depth[i] = bottom[r] - below - pieces.above[i]
+        used[rank] = below + float(pieces.size[i, 1])
+        taken[r] = max(taken[r], used[rank])
+    return taken, depth
