@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.connections import Units
+from explorer.units import Units
 from explorer.errors import UnknownNameError
 from explorer.hierarchy import Hierarchy
 from explorer.network import Layer

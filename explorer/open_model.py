@@ -8,10 +8,11 @@ from types import TracebackType
 
 from explorer import formats
 from explorer.composites import expand
-from explorer.connections import Units, Wires, units_of, wires
+from explorer.connections import Wires, wires
 from explorer.hierarchy import Hierarchy, build_hierarchy
 from explorer.network import Layer, Network
 from explorer.pyramid import Pyramid
+from explorer.units import Units, units_of
 from explorer.weight_reader import WeightReader
 
 
@@ -63,6 +64,31 @@ class OpenModel:
     def hierarchy(self) -> Hierarchy:
         """The tree that people see."""
         return build_hierarchy(self.graph, self.wires.weighted)
+
+    @cached_property
+    def reach(self) -> dict[str, tuple[int, int]]:
+        """First and last place, in the order of the leaves, of what feeds each weighted layer.
+
+        A closed node whose leaves include this span hides the layer's connections entirely.
+        """
+        place = {self.graph.layers[i].path: k for k, i in enumerate(self.hierarchy.order)}
+        before: dict[str, list[str]] = {}
+        for link in self.graph.links:
+            before.setdefault(link.target, []).append(link.source)
+        weighted = self.wires.weighted
+        spans = {}
+        for path in weighted:
+            seen = {path}
+            work = list(before.get(path, ()))
+            while work:
+                p = work.pop()
+                if p not in seen:
+                    seen.add(p)
+                    if p not in weighted:
+                        work.extend(before.get(p, ()))
+            places = [place[p] for p in seen]
+            spans[path] = (min(places), max(places))
+        return spans
 
     def units_of(self, layer: Layer) -> Units:
         """The units of a layer of `graph`, remembered."""

@@ -1,0 +1,170 @@
+"""How big a node is, what colour it has and what is written on it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.color_scale import count
+from explorer.units import Units
+from explorer.hierarchy import Hierarchy, shape_text
+from explorer.kinds import family
+from explorer.lod import Cut, UnitRange, UnitsOf, near_square, open_units
+from explorer.network import Layer, Shape
+
+F8 = NDArray[np.float64]
+
+
+def node_family(hierarchy: Hierarchy, node: int) -> str:
+    """The family whose colour a node takes: its own, or the one that holds most weights inside."""
+    layers = hierarchy.layers_in(node)
+    if len(layers) == 1:
+        return family(layers[0].kind)
+    most: dict[str, float] = {}
+    for layer in layers:
+        name = family(layer.kind)
+        weight = layer.parameters if name not in ("norm", "merge", "shape", "activation") else 0
+        most[name] = most.get(name, 0.0) + weight + 1e-3
+    return max(most, key=lambda name: (most[name], name))
+
+
+def leaf_size(hierarchy: Hierarchy, node: int) -> tuple[float, float, float]:
+    """Wished extents of a closed node along x, y, z in world units.
+
+    The face shows the size of the output: height and width grow with the logarithm of its rows
+    and columns (of its length, for a flat output); the thickness with that of its channels.
+    """
+    layers = hierarchy.layers_in(node)
+    row = hierarchy.nodes[node]
+    shape = next((la.output_shape for la in reversed(layers) if la.output_shape), None)
+    thickness, height, width = _solid(shape)
+    if row.kind == "layer" and family(row.type) in ("activation", "norm", "shape", "merge"):
+        thickness *= 0.5
+    inside = len(layers)
+    if row.kind in ("scope", "series"):
+        thickness = max(thickness, 0.9 + 0.35 * math.log2(1 + inside))
+        height, width = max(height, 1.3), max(width, 1.3)
+    if row.kind == "series":
+        thickness = max(thickness, 0.34 * len(row.children))
+    return thickness, height, width
+
+
+def _solid(shape: Shape | None) -> tuple[float, float, float]:
+    inner = [n for n in (shape or ())[1:]]
+    known = [n if n is not None else 16 for n in inner]
+    if len(known) >= 3:
+        *space, channels = known
+        rows, columns = space[-2:]
+        return 0.16 + 0.075 * _log(channels), 0.55 + 0.44 * _log(rows), 0.55 + 0.44 * _log(columns)
+    if len(known) == 2:
+        length, channels = known
+        return 0.30, 0.5 + 0.33 * _log(channels), 0.5 + 0.33 * _log(length)
+    if len(known) == 1:
+        return 0.34, 0.5 + 0.36 * _log(known[0]), 0.5 + 0.16 * _log(known[0])
+    return 0.3, 0.8, 0.8
+
+
+def _log(n: int) -> float:
+    return math.log2(1 + max(n, 0))
+
+
+def unit_size(layer: Layer, units: Units, shown: int, here: UnitRange) -> tuple[float, float, float]:
+    """Extents of one unit, or of a range of units, as one of `shown` on a grid."""
+    shape = layer.output_shape or ()
+    is_map = len(shape) >= 4 and layer.kind != "Flatten"
+    total = 3.4 + 0.5 * _log(units.count) * 0.5
+    side = total / max(2.0, math.sqrt(shown))
+    side = min(max(side, 0.22), 1.15 if is_map else 0.62)
+    if here.count == 1:
+        return (0.07 if is_map else side * 0.62), side, side
+    side = max(side, 0.22 * math.sqrt(min(here.count, 64)) * 0.75)
+    return 0.30, side, side
+
+
+def unit_places(units: Units) -> F8:
+    """Where each unit stands on the face of its closed layer.
+
+    Returns
+    -------
+    float64 array, shape (count, 2)
+        Offsets along (y, z) from the centre, in shares of the face, each within -0.5 .. 0.5;
+        the same arrangement as when the layer is open.
+    """
+    return _places(units, None, units.count)
+
+
+def _places(units: Units, here: UnitRange | None, size: int) -> F8:
+    ranges, (rows, columns) = open_units(units, here)
+    if not ranges:
+        return np.zeros((size, 2))
+    index = np.arange(len(ranges))
+    cell = np.stack(
+        (0.5 - (index // columns + 0.5) / rows, (index % columns + 0.5) / columns - 0.5), axis=1
+    )
+    lengths = np.array([r.count for r in ranges])
+    places = np.repeat(cell, lengths, axis=0)
+    if lengths.max() > 1:
+        # Inside a range the units fill a near-square grid of the cell.
+        first = np.repeat(np.cumsum(lengths) - lengths, lengths)
+        inner = np.arange(size) - first
+        inner_rows, inner_columns = near_square(int(lengths.max()))
+        offset = np.stack(
+            (0.5 - (inner // inner_columns + 0.5) / inner_rows,
+             (inner % inner_columns + 0.5) / inner_columns - 0.5), axis=1,
+        )
+        places += 0.9 * offset / np.array([rows, columns])
+    return places
+
+
+def title_of(hierarchy: Hierarchy, cut: Cut, row: int, units_of: UnitsOf) -> str:
+    """What is written on a node."""
+    node = hierarchy.nodes[int(cut.node[row])]
+    here = cut.units[row]
+    if here is not None:
+        return unit_title(hierarchy, int(cut.node[row]), here, units_of)
+    if node.kind == "series":
+        return f"{node.title}  × {len(node.children)}"
+    return node.title
+
+
+def unit_title(hierarchy: Hierarchy, node: int, here: UnitRange, units_of: UnitsOf) -> str:
+    """What is written on a unit or a range of units."""
+    layer = hierarchy.layer(node)
+    assert layer is not None
+    units = units_of(layer)
+    step = max(units.channels, 1)
+    block = units.blocks[here.start // step] if len(units.blocks) > 1 else ""
+    if block and here.start % step == 0 and here.count == step:
+        return block
+    low = here.start % step if block else here.start
+    if units.heads is not None:
+        heads, dim = units.heads
+        if here.start % dim == 0 and here.count == dim and heads > 1:
+            return f"head {here.start // dim}"
+    text = str(low) if here.count == 1 else f"{low}–{low + here.count - 1}"
+    return f"{block} {text}".strip()
+
+
+def describe(hierarchy: Hierarchy, node: int, here: UnitRange | None, units_of: UnitsOf) -> str:
+    """One line for a tooltip: name, kind, shape, weights."""
+    row = hierarchy.nodes[node]
+    layers = hierarchy.layers_in(node)
+    if here is not None:
+        layer = layers[0]
+        what = "unit" if here.count == 1 else f"{count(here.count)} units"
+        title = unit_title(hierarchy, node, here, units_of)
+        return f"{layer.path} · {what} {title} · {layer.kind} {shape_text(layer.output_shape)}"
+    parameters = sum(la.parameters for la in layers)
+    shape = next((la.output_shape for la in reversed(layers) if la.output_shape), None)
+    kind = {"series": f"series of {len(row.children)}", "stage": f"stage, {row.type}"}.get(
+        row.kind, row.type or "group"
+    )
+    parts = [row.title, kind, shape_text(shape)]
+    if len(layers) > 1:
+        parts.append(f"{count(len(layers))} layers")
+    parts.append(f"{count(parameters)} parameters")
+    if row.inferred and row.kind == "scope":
+        parts.append("grouping inferred")
+    return " · ".join(parts)

@@ -1,0 +1,376 @@
+"""Where the stages meet: an open model and a view state become a draw list.
+
+Everything here is a pure function of frozen inputs (the finder only remembers results), so it can
+run in a thread, be tested without a screen, and be cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import layouts
+from explorer.appearance import (
+    leaf_size,
+    node_family,
+    title_of,
+    unit_places,
+    unit_size,
+)
+from explorer.color_scale import ColorScale, count, fit_scale, percent
+from explorer.draw_list import BoxArrays, DrawList, EdgeArrays, Label, Legend
+from explorer.edges import Crossing, EdgeFinder, EdgeRows
+from explorer.errors import UnknownNameError
+from explorer.lod import Cut, UnitRange, make_cut, unit_path
+from explorer.open_model import OpenModel
+from explorer.overlays import Overlay, get_overlay
+from explorer.routing import curves, heights
+from explorer.themes import THEMES, Theme
+from explorer.view_state import ViewState
+from layouts.tree import Boxes, Tree
+
+F8 = NDArray[np.float64]
+ASPECT = 16 / 9
+_SLICES = 16  # a series is shown as this many slices at most
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A cut whose nodes have places.
+
+    Attributes
+    ----------
+    cut : Cut
+    boxes : Boxes
+        One box per row of the cut.
+    """
+
+    cut: Cut
+    boxes: Boxes
+
+
+def place(model: OpenModel, state: ViewState, aspect: float = ASPECT) -> Placed:
+    """Choose what is visible and where it stands.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such layout.
+    """
+    known = layouts.layouts()
+    if state.layout not in known:
+        raise UnknownNameError("layout", state.layout, known)
+    cut = make_cut(model.hierarchy, model.units_of, state.opened)
+    tree = Tree(cut.parent, _sizes(model, cut), _links(model, cut), cut.grid)
+    return Placed(cut, known[state.layout].place(tree, aspect))
+
+
+def build_draw_list(
+    model: OpenModel, finder: EdgeFinder, state: ViewState, aspect: float = ASPECT
+) -> tuple[DrawList, Placed, Crossing]:
+    """Draw what a view state says.
+
+    Parameters
+    ----------
+    model : OpenModel
+    finder : EdgeFinder
+        Of the same model.
+    state : ViewState
+    aspect : float
+        Width / height of the picture that the layout is to fill.
+
+    Returns
+    -------
+    DrawList
+    Placed, Crossing
+        What it was made from: where nodes stand, and which connections are still to be read.
+
+    Raises
+    ------
+    UnknownNameError
+        If the layout or the overlay does not exist.
+    """
+    theme = THEMES[state.theme]
+    overlay = get_overlay(state.overlay)
+    placed = place(model, state, aspect)
+    crossing = finder.crossing(placed.cut, state.edge_budget)
+    names = _Names(placed.cut)
+    edges, scale = _edges(model, placed, crossing.edges, overlay, theme, names)
+    solids, frames = _boxes(model, placed, theme)
+    legend = _legend(model, placed, crossing, overlay, scale, theme)
+    labels = _labels(model, placed, theme)
+    draw_list = DrawList(
+        solids, frames, edges, labels, legend, tuple(names.paths),
+        names.index.get(state.selected or "", -1), state.theme, bool(crossing.missing),
+    )
+    return draw_list, placed, crossing
+
+
+class _Names:
+    """Paths that the index columns of a draw list refer to; rows of the cut come first."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.paths = list(cut.paths)
+        self.index = {path: i for i, path in enumerate(cut.paths)}
+
+    def __call__(self, path: str) -> int:
+        found = self.index.get(path)
+        if found is None:
+            found = self.index[path] = len(self.paths)
+            self.paths.append(path)
+        return found
+
+
+def _sizes(model: OpenModel, cut: Cut) -> F8:
+    sizes = np.zeros((len(cut), 3))
+    siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
+    # Units of one grid have two sizes at most, so the sizes are remembered.
+    memory: dict[tuple[int, int, int], tuple[float, float, float]] = {}
+    for row in np.flatnonzero(cut.leaf):
+        here, node = cut.units[row], int(cut.node[row])
+        if here is None:
+            sizes[row] = leaf_size(model.hierarchy, node)
+            continue
+        shown = int(siblings[cut.parent[row]])
+        key = (node, shown, here.count)
+        if key not in memory:
+            layer = model.hierarchy.layer(node)
+            assert layer is not None
+            memory[key] = unit_size(layer, model.units_of(layer), shown, here)
+        sizes[row] = memory[key]
+    return sizes
+
+
+def _links(model: OpenModel, cut: Cut) -> NDArray[np.int32]:
+    """Links between leaves; a layer open into units is joined by its first unit."""
+    hierarchy = model.hierarchy
+    home = np.zeros(len(model.graph.layers), np.int32)
+    order = np.array(hierarchy.order, np.int64)
+    for row in np.flatnonzero(cut.leaf)[::-1]:
+        first, last = hierarchy.nodes[int(cut.node[row])].layers
+        home[order[first:last]] = row
+    position = {la.path: i for i, la in enumerate(model.graph.layers)}
+    ends = np.array(
+        [(position[k.source], position[k.target]) for k in model.graph.links], np.int64
+    ).reshape(-1, 2)
+    pairs = home[ends]
+    return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).astype(np.int32)
+
+
+# -- boxes -----------------------------------------------------------------------------------------
+
+
+def _boxes(model: OpenModel, placed: Placed, theme: Theme) -> tuple[BoxArrays, BoxArrays]:
+    cut, boxes = placed.cut, placed.boxes
+    colors = _row_colors(model, cut, theme)
+    leaves = np.flatnonzero(cut.leaf)
+    copies = np.array([_slices(model, cut, row) for row in leaves], np.int64)
+    rows = np.repeat(leaves, copies)
+    centers, sizes = boxes.centers[rows].copy(), boxes.sizes[rows].copy()
+    many = np.repeat(copies, copies)
+    k = np.arange(len(rows)) - np.repeat(np.cumsum(copies) - copies, copies)
+    pitch = sizes[:, 0] / many
+    centers[:, 0] += (k + 0.5 - many / 2) * pitch
+    sizes[:, 0] = np.where(many > 1, pitch * 0.72, sizes[:, 0])
+    solids = BoxArrays(
+        centers.astype(np.float32), sizes.astype(np.float32), colors[rows], rows.astype(np.int32)
+    )
+    inner = np.flatnonzero(~cut.leaf)[1:]
+    frame_colors = np.full((len(inner), 4), (*theme.frame, 255), np.uint8)
+    frames = BoxArrays(
+        boxes.centers[inner].astype(np.float32), boxes.sizes[inner].astype(np.float32),
+        frame_colors, inner.astype(np.int32),
+    )
+    return solids, frames
+
+
+def _slices(model: OpenModel, cut: Cut, row: int) -> int:
+    node = model.hierarchy.nodes[int(cut.node[row])]
+    return min(len(node.children), _SLICES) if node.kind == "series" else 1
+
+
+def _row_colors(model: OpenModel, cut: Cut, theme: Theme) -> NDArray[np.uint8]:
+    memory: dict[int, tuple[int, int, int, int]] = {}
+    colors = np.zeros((len(cut), 4), np.uint8)
+    for row in np.flatnonzero(cut.leaf):
+        node = int(cut.node[row])
+        if node not in memory:
+            memory[node] = (*theme.families[node_family(model.hierarchy, node)], 255)
+        colors[row] = memory[node]
+    return colors
+
+
+# -- edges -----------------------------------------------------------------------------------------
+
+
+def _edges(
+    model: OpenModel, placed: Placed, rows: EdgeRows, overlay: Overlay, theme: Theme, names: _Names
+) -> tuple[EdgeArrays, ColorScale]:
+    weighted = (rows.stats.count > 0) & ~rows.pending
+    values = overlay.values(rows.stats)
+    ramp = theme.diverging if overlay.diverging else theme.sequential
+    scale = fit_scale(values[weighted], ramp, overlay.diverging)
+    strength = np.abs(values) if overlay.diverging else values
+    # Weakest first; links without weights lie under everything.
+    order = np.lexsort((np.where(weighted, strength, -1.0), weighted))
+    rows, values, weighted = rows.take(order), values[order], weighted[order]
+    rgba = np.empty((len(rows), 4), np.uint8)
+    rgba[:, :3] = np.where(weighted[:, None], scale.colors(values), theme.flow)
+    rgba[:, 3] = _opacity(rows, scale.position(values), weighted, overlay)
+    source, target = _ends(model, rows, names)
+    stats = rows.stats
+    unread = ~weighted
+    return EdgeArrays(
+        _points(model, placed, rows), rgba, _widths(rows, scale.position(values), weighted),
+        source, target, np.where(unread, np.nan, stats.rms),
+        np.where(unread, np.nan, stats.signed_mean), stats.count,
+    ), scale
+
+
+def _opacity(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_], overlay: Overlay) -> F8:
+    strength = np.abs(2 * at - 1) if overlay.diverging else at
+    units = ~rows.strand & (rows.source_unit < 0)
+    # The more edges there are, the more each must let the others through.
+    crowd = np.clip(1.25 - 0.16 * np.log10(max(len(rows), 1)), 0.55, 1.0)
+    alpha = 40 + 215 * strength**1.3 * crowd
+    alpha = np.where(units & ~rows.strand, alpha, alpha * 0.9)
+    return np.where(weighted, alpha, 120)
+
+
+def _widths(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Bundles: wider for more weights. Single connections: wider for stronger ones."""
+    single = rows.strand | (rows.stats.count <= 1)
+    bundle = 1.2 + 0.55 * np.log10(np.maximum(rows.stats.count, 1))
+    width = np.where(single, 1.0 + 1.0 * (at > 0.75), np.minimum(bundle, 5.0))
+    return np.where(weighted, width, 1.6).astype(np.float32)
+
+
+def _ends(
+    model: OpenModel, rows: EdgeRows, names: _Names
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Index of each edge's source and target in the draw list's nodes."""
+    found = []
+    for row, unit, layer in (
+        (rows.source, rows.source_unit, rows.source_layer),
+        (rows.target, rows.target_unit, rows.target_layer),
+    ):
+        index = row.copy()
+        for e in np.flatnonzero(unit >= 0):
+            path = model.graph.layers[layer[e]].path
+            u = int(unit[e])
+            index[e] = names(unit_path(path, UnitRange(u, u + 1)))
+        found.append(index)
+    return found[0], found[1]
+
+
+def _points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.float32]:
+    boxes = placed.boxes
+    if len(rows) == 0:
+        return curves(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+    start, end = boxes.centers[rows.source].copy(), boxes.centers[rows.target].copy()
+    start[:, 0] += boxes.sizes[rows.source, 0] / 2
+    end[:, 0] -= boxes.sizes[rows.target, 0] / 2
+    # Which way to go round is decided once per pair of nodes, so that a bundle stays together.
+    pairs, which = np.unique(np.stack((rows.source, rows.target), 1), axis=0, return_inverse=True)
+    first = np.full(len(pairs), len(rows))
+    np.minimum.at(first, which.ravel(), np.arange(len(rows)))
+    over = np.full(len(pairs), np.nan)
+    reach = np.full(len(pairs), 0.4)
+    nodes_only = np.array([placed.cut.units[a] is None for a in range(len(placed.cut))])
+    plain = nodes_only[pairs].all(axis=1) | (pairs[:, 0] == pairs[:, 1])
+    back = start[first, 0] >= end[first, 0]
+    chosen = np.flatnonzero(plain | back)
+    solid = np.flatnonzero(placed.cut.leaf & nodes_only | _unit_frames(placed.cut))
+    obstacles = np.union1d(solid, pairs[chosen].ravel())
+    local = np.searchsorted(obstacles, pairs[chosen]).astype(np.int32)
+    over[chosen], reach[chosen] = heights(
+        start[first[chosen]], end[first[chosen]], local,
+        boxes.centers[obstacles], boxes.sizes[obstacles],
+    )
+    over, reach = over[which.ravel()], reach[which.ravel()]
+    _spread(model, placed, rows, start, end)
+    # Strands that go round stay a little apart where they run together.
+    bent = rows.strand & ~np.isnan(over)
+    over = np.where(bent, over + 0.25 * (start[:, 1] - boxes.centers[rows.source, 1]), over)
+    return curves(start, end, over, reach)
+
+
+def _unit_frames(cut: Cut) -> NDArray[np.bool_]:
+    """Open layers: to what passes by, their units are one obstacle."""
+    return np.any(cut.grid > 0, axis=1)
+
+
+def _spread(model: OpenModel, placed: Placed, rows: EdgeRows, start: F8, end: F8) -> None:
+    """Move the ends of strands to where their units stand on the faces of the closed nodes."""
+    for ends, row, unit, layer in (
+        (start, rows.source, rows.source_unit, rows.source_layer),
+        (end, rows.target, rows.target_unit, rows.target_layer),
+    ):
+        for k in np.unique(layer[unit >= 0]):
+            chosen = np.flatnonzero((layer == k) & (unit >= 0))
+            places = unit_places(model.units_of(model.graph.layers[k]))
+            face = placed.boxes.sizes[row[chosen], 1:] * 0.92
+            ends[chosen, 1:] += places[unit[chosen]] * face
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _labels(model: OpenModel, placed: Placed, theme: Theme) -> tuple[Label, ...]:
+    cut, boxes = placed.cut, placed.boxes
+    siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
+    found = []
+    for row in range(1, len(cut)):
+        center, size = boxes.centers[row], boxes.sizes[row]
+        leaf, here = bool(cut.leaf[row]), cut.units[row]
+        if here is not None and leaf and siblings[cut.parent[row]] > 16:
+            continue
+        text = title_of(model.hierarchy, cut, row, model.units_of)
+        up = 0.5 if not leaf else -0.5
+        anchor = (float(center[0]), float(center[1] + up * size[1]), float(center[2]))
+        if here is not None and leaf:
+            anchor = (float(center[0] + size[0] / 2), float(center[1]), float(center[2]))
+        area = float(size[1] * max(size[0], size[2]))
+        priority = area + (1000 if not leaf else 0) - (500 if here is not None else 0)
+        found.append(Label(text, anchor, priority, row, not leaf, leaf and here is None))
+    return tuple(found)
+
+
+def _legend(
+    model: OpenModel, placed: Placed, crossing: Crossing, overlay: Overlay, scale: ColorScale,
+    theme: Theme,
+) -> Legend:
+    cut = placed.cut
+    families = dict.fromkeys(
+        node_family(model.hierarchy, int(cut.node[row])) for row in np.flatnonzero(cut.leaf)
+    )
+    kinds = tuple((name, theme.families[name]) for name in families)
+    lines = list(_statements(crossing))
+    if not model.graph.links_known:
+        lines.append("links are not recorded in this file")
+    weighted = bool((crossing.edges.stats.count > 0).any())
+    ramp = scale.ramp if weighted else scale.ramp[:0]
+    ticks = scale.ticks() if weighted else ()
+    return Legend(overlay.title, ramp, ticks, kinds, tuple(lines))
+
+
+def _statements(crossing: Crossing) -> Sequence[str]:
+    found = []
+    if crossing.total:
+        share = crossing.shown_sum_sq / crossing.total_sum_sq if crossing.total_sum_sq else 1.0
+        which = "all" if crossing.shown == crossing.total else "the strongest"
+        found.append(
+            f"{count(crossing.shown)} of {count(crossing.total)} connections drawn one by one"
+            f" ({which}), {percent(min(share, 1.0))} of Σw²"
+        )
+    if (crossing.edges.stats.count > 1).any():
+        found.append("wide lines stand for all weights between two nodes: wider = more weights")
+    if ((crossing.edges.stats.count == 0) & ~crossing.edges.pending).any():
+        found.append("grey: data flows, no weight acts")
+    if crossing.missing:
+        unread = sum(c.weights for c in crossing.missing)
+        found.append(f"still reading {count(unread)} weights; grey until they are read")
+    return found

@@ -1,0 +1,396 @@
+"""From a cut to the edges that cross it: which weights join which visible nodes, and how strongly."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.connections import Connection
+from explorer.lod import Cut
+from explorer.open_model import OpenModel
+from explorer.overlays import EdgeStats
+
+I4 = NDArray[np.int32]
+F8 = NDArray[np.float64]
+STRANDS = 48  # strongest single connections shown between two closed nodes
+MOST_OPEN = 2500  # edges shown of one connection whose units are visible
+_REMEMBERED = 1024
+
+
+@dataclass(frozen=True)
+class EdgeRows:
+    """Edges between rows of a cut.
+
+    Attributes
+    ----------
+    source, target : int32 array, shape (m,)
+        Rows of the cut.
+    source_unit, target_unit : int32 array, shape (m,)
+        For a strand between two closed nodes, the units it joins; -1 elsewhere.
+    source_layer, target_layer : int32 array, shape (m,)
+        Positions in ``graph.layers`` of the layers the edge joins; -1 for a bundle of several.
+    stats : EdgeStats
+    strand, pending : bool array, shape (m,)
+        Whether an edge is a strand, and whether its weights are not yet read.
+    """
+
+    source: I4
+    target: I4
+    source_unit: I4
+    target_unit: I4
+    source_layer: I4
+    target_layer: I4
+    stats: EdgeStats
+    strand: NDArray[np.bool_]
+    pending: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> EdgeRows:
+        """The edges at these positions."""
+        stats = EdgeStats(*(getattr(self.stats, f)[index] for f in _STATS))
+        own = {f: getattr(self, f)[index] for f in _COLUMNS}
+        return replace(self, stats=stats, **own)
+
+
+_STATS = ("sum_sq", "sum", "sum_abs", "max_abs", "count")
+_COLUMNS = ("source", "target", "source_unit", "target_unit", "source_layer", "target_layer",
+            "strand", "pending")
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """All that crosses a cut.
+
+    Attributes
+    ----------
+    edges : EdgeRows
+        Bundles, unit edges, strands and flow links, in no particular order.
+    missing : tuple of Connection
+        Connections whose weights are not yet read.
+    shown, total : int
+        Connections drawn one by one, and all there are between what is visible.
+    shown_sum_sq, total_sum_sq : float
+        Their Σw².
+    """
+
+    edges: EdgeRows
+    missing: tuple[Connection, ...]
+    shown: int
+    total: int
+    shown_sum_sq: float
+    total_sum_sq: float
+
+
+@dataclass(frozen=True)
+class _Wire:
+    """One tensor's way into a connection, between rows of the cut."""
+
+    connection: Connection
+    source: int  # position in graph.layers
+    target: int
+    in_unit: I4  # for each in-unit of the connection the source's drawn unit, or -1
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one wire contributes; rows are given by the unit or by the whole node."""
+
+    out_row: I4
+    in_row: I4
+    out_unit: I4
+    in_unit: I4
+    stats: EdgeStats
+    shown: int
+    total: int
+    shown_sum_sq: float
+    total_sum_sq: float
+
+
+class EdgeFinder:
+    """Finds the edges of one model's cuts; remembers what it found.
+
+    Parameters
+    ----------
+    model : OpenModel
+    """
+
+    def __init__(self, model: OpenModel) -> None:
+        self.model = model
+        self._position = {la.path: i for i, la in enumerate(model.graph.layers)}
+        self._memory: OrderedDict[Hashable, _Found] = OrderedDict()
+
+    def crossing(self, cut: Cut, budget: int) -> Crossing:
+        """The edges between the visible nodes of a cut.
+
+        Parameters
+        ----------
+        cut : Cut
+        budget : int
+            The most edges to return; of more, the strongest of each connection.
+
+        Returns
+        -------
+        Crossing
+        """
+        places = _Places(self.model, cut)
+        wires = list(self._wires(places))
+        ready = [w for w in wires if self.model.pyramid.ready(w.connection)]
+        waiting = [w for w in wires if not self.model.pyramid.ready(w.connection)]
+        weight = [8 if places.is_open(w.source) or places.is_open(w.target) else 1 for w in ready]
+        unit = budget / max(sum(weight), 1)
+        found = [
+            self._remembered(w, places, int(unit * share))
+            for w, share in zip(ready, weight, strict=True)
+        ]
+        rows = [self._bundles(found, ready, waiting, places), *self._strands(found, ready, places)]
+        weighted = {(int(a), int(b)) for r in rows for a, b in zip(r.source, r.target, strict=True)}
+        rows.append(self._flows(places, weighted, wires))
+        missing = {id(w.connection): w.connection for w in waiting}
+        return Crossing(
+            _concatenate(rows), tuple(missing.values()),
+            sum(f.shown for f in found), sum(f.total for f in found),
+            sum(f.shown_sum_sq for f in found), sum(f.total_sum_sq for f in found),
+        )
+
+    # -- which weights -----------------------------------------------------------------------
+
+    def _wires(self, places: _Places) -> Iterator[_Wire]:
+        """Every way of a tensor from a visible node into the weights of another."""
+        layers = self.model.graph.layers
+        wires = self.model.wires
+        for path in wires.weighted:
+            target = self._position[path]
+            home = places.home[target]
+
+            def stop(p: str, home: int = home) -> bool:
+                return bool(places.home[self._position[p]] != home)
+
+            for connection in wires.connections[path]:
+                if home >= 0 and places.encloses(connection.target, home):
+                    continue
+                for entry in wires.trace(connection, stop):
+                    source = self._position[entry.source]
+                    if home >= 0 and places.home[source] == home:
+                        continue
+                    channel = np.asarray(entry.in_map.indices, np.int32)
+                    units = self.model.units_of(layers[source])
+                    # A recurrent layer speaks through its last gate's row (o, or the candidate).
+                    shift = (max(len(units.blocks), 1) - 1) * units.channels
+                    yield _Wire(connection, source, target,
+                                np.where(channel >= 0, channel + shift, -1).astype(np.int32))
+
+    # -- statistics --------------------------------------------------------------------------
+
+    def _remembered(self, wire: _Wire, places: _Places, quota: int) -> _Found:
+        key = (
+            wire.connection.target, wire.connection.name, wire.connection.input, wire.source, quota,
+            wire.in_unit.tobytes() if len(wire.in_unit) < 4096 else hash(wire.in_unit.tobytes()),
+            places.key(wire.source), places.key(wire.target),
+        )
+        found = self._memory.get(key)
+        if found is None:
+            found = self._find(wire, places, quota)
+            self._memory[key] = found
+            while len(self._memory) > _REMEMBERED:
+                self._memory.popitem(last=False)
+        else:
+            self._memory.move_to_end(key)
+        return found
+
+    def _find(self, wire: _Wire, places: _Places, quota: int) -> _Found:
+        connection = wire.connection
+        out_label, n_out = places.labels(wire.target, np.arange(connection.out_units))
+        in_label, n_in = places.labels(wire.source, wire.in_unit)
+        stats = self.model.pyramid.stats(connection, out_label, in_label, n_out, n_in)
+        if n_out == 1 and n_in == 1 and not (
+            places.is_open(wire.source) or places.is_open(wire.target)
+        ):
+            return self._closed(wire, stats, min(quota, STRANDS))
+        out, inn = np.nonzero(stats.count)
+        magnitude = stats.sum_sq[out, inn] / stats.count[out, inn]
+        keep = strongest_positions(magnitude, min(quota, MOST_OPEN))
+        rows = EdgeStats(*(getattr(stats, f)[out, inn][keep] for f in _STATS))
+        none = np.full(len(keep), -1, np.int32)
+        return _Found(
+            out[keep].astype(np.int32), inn[keep].astype(np.int32), none, none, rows,
+            len(keep), len(out), float(rows.sum_sq.sum()), float(stats.sum_sq.sum()),
+        )
+
+    def _closed(self, wire: _Wire, stats: EdgeStats, quota: int) -> _Found:
+        """A bundle (first row) with its strongest single connections behind it."""
+        best = self.model.pyramid.strongest(
+            wire.connection, np.arange(wire.connection.out_units, dtype=np.int32), wire.in_unit,
+            quota,
+        )
+        zero = np.zeros(len(best.sum_sq) + 1, np.int32)
+        columns = {f: np.append(getattr(stats, f)[0, 0], getattr(best, f)) for f in _STATS}
+        return _Found(
+            zero, zero, np.append(-1, best.out).astype(np.int32),
+            np.append(-1, best.inn).astype(np.int32), EdgeStats(**columns),
+            len(best.sum_sq), int(best.total_pairs), float(best.sum_sq.sum()),
+            float(stats.sum_sq.sum()),
+        )
+
+    # -- rows --------------------------------------------------------------------------------
+
+    def _bundles(
+        self, found: list[_Found], ready: list[_Wire], waiting: list[_Wire], places: _Places
+    ) -> EdgeRows:
+        """One row for each pair of closed nodes, however many connections join them."""
+        sums: dict[tuple[int, int], list[float]] = {}
+        layers: dict[tuple[int, int], tuple[int, int]] = {}
+        late: set[tuple[int, int]] = set()
+        for wire, f in [*zip(ready, found, strict=True), *((w, None) for w in waiting)]:
+            if f is not None and not _is_closed(wire, places):
+                continue
+            pair = (places.outer(wire.source), places.outer(wire.target))
+            ends = (wire.source, wire.target)
+            layers[pair] = ends if layers.get(pair, ends) == ends else (-1, -1)
+            row = sums.setdefault(pair, [0.0] * 5)
+            if f is None:
+                late.add(pair)
+                row[4] += wire.connection.weights
+                continue
+            for k, name in enumerate(_STATS):
+                value = float(getattr(f.stats, name)[0])
+                row[k] = max(row[k], value) if name == "max_abs" else row[k] + value
+        pairs = np.array(list(sums), np.int32).reshape(-1, 2)
+        table = np.array(list(sums.values())).reshape(-1, 5)
+        ends_of = np.array([layers[p] for p in sums], np.int32).reshape(-1, 2)
+        none = np.full(len(pairs), -1, np.int32)
+        stats = EdgeStats(*table.T[:4], table[:, 4].astype(np.int64))
+        pending = np.array([p in late for p in sums], bool)
+        return EdgeRows(pairs[:, 0], pairs[:, 1], none, none, ends_of[:, 0], ends_of[:, 1], stats,
+                        np.zeros(len(pairs), bool), pending)
+
+    def _strands(
+        self, found: list[_Found], ready: list[_Wire], places: _Places
+    ) -> Iterator[EdgeRows]:
+        """Edges between visible units, and the strands between closed nodes."""
+        for wire, f in zip(ready, found, strict=True):
+            closed = _is_closed(wire, places)
+            first = 1 if closed else 0
+            if len(f.out_row) <= first:
+                continue
+            part = slice(first, None)
+            n = len(f.out_row) - first
+            yield EdgeRows(
+                places.rows(wire.source)[f.in_row[part]], places.rows(wire.target)[f.out_row[part]],
+                f.in_unit[part], f.out_unit[part],
+                np.full(n, wire.source, np.int32), np.full(n, wire.target, np.int32),
+                EdgeStats(*(getattr(f.stats, s)[part] for s in _STATS)),
+                np.full(n, closed), np.zeros(n, bool),
+            )
+
+    def _flows(
+        self, places: _Places, weighted: set[tuple[int, int]], wires: list[_Wire]
+    ) -> EdgeRows:
+        """Neutral links: data flows, no weight acts."""
+        carried = {(w.source, w.target) for w in wires}
+        pairs: dict[tuple[int, int], None] = {}
+        for link in self.model.graph.links:
+            a, b = self._position[link.source], self._position[link.target]
+            if places.home[a] == places.home[b] >= 0 or (a, b) in carried:
+                continue
+            pair = (places.outer(a), places.outer(b))
+            if pair[0] != pair[1] and pair not in weighted:
+                pairs[pair] = None
+        ends = np.array(list(pairs), np.int32).reshape(-1, 2)
+        none = np.full(len(ends), -1, np.int32)
+        zero = np.zeros(len(ends))
+        stats = EdgeStats(zero, zero, zero, zero, np.zeros(len(ends), np.int64))
+        no = np.zeros(len(ends), bool)
+        return EdgeRows(ends[:, 0], ends[:, 1], none, none, none, none, stats, no, no)
+
+
+class _Places:
+    """Where each layer shows in a cut: inside a closed node, or open into units."""
+
+    def __init__(self, model: OpenModel, cut: Cut) -> None:
+        hierarchy = model.hierarchy
+        self.model = model
+        self.home = np.full(len(model.graph.layers), -1, np.int32)  # -1: open into units
+        self._opened: dict[int, int] = {}
+        self._unit_rows: dict[int, I4] = {}
+        self._spans = {}
+        order = np.array(hierarchy.order, np.int64)
+        for row in range(len(cut)):
+            here = cut.units[row]
+            node = hierarchy.nodes[int(cut.node[row])]
+            if here is None:
+                if cut.leaf[row]:
+                    self.home[order[node.layers[0]:node.layers[1]]] = row
+                    self._spans[row] = node.layers
+                elif node.kind == "layer":
+                    layer = hierarchy.order[node.layers[0]]
+                    count = model.units_of(model.graph.layers[layer]).count
+                    self._opened[layer] = row
+                    self._unit_rows[layer] = np.full(count, -1, np.int32)
+            elif cut.leaf[row]:
+                layer = hierarchy.order[node.layers[0]]
+                self._unit_rows[layer][here.start:here.stop] = row
+        self._rows: dict[int, I4] = {}
+        self._labels: dict[int, I4] = {}
+        self._keys: dict[int, Hashable] = {}
+        for layer, rows in self._unit_rows.items():
+            unique, inverse = np.unique(rows, return_inverse=True)
+            self._rows[layer] = unique.astype(np.int32)
+            self._labels[layer] = inverse.astype(np.int32)
+            self._keys[layer] = hash(self._labels[layer].tobytes())
+
+    def is_open(self, layer: int) -> bool:
+        """Whether the layer's units show."""
+        return layer in self._unit_rows
+
+    def outer(self, layer: int) -> int:
+        """The row of the closed node around the layer, or of its own open frame."""
+        return self._opened[layer] if layer in self._opened else int(self.home[layer])
+
+    def key(self, layer: int) -> Hashable:
+        """Equal for equal labels of the layer's units."""
+        return self._keys.get(layer)
+
+    def rows(self, layer: int) -> I4:
+        """Row of each label."""
+        if layer in self._rows:
+            return self._rows[layer]
+        return np.array([self.home[layer]], np.int32)
+
+    def labels(self, layer: int, units: NDArray[np.integer]) -> tuple[I4, int]:
+        """Label of each of these units (-1 where there is none) and the number of labels."""
+        if layer not in self._labels:
+            return np.where(units >= 0, 0, -1).astype(np.int32), 1
+        table = self._labels[layer]
+        inside = (units >= 0) & (units < len(table))
+        found = np.where(inside, table[np.where(inside, units, 0)], -1)
+        return found.astype(np.int32), len(self._rows[layer])
+
+    def encloses(self, target: str, row: int) -> bool:
+        """Whether all that can reach a layer's weights lies inside the same closed node."""
+        first, last = self._spans[row]
+        low, high = self.model.reach[target]
+        return first <= low and high < last
+
+
+def _is_closed(wire: _Wire, places: _Places) -> bool:
+    return not (places.is_open(wire.source) or places.is_open(wire.target))
+
+
+def strongest_positions(magnitude: F8, most: int) -> NDArray[np.int64]:
+    """Positions of the largest values, at most `most`, ties to the lower position."""
+    if len(magnitude) <= most:
+        return np.arange(len(magnitude))
+    order = np.argsort(-magnitude, kind="stable")[:most]
+    return np.sort(order)
+
+
+def _concatenate(rows: list[EdgeRows]) -> EdgeRows:
+    columns = {f: np.concatenate([getattr(r, f) for r in rows]) for f in _COLUMNS}
+    stats = EdgeStats(*(np.concatenate([getattr(r.stats, f) for r in rows]) for f in _STATS))
+    return EdgeRows(stats=stats, **columns)

@@ -1,0 +1,356 @@
+"""A view of an open model that a person changes: the only object here that is not frozen."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from explorer import lod
+from explorer.appearance import describe
+from explorer.build import ASPECT, Placed, build_draw_list
+from explorer.color_scale import count, number
+from explorer.connections import Connection
+from explorer.draw_list import DrawList
+from explorer.edges import Crossing, EdgeFinder
+from explorer.errors import NeuronautError
+from explorer.network import Network
+from explorer.open_model import OpenModel
+from explorer.pyramid import Pyramid
+from explorer.view_state import Camera, ViewState, frame
+from explorer.weight_reader import WeightReader
+
+# What may be read while a person waits for a click; the rest is read in the background.
+READ_AT_ONCE = 6 << 20
+_PATIENCE = 0.25  # seconds between two redraws while weights are being read
+
+
+class Session:
+    """One person's view of a model.
+
+    All methods may be called from any thread, one at a time.
+
+    Parameters
+    ----------
+    model : OpenModel or Network
+        An open model is shared and left open by `close_session`; a network is opened.
+    state : ViewState, optional
+        Default: the first cut, seen as a whole.
+    aspect : float
+        Width / height of the picture that the layout is to fill.
+    """
+
+    def __init__(
+        self, model: OpenModel | Network, state: ViewState | None = None, aspect: float = ASPECT
+    ) -> None:
+        self._owned = isinstance(model, Network)
+        self.model = OpenModel(model) if isinstance(model, Network) else model
+        self.aspect = aspect
+        self.message = ""
+        self._finder = EdgeFinder(self.model)
+        self._lock = threading.RLock()
+        self._built: tuple[DrawList, Placed, Crossing] | None = None
+        self._closed = threading.Event()
+        self._worker: threading.Thread | None = None
+        self._fresh = threading.Event()  # something was read that is not yet in the draw list
+        self._drawn_at = 0.0
+        self.state = state or ViewState()
+        if state is None:
+            self.state = replace(self.state, opened=self.first_opened)
+
+    # -- what it is made of ------------------------------------------------------------------
+
+    @property
+    def network(self) -> Network:
+        """What the file holds."""
+        return self.model.network
+
+    @property
+    def graph(self) -> Network:
+        """The network with composite layers expanded."""
+        return self.model.graph
+
+    @property
+    def reader(self) -> WeightReader:
+        """Reads the bytes of weights."""
+        return self.model.reader
+
+    @property
+    def pyramid(self) -> Pyramid:
+        """Statistics of the weights."""
+        return self.model.pyramid
+
+    @property
+    def first_opened(self) -> frozenset[str]:
+        """What is open in the first picture."""
+        return lod.first_cut(self.model.hierarchy)
+
+    # -- the picture -------------------------------------------------------------------------
+
+    @property
+    def draw_list(self) -> DrawList:
+        """The current picture; never waits for more than a few megabytes of weights."""
+        return self._current()[0]
+
+    @property
+    def placed(self) -> Placed:
+        """The visible nodes and where they stand."""
+        return self._current()[1]
+
+    def _current(self) -> tuple[DrawList, Placed, Crossing]:
+        with self._lock:
+            if self._built is None:
+                self._built = self._build()
+                self._drawn_at = time.monotonic()
+            return self._built
+
+    def _build(self) -> tuple[DrawList, Placed, Crossing]:
+        built = build_draw_list(self.model, self._finder, self.state, self.aspect)
+        missing = sorted(built[2].missing, key=self.pyramid.bytes_needed)
+        total, soon = 0, []
+        for connection in missing:
+            total += self.pyramid.bytes_needed(connection)
+            if total > READ_AT_ONCE:
+                break
+            soon.append(connection)
+        if soon:
+            self._read(soon)
+            built = build_draw_list(self.model, self._finder, self.state, self.aspect)
+        if built[2].missing:
+            self._start_reading()
+        return built
+
+    def poll(self) -> bool:
+        """Whether weights read in the background changed the picture since the last look."""
+        with self._lock:
+            if not self._fresh.is_set():
+                return False
+            busy = self._worker is not None and self._worker.is_alive()
+            if busy and time.monotonic() - self._drawn_at < _PATIENCE:
+                return False
+            self._fresh.clear()
+            self._built = None
+            return True
+
+    def wait(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read all the weights that the picture needs.
+
+        Parameters
+        ----------
+        progress : callable (done, total), optional
+            Called with bytes read so far and in all.
+
+        Raises
+        ------
+        ModelError
+            If the file was changed or cannot be read.
+        """
+        while missing := self._current()[2].missing:
+            sizes = [self.pyramid.bytes_needed(c) for c in missing]
+            done = 0
+            for connection, size in zip(missing, sizes, strict=True):
+                self.pyramid.build(connection)
+                done += size
+                if progress is not None:
+                    progress(done, sum(sizes))
+            with self._lock:
+                self._built = None
+
+    # -- background reading ------------------------------------------------------------------
+
+    def _start_reading(self) -> None:
+        if self._worker is None or not self._worker.is_alive():
+            self._worker = threading.Thread(target=self._work, name="weights", daemon=True)
+            self._worker.start()
+
+    def _work(self) -> None:
+        while not self._closed.is_set():
+            with self._lock:
+                missing = self._built[2].missing if self._built else ()
+            wanted = [c for c in missing if not self.pyramid.ready(c)]
+            if not wanted:
+                return
+            if not self._read([min(wanted, key=self.pyramid.bytes_needed)]):
+                return
+
+    def _read(self, connections: list[Connection]) -> bool:
+        try:
+            for connection in connections:
+                self.pyramid.build(connection, self._closed.is_set)
+        except NeuronautError as error:
+            self.message = str(error)
+            return False
+        finally:
+            self._fresh.set()
+        return True
+
+    # -- changing the view -------------------------------------------------------------------
+
+    def update(self, state: ViewState) -> None:
+        """Take over a whole view state.
+
+        Raises
+        ------
+        UnknownNameError
+            If its layout or overlay does not exist; the view is left as it was.
+        """
+        with self._lock:
+            before = self.state, self._built
+            self.state = state
+            self._built = None
+            try:
+                self._current()
+            except NeuronautError:
+                self.state, self._built = before
+                raise
+
+    def resolve(self, name: str) -> str:
+        """The path of the node a person means; see `explorer.lod.resolve`."""
+        return lod.resolve(self.model.hierarchy, self.model.units_of, name)
+
+    def open(self, name: str) -> str:
+        """Open a node and everything around it; returns its path.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such node.
+        """
+        path = self.resolve(name)
+        outer = lod.opening(self.model.hierarchy, self.model.units_of, path)
+        self.update(replace(self.state, opened=self.state.opened | {*outer, path}))
+        return path
+
+    def reveal(self, name: str) -> str:
+        """Open what is around a node, so that it is visible, and select it; returns its path."""
+        path = self.resolve(name)
+        outer = lod.opening(self.model.hierarchy, self.model.units_of, path)
+        opened = self.state.opened | set(outer)
+        self.update(replace(self.state, opened=opened, selected=path))
+        return path
+
+    def close(self, name: str) -> str:
+        """Close a node; what is open inside comes back when it is opened again."""
+        path = self.resolve(name)
+        self.update(self.state.close(path))
+        return path
+
+    def select(self, name: str | None) -> None:
+        """Select a node, or nothing."""
+        self.update(self.state.select(self.resolve(name) if name is not None else None))
+
+    def click(self, path: str) -> None:
+        """What a click on a node does: opens a closed one, closes an open one, selects it."""
+        path = self.resolve(path)
+        if path in self.state.opened and self.row_of(path) is not None:
+            self.update(self.state.close(path).select(path))
+        elif self.can_open(path):
+            self.update(self.state.open(path).select(path))
+        else:
+            self.update(self.state.select(path))
+
+    def set_overlay(self, name: str) -> None:
+        """Colour edges by another number."""
+        self.update(replace(self.state, overlay=name))
+
+    def set_layout(self, name: str) -> None:
+        """Place nodes in another way."""
+        self.update(replace(self.state, layout=name))
+
+    def set_theme(self, name: str) -> None:
+        """Switch between ``"dark"`` and ``"light"``."""
+        if name not in ("dark", "light"):
+            raise NeuronautError(f"no theme called {name!r}; there are dark and light")
+        self.update(replace(self.state, theme=name))
+
+    def reset(self) -> None:
+        """Back to the first picture; overlay, layout and theme stay."""
+        self.update(replace(self.state, opened=self.first_opened, selected=None, camera=None))
+
+    # -- asking ------------------------------------------------------------------------------
+
+    def row_of(self, path: str) -> int | None:
+        """Row of a node in the current cut, or ``None`` when it is not visible."""
+        index = self.draw_list.nodes[: len(self.placed.cut)]
+        try:
+            return index.index(path)
+        except ValueError:
+            return None
+
+    def can_open(self, path: str) -> bool:
+        """Whether there is something inside a node."""
+        node, here = self._node(path)
+        layer = self.model.hierarchy.layer(node)
+        if layer is None:
+            return True
+        return bool(lod.open_units(self.model.units_of(layer), here)[0])
+
+    def _node(self, path: str) -> tuple[int, lod.UnitRange | None]:
+        by_path = self.model.hierarchy.by_path
+        if path in by_path:
+            return by_path[path], None
+        split = lod.split_unit_path(path)
+        if split is None or split[0] not in by_path:
+            raise lod.UnknownNameError("node", path, by_path)
+        return by_path[split[0]], split[1]
+
+    def describe(self, path: str) -> str:
+        """One line on a node: name, kind, shape, number of weights."""
+        node, here = self._node(path)
+        return describe(self.model.hierarchy, node, here, self.model.units_of)
+
+    def describe_edge(self, index: int) -> str:
+        """One line on an edge of the draw list: its ends and its exact value."""
+        drawn = self.draw_list
+        edges = drawn.edges
+        ends = " → ".join(drawn.nodes[int(i[index])] for i in (edges.source, edges.target))
+        weights = int(edges.weights[index])
+        if weights == 0:
+            return f"{ends} · data flow, no weights"
+        if np.isnan(edges.magnitude[index]):
+            return f"{ends} · {count(weights)} weights, not yet read"
+        if weights == 1:
+            return f"{ends} · w = {edges.signed_mean[index]:.8g}"
+        rms, mean = float(edges.magnitude[index]), float(edges.signed_mean[index])
+        return f"{ends} · {count(weights)} weights, RMS {rms:.6g}, mean {number(mean)}"
+
+    def find(self, text: str, most: int = 20) -> list[str]:
+        """Paths of the nodes whose path or title contains a text, shortest first."""
+        needle = text.strip().lower()
+        if not needle:
+            return []
+        hits = [n.path for n in self.model.hierarchy.nodes[1:]
+                if needle in n.path.lower() or needle in n.title.lower()]
+        return sorted(hits, key=lambda p: (len(p), p))[:most]
+
+    def camera_for(self, name: str | None = None, aspect: float | None = None) -> Camera:
+        """A camera that frames a node (or the nearest visible node around it), or everything."""
+        cut, boxes = self.placed.cut, self.placed.boxes
+        rows = np.flatnonzero(cut.leaf) if len(cut) > 1 else np.arange(len(cut))
+        if name is not None:
+            path = self.resolve(name)
+            row = self.row_of(path)
+            outer = lod.opening(self.model.hierarchy, self.model.units_of, path)
+            while row is None and outer:
+                row = self.row_of(outer.pop())
+            if row:
+                rows = np.array([row])
+        centers, sizes = boxes.centers[rows], boxes.sizes[rows].copy()
+        if name is None:
+            inner = np.flatnonzero(~cut.leaf)[1:]
+            centers = np.concatenate((centers, boxes.centers[inner]))
+            sizes = np.concatenate((sizes, boxes.sizes[inner]))
+        else:
+            sizes += 0.35 * sizes.max()
+        return frame(centers, sizes, aspect or self.aspect)
+
+    def close_session(self) -> None:
+        """Stop background reading; close the model if this session opened it."""
+        self._closed.set()
+        if self._worker is not None:
+            self._worker.join(timeout=10)
+        if self._owned:
+            self.model.close()
