@@ -164,21 +164,21 @@ class EdgeFinder:
         """Every way of a tensor from a visible node into the weights of another."""
         layers = self.model.graph.layers
         wires = self.model.wires
-        for path in wires.weighted:
+        for path in self.model.weighted:
             target = self._position[path]
             home = places.home[target]
 
             def stop(p: str, home: int = home) -> bool:
                 return bool(places.home[self._position[p]] != home)
 
-            for connection in wires.connections[path]:
+            for connection in wires.connections(path):
                 if home >= 0 and places.encloses(connection.target, home):
                     continue
-                for entry in wires.trace(connection, stop):
+                for entry in wires.trace(path, connection, stop):
                     source = self._position[entry.source]
                     if home >= 0 and places.home[source] == home:
                         continue
-                    channel = np.asarray(entry.in_map.indices, np.int32)
+                    channel = entry.in_map.indices()
                     units = self.model.units_of(layers[source])
                     # A recurrent layer speaks through its last gate's row (o, or the candidate).
                     shift = (max(len(units.blocks), 1) - 1) * units.channels
@@ -189,8 +189,8 @@ class EdgeFinder:
 
     def _remembered(self, wire: _Wire, places: _Places, quota: int) -> _Found:
         key = (
-            wire.connection.target, wire.connection.name, wire.connection.input, wire.source, quota,
-            wire.in_unit.tobytes() if len(wire.in_unit) < 4096 else hash(wire.in_unit.tobytes()),
+            wire.connection.key, wire.source, quota,
+            hash(wire.in_unit.tobytes()),
             places.key(wire.source), places.key(wire.target),
         )
         found = self._memory.get(key)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cached_property
 from types import TracebackType
 
 from explorer import formats
 from explorer.composites import expand
-from explorer.connections import Wires, wires
 from explorer.hierarchy import Hierarchy, build_hierarchy
 from explorer.network import Layer, Network
 from explorer.pyramid import Pyramid
-from explorer.units import Units, units_of
+from explorer.units import Units
 from explorer.weight_reader import WeightReader
+from explorer.wires import Wires, wires
 
 
 class OpenModel:
@@ -41,8 +40,6 @@ class OpenModel:
         self.graph = expand(network)
         self.reader = WeightReader(network)
         self.pyramid = Pyramid(self.reader)
-        self._units: dict[str, Units] = {}
-        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, path: str) -> OpenModel:
@@ -61,9 +58,14 @@ class OpenModel:
         return wires(self.graph)
 
     @cached_property
+    def weighted(self) -> dict[str, None]:
+        """Paths of the layers whose weights join units, in order (an ordered set)."""
+        return {la.path: None for la in self.graph.layers if self.wires.connections(la.path)}
+
+    @cached_property
     def hierarchy(self) -> Hierarchy:
         """The tree that people see."""
-        return build_hierarchy(self.graph, self.wires.weighted)
+        return build_hierarchy(self.graph, self.weighted)
 
     @cached_property
     def reach(self) -> dict[str, tuple[int, int]]:
@@ -75,7 +77,7 @@ class OpenModel:
         before: dict[str, list[str]] = {}
         for link in self.graph.links:
             before.setdefault(link.target, []).append(link.source)
-        weighted = self.wires.weighted
+        weighted = self.weighted
         spans = {}
         for path in weighted:
             seen = {path}
@@ -91,13 +93,8 @@ class OpenModel:
         return spans
 
     def units_of(self, layer: Layer) -> Units:
-        """The units of a layer of `graph`, remembered."""
-        found = self._units.get(layer.path)
-        if found is None:
-            found = units_of(layer, self.graph)
-            with self._lock:
-                self._units[layer.path] = found
-        return found
+        """The units of a layer of `graph`."""
+        return self.wires.units(layer.path)
 
     def close(self) -> None:
         """Close the files."""

@@ -1,0 +1,247 @@
+"""The command line: a contract, one function per command.
+
+Heavy parts are imported by the command that needs them, so that ``info`` never waits for VTK.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from explorer.errors import NeuronautError
+
+if TYPE_CHECKING:
+    from explorer.session import Session
+    from explorer.view_state import ViewState
+
+app = typer.Typer(
+    name="neuronaut", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="A 3D interactive explorer for large neural networks.",
+)
+LARGEST_PICTURE = 16384
+
+Model = Annotated[str, typer.Argument(metavar="MODEL|SCENE", help="a model file or a saved scene")]
+Port = Annotated[int, typer.Option(help="port of the page; 0 takes a free one", min=0, max=65535)]
+Host = Annotated[str, typer.Option(help="address to listen on")]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="do not open a browser")]
+Size = Annotated[str, typer.Option(help="width x height of the picture in pixels")]
+LayoutName = Annotated[str | None, typer.Option("--layout", help="name of a layout")]
+OverlayName = Annotated[str | None, typer.Option("--overlay", help="name of an overlay")]
+ThemeName = Annotated[str | None, typer.Option("--theme", help="dark or light")]
+Open = Annotated[list[str] | None, typer.Option("--open", help="a node to open; repeatable")]
+
+
+def main() -> None:
+    """Run the command line; a wrong input ends in one line on stderr and exit code 2."""
+    if hasattr(signal, "SIGPIPE"):  # a closed pipe (``| head``) is no error
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        app(standalone_mode=False)
+    except NeuronautError as error:
+        _fail(str(error))
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("neuronaut: stopped", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # click's usage errors
+        if usage is None:
+            raise
+        _fail(f"{usage()} (see neuronaut --help)" if usage() else "see neuronaut --help")
+
+
+def _fail(message: str) -> None:
+    print(f"neuronaut: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+# -- opening ---------------------------------------------------------------------------------------
+
+
+def _load(name: str) -> tuple[str, ViewState | None]:
+    """Model file and view of a model or scene argument."""
+    from explorer.scene_file import is_scene, load_scene
+
+    if is_scene(name) and Path(name).is_file():
+        network, state = load_scene(name)
+        return str(network), state
+    return name, None
+
+
+def _session(
+    name: str, *, opened: list[str] | None = None, layout: str | None = None,
+    overlay: str | None = None, theme: str | None = None, aspect: float = 16 / 9,
+) -> Session:
+    from explorer.open_model import OpenModel
+    from explorer.session import Session
+
+    path, state = _load(name)
+    session = Session(OpenModel.open(path), state, aspect)
+    try:
+        if theme is not None:
+            session.set_theme(theme)
+        if layout is not None:
+            session.set_layout(layout)
+        if overlay is not None:
+            session.set_overlay(overlay)
+        for node in opened or ():
+            session.open(node)
+    except NeuronautError:
+        session.close_session()
+        raise
+    return session
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not (16 <= width <= LARGEST_PICTURE and 16 <= height <= LARGEST_PICTURE):
+        raise NeuronautError(
+            f"size {text[:40]!r} is not WIDTHxHEIGHT between 16x16 and"
+            f" {LARGEST_PICTURE}x{LARGEST_PICTURE}"
+        )
+    return width, height
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+@app.command("open")
+def open_(model: Model, size: Size = "1600x900") -> None:
+    """Show a network in a local window."""
+    from explorer import desktop
+
+    width, height = _size(size)
+    session = _session(model, aspect=width / height)
+    try:
+        desktop.run(session, (width, height))
+    finally:
+        session.close_session()
+        session.model.close()
+
+
+@app.command()
+def serve(
+    model: Model, port: Port = 8080, host: Host = "127.0.0.1", no_browser: NoBrowser = False
+) -> None:
+    """Show a network in the browser; prints one line with the URL, its key included."""
+    from explorer import web
+
+    path, state = _load(model)
+    web.serve(path, state, host=host, port=port, open_browser=not no_browser)
+
+
+@app.command()
+def demo(port: Port = 8080, host: Host = "127.0.0.1", no_browser: NoBrowser = False) -> None:
+    """Show the bundled scene in the browser."""
+    from explorer.bundled import scene_path
+
+    serve(str(scene_path()), port, host, no_browser)
+
+
+@app.command()
+def shot(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write")],
+    opened: Open = None, size: Size = "1600x900", layout: LayoutName = None,
+    overlay: OverlayName = None, theme: ThemeName = None,
+) -> None:
+    """Write a picture of a network."""
+    from explorer.picture import save_picture
+
+    if output.suffix.lower() != ".png":
+        raise NeuronautError(f"{output}: a picture is written as .png")
+    if not output.parent.is_dir():
+        raise NeuronautError(f"{output}: the folder {output.parent} does not exist")
+    width, height = _size(size)
+    session = _session(
+        model, opened=opened, layout=layout, overlay=overlay, theme=theme, aspect=width / height
+    )
+    try:
+        with _progress("reading weights") as progress:
+            session.wait(progress)
+        save_picture(session, output, (width, height))
+    finally:
+        session.close_session()
+        session.model.close()
+
+
+@app.command()
+def film(
+    tour: Annotated[Path, typer.Argument(metavar="TOUR.toml", help="the tour to film")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help=".mp4, .webm, .gif or a folder of pictures")
+    ],
+) -> None:
+    """Film a scripted camera flight."""
+    from explorer import film as filming
+
+    with _progress("filming") as progress:
+        filming.film(tour, output, progress)
+
+
+class _progress:  # noqa: N801  (used like a function)
+    """A progress bar on stderr; nothing where stderr is no terminal."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self._bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task(title, total=None)
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self._bar.start()
+        return lambda done, total: self._bar.update(self._task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+# -- telling ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def info(
+    model: Model,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """List layers, links and weights without reading a weight's bytes."""
+    from explorer import formats
+    from explorer.report import network_json, network_text
+
+    network = formats.open_network(_load(model)[0])
+    if as_json:
+        print(json.dumps(network_json(network), ensure_ascii=False, allow_nan=False))
+    else:
+        print(network_text(network))
+
+
+@app.command()
+def edges(
+    model: Model,
+    from_node: Annotated[str, typer.Option("--from", help="node whose units send")],
+    to_node: Annotated[str, typer.Option("--to", help="node whose units receive")],
+    top: Annotated[int, typer.Option(help="how many connections", min=0, max=10_000_000)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """List the strongest connections between two nodes, exactly."""
+    from explorer.open_model import OpenModel
+    from explorer.report import edges_json, edges_text
+
+    with OpenModel.open(_load(model)[0]) as opened:
+        found = edges_json(opened, from_node, to_node, top)
+    print(json.dumps(found, ensure_ascii=False, allow_nan=False) if as_json else edges_text(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Pictures of a session, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from PIL import Image
+
+from explorer.errors import NeuronautError
+from explorer.renderer import Renderer
+from explorer.session import Session
+
+
+def save_picture(session: Session, path: Path, size: tuple[int, int]) -> None:
+    """Draw a session off screen and write the picture.
+
+    Parameters
+    ----------
+    session : Session
+        Drawn as it is; call its ``wait`` first for exact colours.
+    path : Path
+        A ``.png`` file; replaced when it exists, in one step.
+    size : (int, int)
+        Width and height, pixels.
+
+    Raises
+    ------
+    NeuronautError
+        If the file cannot be written, or the machine cannot draw.
+    """
+    with Renderer(size, off_screen=True, legend=True) as renderer:
+        renderer.draw(session.draw_list)
+        renderer.camera = session.state.camera or session.camera_for(None, size[0] / size[1])
+        picture = Image.fromarray(renderer.image())
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            picture.save(file, format="PNG")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise NeuronautError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)

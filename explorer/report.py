@@ -1,0 +1,110 @@
+"""What the command line tells about a network: as JSON for programs, as text for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from explorer import lod
+from explorer.color_scale import count, percent
+from explorer.edge_query import strongest_edges
+from explorer.hierarchy import shape_text
+from explorer.network import Network
+from explorer.open_model import OpenModel
+
+
+def network_json(network: Network) -> dict[str, Any]:
+    """Layers, links and weights of a network as the command line's contract names them."""
+    links = {(k.source, k.target): k.origin for k in network.links}
+    return {
+        "name": network.name,
+        "format": network.format,
+        "parameters": network.parameters,
+        "layers": [
+            {
+                "path": layer.path,
+                "kind": layer.kind,
+                "output_shape": None if layer.output_shape is None else list(layer.output_shape),
+                "parameters": layer.parameters,
+                "weights": [
+                    {"name": w.name, "shape": list(w.shape), "dtype": w.dtype}
+                    for w in layer.weights
+                ],
+            }
+            for layer in network.layers
+        ],
+        "links": [{"from": a, "to": b, "origin": origin} for (a, b), origin in links.items()],
+        "notes": list(network.notes),
+    }
+
+
+def network_text(network: Network) -> str:
+    """A table of the layers, for a terminal."""
+    rows = [("layer", "kind", "output", "parameters")]
+    for layer in network.layers:
+        shape = shape_text(layer.output_shape)
+        rows.append((layer.path, layer.kind, shape, count(layer.parameters)))
+    widths = [max(len(row[k]) for row in rows) for k in range(4)]
+    lines = [
+        f"{network.name} · {network.format} · {count(network.parameters)} parameters ·"
+        f" {count(len(network.layers))} layers · {count(len(network.links))} links"
+        + ("" if network.links_known else " (links are not recorded)"),
+        *network.notes,
+        "",
+    ]
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row[:3], widths[:3], strict=True)]
+        lines.append("  ".join([*cells, row[3].rjust(widths[3])]).rstrip())
+    return "\n".join(lines)
+
+
+def edges_json(model: OpenModel, source: str, target: str, top: int) -> dict[str, Any]:
+    """The strongest connections between two nodes as the command line's contract names them.
+
+    Parameters
+    ----------
+    model : OpenModel
+    source, target : str
+        Nodes as a person names them; layers, scopes, or ranges of units.
+    top : int
+        How many connections to list.
+
+    Raises
+    ------
+    UnknownNameError
+        If a node does not exist.
+    """
+    ends = [_layers(model, name) for name in (source, target)]
+    (from_layers, from_units), (to_layers, to_units) = ends
+    found = strongest_edges(
+        model.graph, model.pyramid, from_layers, to_layers, top,
+        from_units=from_units, to_units=to_units,
+    )
+    return found.to_json()
+
+
+def _layers(model: OpenModel, name: str) -> tuple[set[str], tuple[int, int] | None]:
+    path = lod.resolve(model.hierarchy, model.units_of, name)
+    by_path = model.hierarchy.by_path
+    split = None if path in by_path else lod.split_unit_path(path)
+    layer_path, units = split if split else (path, None)
+    layers = {layer.path for layer in model.hierarchy.layers_in(by_path[layer_path])}
+    return layers, tuple(units) if units else None  # type: ignore[return-value]
+
+
+def edges_text(found: dict[str, Any]) -> str:
+    """The strongest connections as a table, for a terminal."""
+    rows = found["edges"]
+    lines = [
+        f"{count(len(rows))} of {count(found['total_connections'])} connections"
+        f" ({count(found['total_weights'])} weights),"
+        f" {percent(found['shown_share_of_sum_sq'])} of Σw²"
+    ]
+    if rows:
+        lines.append(f"{'from':>32}  {'to':<32} {'magnitude':>12} {'signed mean':>12} weights")
+    for row in rows:
+        ends = [f"{row[side]}[{row[side + '_unit']}]" for side in ("from", "to")]
+        lines.append(
+            f"{ends[0]:>32}  {ends[1]:<32} {row['magnitude']:12.6g} {row['signed_mean']:12.6g}"
+            f" {row['weights']:>7}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,199 @@
+"""The Python face: open a network, look at it in a window, a browser, a picture, a film."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from explorer.errors import NeuronautError
+from explorer.open_model import OpenModel
+from explorer.scene_file import is_scene, load_scene, save_scene
+from explorer.session import Session
+from explorer.view_state import Camera, ViewState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from explorer.network import Network
+
+
+def open_network(source: str | os.PathLike[str] | Any) -> View:
+    """Open a model file, a saved scene, or a live Keras model.
+
+    Parameters
+    ----------
+    source : path or keras.Model
+        A live model is saved to a temporary ``.keras`` file, which is removed when the view is
+        closed. A file is read statically: nothing in it is run or imported.
+
+    Returns
+    -------
+    View
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged or of an unknown format.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        state = None
+        if is_scene(path):
+            path, state = load_scene(path)
+        return View(OpenModel.open(str(path)), state)
+    save = getattr(source, "save", None)
+    if save is None:
+        raise NeuronautError(f"cannot open a {type(source).__name__}: give a path or a Keras model")
+    folder = tempfile.TemporaryDirectory(prefix="neuronaut-")
+    path = Path(folder.name) / f"{_file_name(getattr(source, 'name', 'model'))}.keras"
+    try:
+        save(path, include_optimizer=False)
+        return View(OpenModel.open(str(path)), None, folder)
+    except BaseException:
+        folder.cleanup()
+        raise
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in str(name))[:80] or "model"
+
+
+class View:
+    """A network and how it is looked at; methods that change the view return it.
+
+    Use `open_network` to make one. It closes its files at the end of a ``with`` block or by
+    `close_files`.
+    """
+
+    def __init__(
+        self,
+        model: OpenModel,
+        state: ViewState | None = None,
+        folder: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.session = Session(model, state)
+        self._folder = folder
+
+    @property
+    def network(self) -> Network:
+        """What the file holds: layers, scopes, links, weights not yet read."""
+        return self.session.network
+
+    @property
+    def state(self) -> ViewState:
+        """What is open, selected, coloured and from where it is seen."""
+        return self.session.state
+
+    # -- changing ----------------------------------------------------------------------------
+
+    def open(self, *nodes: str) -> View:
+        """Open nodes, and whatever must be open for them to be visible."""
+        for node in nodes:
+            self.session.open(node)
+        return self
+
+    def close(self, *nodes: str) -> View:
+        """Close nodes."""
+        for node in nodes:
+            self.session.close(node)
+        return self
+
+    def select(self, node: str | None) -> View:
+        """Select a node, or nothing."""
+        self.session.select(node)
+        return self
+
+    def set(
+        self, *, overlay: str | None = None, layout: str | None = None, theme: str | None = None,
+        camera: Camera | None = None,
+    ) -> View:
+        """Change overlay, layout, theme or camera."""
+        if overlay is not None:
+            self.session.set_overlay(overlay)
+        if layout is not None:
+            self.session.set_layout(layout)
+        if theme is not None:
+            self.session.set_theme(theme)
+        if camera is not None:
+            from dataclasses import replace
+
+            self.session.update(replace(self.state, camera=camera))
+        return self
+
+    # -- asking ------------------------------------------------------------------------------
+
+    def edges(self, source: str, target: str, top: int = 20) -> dict[str, Any]:
+        """The strongest connections between two nodes; see ``neuronaut edges --json``."""
+        from explorer.report import edges_json
+
+        return edges_json(self.session.model, source, target, top)
+
+    # -- showing -----------------------------------------------------------------------------
+
+    def shot(self, path: str | os.PathLike[str], size: tuple[int, int] = (1600, 900)) -> View:
+        """Write a picture (PNG) with all magnitudes exact."""
+        from explorer.picture import save_picture
+
+        self.session.aspect = size[0] / size[1]
+        self.session.update(self.state)
+        self.session.wait()
+        save_picture(self.session, Path(path), size)
+        return self
+
+    def show(self, size: tuple[int, int] = (1600, 900)) -> None:
+        """Open a local window; returns when it is closed."""
+        from explorer import desktop
+
+        desktop.run(self.session, size)
+
+    def serve(self, port: int = 0, host: str = "127.0.0.1", open_browser: bool = True) -> Any:
+        """Serve this view in the browser from a thread.
+
+        Returns
+        -------
+        handle
+            ``handle.url`` holds the key; ``handle.stop()`` ends it. In a notebook it shows itself.
+        """
+        from explorer import web
+
+        return web.serve_in_thread(
+            self.session.model, self.state, host=host, port=port, open_browser=open_browser
+        )
+
+    def film(
+        self, tour: str | os.PathLike[str], path: str | os.PathLike[str],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> View:
+        """Film a tour of this network."""
+        from explorer import film as filming
+
+        filming.film(Path(tour), Path(path), progress, session=self.session)
+        return self
+
+    def save_scene(self, path: str | os.PathLike[str]) -> View:
+        """Write the view as a scene file beside the network's file."""
+        save_scene(path, self.network.files[0].path, self.state)
+        return self
+
+    # -- ending ------------------------------------------------------------------------------
+
+    def close_files(self) -> None:
+        """Close the network's files and remove what was made for this view."""
+        self.session.close_session()
+        self.session.model.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close_files()
