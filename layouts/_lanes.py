@@ -27,17 +27,23 @@ class Pieces:
     axis : float64 array, shape (k,)
         Height of the flow through a node above its box's centre (frames have a title on top, so
         the flow through them runs below their centre).
+    face : float64 array, shape (k,)
+        Side of a square of the same area as the face turned to the flow; of a frame, of the
+        largest face in it.
     reach : float64 array, shape (k,)
         Free length wished for before and after the node; two neighbours' add up.
     """
 
     size: F8
     axis: F8
+    face: F8
     reach: F8
 
     def of(self, members: I8) -> Pieces:
         """The pieces of some of the nodes."""
-        return Pieces(self.size[members], self.axis[members], self.reach[members])
+        return Pieces(
+            self.size[members], self.axis[members], self.face[members], self.reach[members]
+        )
 
     @property
     def above(self) -> F8:

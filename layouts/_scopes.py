@@ -23,6 +23,9 @@ from layouts.tree import Boxes, Tree
 
 LEAF_REACH = 0.4
 GRID_REACH = 0.3
+FRAME_REACH = 0.25
+PADDING = 0.13
+TITLE = 0.15
 SHELF_MAX_ROW = 8
 
 
@@ -45,7 +48,7 @@ class Wish:
     leaves: int
 
 
-Cut = Callable[[Strip, Wish], I8]
+Cut = Callable[[Strip, Wish], tuple[Strip, I8]]
 
 INNER_ASPECT = 2.5
 
@@ -58,8 +61,8 @@ def arrange(tree: Tree, aspect: float, cut: Cut) -> Boxes:
     tree : Tree
     aspect : float
         Width / height of the picture to fill.
-    cut : callable (Strip, Wish) -> int64 array
-        First rank of each row.
+    cut : callable (Strip, Wish) -> Strip, int64 array
+        The strip, its gaps adjusted if need be, and the first rank of each row.
 
     Returns
     -------
@@ -106,7 +109,7 @@ def _leaf_pieces(tree: Tree) -> Pieces:
     size = np.array(tree.size, np.float64)
     face = np.sqrt(np.abs(size[:, 1] * size[:, 2]))
     reach = np.maximum(LEAF_REACH * face, 0.75 * size[:, 0])
-    return Pieces(size, np.zeros(len(size)), reach)
+    return Pieces(size, np.zeros(len(size)), face, reach)
 
 
 def _links_by_scope(tree: Tree, kin: Family) -> dict[int, I8]:
@@ -137,12 +140,12 @@ def _main_scopes(kin: Family) -> list[bool]:
 
 
 def _place_grid(pieces: Pieces, cols: int) -> F8:
-    """Centres of the children of a grid, shape (k, 3)."""
+    """Place of the flow through each child of a grid, shape (k, 3)."""
     extent = pieces.size[:, 1:]
     closed = np.median(extent, axis=0)  # what is open is larger and widens its row and column only
     gap = 0.2 * float(closed.min())
     y, z = grid_offsets(pieces.size, cols, (float(closed[0]), float(closed[1])), gap)
-    return np.column_stack([np.zeros(len(y)), y, z])
+    return np.column_stack([np.zeros(len(y)), y + pieces.axis, z])
 
 
 def _place_flow(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> F8:
@@ -167,7 +170,8 @@ def _place_flow(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> F8:
         position[members] = np.arange(len(members))
         inner = forward if len(members) == count else forward[part_of_link == p]
         strip = build_strip(pieces.of(members), rank[members], position[inner], rail[members])
-        spot = lay(strip, cut(strip, wish))
+        strip, cuts = cut(strip, wish)
+        spot = lay(strip, cuts)
         edge, widest = _stack(place, members, spot, strip, edge), max(widest, _width(strip, spot))
     alone = np.flatnonzero(held[part] == 1)
     if len(alone):
@@ -177,7 +181,7 @@ def _place_flow(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> F8:
         if widest > 0:
             cuts = cut_to_width(strip, widest)
         elif len(alone) > SHELF_MAX_ROW and strip_aspect(strip) > wish.aspect:
-            cuts = cut_to_aspect(strip, wish.aspect)
+            strip, cuts = cut_to_aspect(strip, wish.aspect)
         _stack(place, alone, lay(strip, cuts), strip, edge)
     return place
 
@@ -196,23 +200,27 @@ def _stack(place: F8, members: I8, spot: F8, strip: Strip, edge: float | None) -
 
 
 def _frame(state: Pieces, node: int, place: F8, pieces: Pieces, grid: bool) -> F8:
-    """Put a frame around the children; returns their centres relative to the frame's centre."""
-    centre = place - np.column_stack([0 * pieces.axis, pieces.axis, 0 * pieces.axis])
+    """Put a frame around the children; returns their centres relative to the frame's centre.
+
+    Padding and title go by the faces inside, not by the frame's own size: otherwise nested frames
+    would grow exponentially with their depth.
+    """
+    centre = place.copy()
+    centre[:, 1] -= pieces.axis
     low = (centre - pieces.size / 2).min(axis=0)
     high = (centre + pieces.size / 2).max(axis=0)
     extent = high - low
-    reach = float(pieces.reach.max())
-    pad = max(0.3 * reach, 0.03 * float(extent[1:].max()))
-    title = 0.12 * float(extent[1])
+    face = float(pieces.face.max())
+    if grid:  # seen from outside it is one layer
+        face = float(np.sqrt(extent[1]) * np.sqrt(extent[2]))
+    pad = PADDING * face
     low -= pad
-    high += [pad, pad + title, pad]
+    high += [pad, pad + TITLE * face, pad]
     middle = (low + high) / 2
     state.size[node] = high - low
-    one_line = grid or float(np.ptp(place[:, 1])) == 0.0
-    axis = float(place[0, 1]) if one_line else 0.0
-    state.axis[node] = axis - middle[1]
-    face = float(np.sqrt(extent[1] * extent[2]))
-    state.reach[node] = GRID_REACH * face if grid else 0.5 * reach + 0.02 * float(extent[1])
+    state.axis[node] = float(place[0, 1] if grid or np.ptp(place[:, 1]) == 0.0 else 0.0) - middle[1]
+    state.face[node] = face
+    state.reach[node] = (GRID_REACH if grid else FRAME_REACH) * face
     return centre - middle
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from layouts._ranks import I8
 
 CUT_WINDOW = 0.2
 SLOPE = 0.35
+MAX_GAP_STRETCH = 1.25
+MAX_GUTTER_STRETCH = 2.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Strip:
         Free length after each rank.
     crossing : int64 array, shape (r,)
         How many nodes feed something across the boundary after each rank.
+    gutter : float
+        Free height between two rows, in units of the longest reach in them.
     """
 
     pieces: Pieces
@@ -46,6 +51,7 @@ class Strip:
     reach: F8
     gap: F8
     crossing: I8
+    gutter: float = 1.2
 
     @property
     def start(self) -> F8:
@@ -113,9 +119,27 @@ def strip_aspect(strip: Strip) -> float:
     return _aspect(strip, one_row(strip))
 
 
-def cut_to_aspect(strip: Strip, aspect: float) -> I8:
-    """First rank of each row, such that the rows together come closest to width / height."""
-    return _best_cut(strip, lambda cuts: _aspect(strip, cuts) / aspect)
+def cut_to_aspect(strip: Strip, aspect: float) -> tuple[Strip, I8]:
+    """Cut into rows that together come closest to width / height.
+
+    What is then still missing is made up, within limits, by longer gaps or higher gutters.
+
+    Returns
+    -------
+    strip : Strip
+        With its gaps and gutters adjusted.
+    cuts : int64 array, shape (rows,)
+        First rank of each row.
+    """
+    cuts = _best_cut(strip, lambda cuts: _aspect(strip, cuts) / aspect)
+    width, height = _extent(strip, cuts)
+    missing = width / aspect - height
+    if missing < 0:
+        longer = min(height * aspect / width, MAX_GAP_STRETCH)
+        return replace(strip, gap=strip.gap * longer), cuts
+    gutters = float(_gutters(strip, cuts).sum())
+    higher = min(1 + missing / gutters, MAX_GUTTER_STRETCH) if gutters else 1.0
+    return replace(strip, gutter=strip.gutter * higher), cuts
 
 
 def cut_to_width(strip: Strip, width: float) -> I8:
@@ -123,7 +147,7 @@ def cut_to_width(strip: Strip, width: float) -> I8:
     return _best_cut(strip, lambda cuts: _extent(strip, cuts)[0] / width)
 
 
-def _best_cut(strip: Strip, ratio) -> I8:  # type: ignore[no-untyped-def]
+def _best_cut(strip: Strip, ratio: Callable[[I8], float]) -> I8:
     """Cut into the number of rows whose ratio, falling with that number, is nearest to 1."""
     low, high = 1, len(strip.width)
     while low < high:
@@ -166,7 +190,7 @@ def _row_extents(strip: Strip, cuts: I8) -> tuple[F8, F8, F8]:
 def _gutters(strip: Strip, cuts: I8) -> F8:
     """Free height between each row and the next, where the line back to the left runs."""
     reach = np.maximum.reduceat(strip.reach, cuts)
-    return 1.2 * np.maximum(reach[:-1], reach[1:])
+    return strip.gutter * np.maximum(reach[:-1], reach[1:])
 
 
 def _extent(strip: Strip, cuts: I8) -> tuple[float, float]:
@@ -195,8 +219,9 @@ def lay(strip: Strip, cuts: I8) -> F8:
         row begins at x = 0.
     """
     _, top, bottom = _row_extents(strip, cuts)
-    row = np.searchsorted(cuts, strip.rank, side="right") - 1
-    x = (strip.start - strip.start[cuts][np.searchsorted(cuts, np.arange(len(strip.width)), "right") - 1])
+    row_of_rank = np.searchsorted(cuts, np.arange(len(strip.width)), side="right") - 1
+    x = strip.start - strip.start[cuts][row_of_rank]
+    row = row_of_rank[strip.rank]
     hanging, depth = _hang(strip, row, len(cuts), bottom)
     advance = bottom[:-1] - hanging[:-1] - _gutters(strip, cuts) - top[1:]
     axis = np.append(0.0, np.cumsum(advance))

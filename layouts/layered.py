@@ -7,8 +7,8 @@ from layouts._strip import I8, Strip, one_row
 from layouts.tree import Boxes, Layout, Tree
 
 
-def _never(strip: Strip, wish: Wish) -> I8:
-    return one_row(strip)
+def _never(strip: Strip, wish: Wish) -> tuple[Strip, I8]:
+    return strip, one_row(strip)
 
 
 def place(tree: Tree, aspect: float = 16 / 9) -> Boxes:

@@ -11,11 +11,11 @@ MAX_MAIN_ASPECT = 4.5
 MAX_INNER_ASPECT = 6.0
 
 
-def _wrap(strip: Strip, wish: Wish) -> I8:
+def _wrap(strip: Strip, wish: Wish) -> tuple[Strip, I8]:
     limit = MAX_MAIN_ASPECT if wish.main else MAX_INNER_ASPECT
     short = wish.leaves <= MAX_LEAVES_IN_ONE_ROW
     if short or strip_aspect(strip) <= max(limit, wish.aspect):
-        return one_row(strip)
+        return strip, one_row(strip)
     return cut_to_aspect(strip, wish.aspect)
 
 

@@ -1,0 +1,366 @@
+"""The contract that every layout keeps, and what each layout promises beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layouts import Boxes, Layout, Tree, layouts, place
+from layouts._links import family, lift_links
+from layouts.geometry import bounds
+
+NAMES = sorted(layouts())
+EPS = 1e-9
+WIDE = 16 / 9
+WRAPS = {"serpentine"}
+
+every_layout = pytest.mark.parametrize("name", NAMES)
+
+
+def make(
+    parent: Sequence[int],
+    links: Sequence[tuple[int, int]] = (),
+    size: object = (0.3, 2.0, 2.0),
+    grid: dict[int, tuple[int, int]] | None = None,
+) -> Tree:
+    """A tree from plain lists; one size for all, or one for each."""
+    n = len(parent)
+    sizes = np.broadcast_to(np.asarray(size, np.float64), (n, 3)).copy()
+    grids = np.zeros((n, 2), np.int32)
+    for node, shape in (grid or {}).items():
+        grids[node] = shape
+    pairs = np.array(links, np.int32).reshape(-1, 2)
+    return Tree(np.array(parent, np.int32), sizes, pairs, grids)
+
+
+def chain(n: int, size: object = (0.3, 2.0, 2.0)) -> Tree:
+    """A root with n leaves one after another."""
+    return make([-1] + [0] * n, [(i, i + 1) for i in range(1, n)], size)
+
+
+def opened(tree: Tree, node: int, count: int, grid: bool) -> Tree:
+    """The tree after a leaf has opened into so many children in a chain or on a grid."""
+    n = len(tree)
+    new = list(range(n, n + count))
+    links = tree.links.copy()
+    links[:, 0][links[:, 0] == node] = new[-1]
+    links[:, 1][links[:, 1] == node] = new[0]
+    inner = [] if grid else list(zip(new, new[1:], strict=False))
+    grids = np.concatenate([tree.grid, np.zeros((count, 2), np.int32)])
+    if grid:
+        cols = int(np.ceil(np.sqrt(count)))
+        grids[node] = (-(-count // cols), cols)
+    return Tree(
+        np.concatenate([tree.parent, np.full(count, node, np.int32)]),
+        np.concatenate([tree.size, np.tile([0.2, 0.5, 0.5], (count, 1))]),
+        np.concatenate([links, np.array(inner, np.int32).reshape(-1, 2)]),
+        grids,
+    )
+
+
+@st.composite
+def trees(draw: st.DrawFn, grids: bool = True) -> Tree:
+    """Any tree of up to 40 nodes with any links between its leaves, cycles and repeats too."""
+    n = draw(st.integers(1, 40))
+    parent = [-1] + [draw(st.integers(max(0, i - 12), i - 1)) for i in range(1, n)]
+    leaves = sorted(set(range(n)) - set(parent))
+    ends = st.sampled_from(leaves)
+    links = draw(st.lists(st.tuples(ends, ends), max_size=60))
+    extent = st.floats(0.01, 20.0)
+    size = [draw(st.tuples(extent, extent, extent)) for _ in range(n)]
+    grid = {}
+    for node in sorted(set(parent) - {-1}):
+        if grids and draw(st.booleans()):
+            cols = draw(st.integers(1, 5))
+            grid[node] = (-(-parent.count(node) // cols), cols)
+    return make(parent, links, size, grid)
+
+
+def siblings(tree: Tree) -> list[np.ndarray]:
+    """The children of each inner node, in order."""
+    return [np.flatnonzero(tree.parent == p) for p in np.unique(tree.parent[1:])]
+
+
+def check_contract(tree: Tree, boxes: Boxes) -> None:
+    """What is true of every placement: finite, inside the parent, apart from siblings."""
+    low, high = boxes.centers - boxes.sizes / 2, boxes.centers + boxes.sizes / 2
+    assert boxes.centers.shape == boxes.sizes.shape == (len(tree), 3)
+    assert np.isfinite(boxes.centers).all() and (boxes.sizes > 0).all()
+    assert np.abs(boxes.centers[0]).max() < EPS
+    leaves = ~np.isin(np.arange(len(tree)), tree.parent)
+    assert np.array_equal(boxes.sizes[leaves], tree.size[leaves])
+    inner, parent = np.arange(1, len(tree)), tree.parent[1:]
+    assert (low[inner] > low[parent]).all() and (high[inner] < high[parent]).all()
+    for group in siblings(tree):
+        gap = np.maximum(low[group][:, None] - high[group], low[group] - high[group][:, None])
+        apart = gap.max(axis=2) + np.where(np.eye(len(group)), np.inf, 0.0)
+        assert apart.min() > 1e-4
+
+
+@every_layout
+@settings(max_examples=150, deadline=None)
+@given(tree=trees(), aspect=st.floats(0.2, 5.0))
+def test_any_tree_is_placed_by_the_contract_and_alike_each_time(
+    name: str, tree: Tree, aspect: float
+) -> None:
+    boxes = place(tree, name, aspect)
+    check_contract(tree, boxes)
+    again = place(tree, name, aspect)
+    assert np.array_equal(boxes.centers, again.centers)
+    assert np.array_equal(boxes.sizes, again.sizes)
+
+
+@every_layout
+@settings(max_examples=150, deadline=None)
+@given(tree=trees(grids=False))
+def test_flow_runs_forward(name: str, tree: Tree) -> None:
+    boxes = place(tree, name)
+    links = lift_links(tree, family(tree.parent).depth)
+    source, target = links[links[:, 0] < links[:, 1]].T
+    step = boxes.centers[target] - boxes.centers[source]
+    if name in WRAPS:
+        assert ((step[:, 0] > EPS) | (step[:, 1] < -EPS)).all()
+    else:
+        assert (step[:, 0] > EPS).all()
+
+
+@every_layout
+def test_nothing_and_one(name: str) -> None:
+    nothing = place(make([]), name)
+    assert nothing.centers.shape == nothing.sizes.shape == (0, 3)
+    assert np.array_equal(np.stack(bounds(nothing)), np.zeros((2, 3)))
+    one = place(make([-1], size=(1.0, 2.0, 3.0)), name)
+    assert np.array_equal(one.centers, [[0, 0, 0]]) and np.array_equal(one.sizes, [[1, 2, 3]])
+
+
+@every_layout
+def test_a_hundred_thousand_siblings_and_a_very_deep_tree(name: str) -> None:
+    n = 100_000
+    ends = np.sort(np.random.default_rng(1).integers(1, n + 1, (n, 2)), axis=1)
+    tree = chain(n)
+    tree = Tree(tree.parent, tree.size, np.concatenate([tree.links, ends]).astype(np.int32), tree.grid)
+    boxes = place(tree, name)
+    assert np.isfinite(boxes.centers).all()
+    deep = place(make(list(range(-1, 3000))), name)
+    assert (np.diff(deep.sizes, axis=0) < 0).any(axis=1).all()
+
+
+@every_layout
+@pytest.mark.parametrize("grid", [False, True])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), branches=st.integers(2, 9), count=st.integers(1, 30))
+def test_opening_a_node_keeps_the_order_of_the_others(
+    name: str, grid: bool, data: st.DataObject, branches: int, count: int
+) -> None:
+    middle = range(2, 2 + branches)
+    join = 2 + branches
+    links = [(1, b) for b in middle] + [(b, join) for b in middle] + [(join, join + 1)]
+    extent = st.floats(0.2, 4.0)
+    size = [data.draw(st.tuples(extent, extent, extent)) for _ in range(join + 2)]
+    closed = make([-1] + [0] * (join + 1), links, size)
+    node = data.draw(st.integers(1, join + 1))
+    before = place(closed, name).centers[1:]
+    after = place(opened(closed, node, count, grid), name).centers[1 : join + 2]
+    for k in (0, 1, 2):
+        if k == 0 and name in WRAPS:
+            continue  # what is left of what changes with the rows; reading order has its own test
+        was = np.sign(np.round(before[:, None, k] - before[None, :, k], 9))
+        now = np.sign(np.round(after[:, None, k] - after[None, :, k], 9))
+        rank_mates = np.zeros_like(was, bool)
+        rank_mates[1 : 1 + branches, 1 : 1 + branches] = True
+        pairs = rank_mates if k else ~rank_mates
+        swapped = (was * now == -1) & pairs
+        assert not swapped.any(), (k, np.argwhere(swapped))
+
+
+@pytest.mark.parametrize("node", [1, 7, 30])
+@pytest.mark.parametrize("count", [4, 64])
+def test_serpentine_keeps_reading_order_when_a_node_opens(node: int, count: int) -> None:
+    for tree in (chain(40), opened(chain(40), node, count, grid=count == 64)):
+        boxes = place(tree, "serpentine")
+        assert reading_order(boxes, 40) == list(range(1, 41))
+
+
+def reading_order(boxes: Boxes, n: int) -> list[int]:
+    """Nodes 1..n row by row: a row is what shares one height with its leftmost node."""
+    low = (boxes.centers - boxes.sizes / 2)[1 : n + 1]
+    high = (boxes.centers + boxes.sizes / 2)[1 : n + 1]
+    left, order = set(range(n)), []
+    while left:
+        top = max(left, key=lambda i: float(high[i, 1]))
+        row, grew = {top}, True
+        while grew:
+            floor, roof = min(low[i, 1] for i in row), max(high[i, 1] for i in row)
+            more = {i for i in left if low[i, 1] < roof and high[i, 1] > floor}
+            grew, row = more != row, more
+        order += sorted(row, key=lambda i: float(low[i, 0]))
+        left -= row
+    return [i + 1 for i in order]
+
+
+@pytest.mark.parametrize("thickness", [0.1, 0.3, 1.0])
+def test_a_long_chain_fills_the_picture(thickness: float) -> None:
+    for n in [*range(12, 60), 100, 200, 333, 500]:
+        low, high = bounds(place(chain(n, (thickness, 2.0, 2.0)), "serpentine"))
+        width, height, _ = high - low
+        assert 1 / 1.6 < width / height / WIDE < 1.6, n
+
+
+@every_layout
+def test_a_short_chain_stays_one_straight_row(name: str) -> None:
+    boxes = place(chain(8), name)
+    assert np.ptp(boxes.centers[1:, 1]) < EPS and np.ptp(boxes.centers[1:, 2]) < EPS
+    assert (np.diff(boxes.centers[1:, 0]) > 0).all()
+
+
+def test_layered_keeps_a_chain_straight_through_frames() -> None:
+    parent = [-1, 0, 0, 0, 2, 2, 2]
+    size = np.array([(0.3, h, h) for h in (1, 2, 1, 4, 3, 1, 2)])
+    boxes = place(make(parent, [(1, 4), (4, 5), (5, 6), (6, 3)], size), "layered")
+    leaves = [1, 4, 5, 6, 3]
+    assert np.ptp(boxes.centers[leaves, 1]) < EPS
+    assert (np.diff(boxes.centers[leaves, 0]) > 0).all()
+
+
+@every_layout
+def test_gaps_leave_room_for_edges(name: str) -> None:
+    tree = chain(6, [(0.3, h, h) for h in (1, 4, 4, 3, 3, 2, 2)])
+    boxes = place(tree, name)
+    right, left = boxes.centers + boxes.sizes / 2, boxes.centers - boxes.sizes / 2
+    gap = left[2:, 0] - right[1:-1, 0]
+    face = (tree.size[2:, 1] + tree.size[1:-1, 1]) / 2
+    assert ((gap >= 0.6 * face - EPS) & (gap <= face + EPS)).all()
+    thick = place(chain(3, (2.0, 0.1, 0.1)), name)
+    step = np.diff(thick.centers[1:, 0])
+    assert (step - 2.0 >= 3.0 - EPS).all()
+
+
+@every_layout
+@pytest.mark.parametrize(("rows", "cols", "count"), [(8, 8, 64), (3, 5, 13), (1, 7, 7), (9, 1, 9)])
+def test_a_grid_has_the_rows_and_columns_asked_for(
+    name: str, rows: int, cols: int, count: int
+) -> None:
+    parent = [-1, 0, 0] + [1] * count
+    tree = make(parent, [(3, 2), (4, 2)], (0.1, 0.5, 0.4), {1: (rows, cols)})
+    boxes = place(tree, name)
+    check_contract(tree, boxes)
+    x, y, z = boxes.centers[3:].T
+    assert np.ptp(x) < EPS
+    row, col = np.divmod(np.arange(count), cols)
+    for axis, index, sign in ((y, row, -1), (z, col, 1)):
+        places = np.unique(np.round(axis, 9))[::sign]
+        assert np.allclose(axis, places[index])
+        assert np.ptp(np.diff(places)) < 1e-6 if len(places) > 2 else True
+    assert boxes.centers[2, 0] > x.max()
+
+
+@every_layout
+def test_parallel_branches_are_spread_and_joined_on_the_axis(name: str) -> None:
+    # input -> 4 branches of 1, 2, 3 and 1 layers -> join
+    links = [(1, 2), (1, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8)]
+    links += [(2, 9), (4, 9), (7, 9), (8, 9)]
+    centers = place(make([-1] + [0] * 9, links), name).centers
+    assert abs(centers[1, 1] - centers[9, 1]) < EPS
+    y = centers[:, 1]
+    assert y[2] > y[3] > y[5] > y[8]
+    assert abs(y[3] - y[4]) < EPS and abs(y[5] - y[6]) < EPS and abs(y[6] - y[7]) < EPS
+
+
+@every_layout
+def test_many_parallel_nodes_stand_as_an_array_facing_the_flow(name: str) -> None:
+    links = [(1, b) for b in range(2, 18)] + [(b, 18) for b in range(2, 18)]
+    centers = place(make([-1] + [0] * 18, links), name).centers[2:18]
+    assert np.ptp(centers[:, 0]) < EPS
+    assert len(np.unique(np.round(centers[:, 1], 6))) == 4
+    assert len(np.unique(np.round(centers[:, 2], 6))) == 4
+
+
+@every_layout
+def test_a_mask_fed_to_every_block_goes_to_the_side_rail(name: str) -> None:
+    n = 30  # node 1: mask; 2..n: a chain that it feeds from 3 on
+    links = [(i, i + 1) for i in range(2, n)] + [(1, i) for i in range(3, n + 1)]
+    tree = make([-1] + [0] * n, links)
+    boxes = place(tree, name)
+    check_contract(tree, boxes)
+    plain = place(make([-1] + [0] * n, links[: n - 2]), name)
+    top = boxes.centers[1, 1] + boxes.sizes[1, 1] / 2
+    assert top < boxes.centers[2, 1] - boxes.sizes[2, 1] / 2
+    rows = np.unique(np.round(boxes.centers[2:, 1], 6))
+    assert len(rows) == len(np.unique(np.round(plain.centers[2:, 1], 6)))
+
+
+@every_layout
+def test_the_branching_point_of_many_heads_stays_in_the_flow(name: str) -> None:
+    links = [(1, 2)] + [(2, h) for h in range(3, 21)] + [(h, 21) for h in range(3, 21)]
+    centers = place(make([-1] + [0] * 21, links), name).centers
+    assert np.ptp(centers[[1, 2, 21], 1]) < EPS
+
+
+@every_layout
+def test_separate_parts_stand_one_under_another(name: str) -> None:
+    boxes = place(make([-1] + [0] * 6, [(1, 2), (2, 3), (4, 5), (5, 6)]), name)
+    low, high = boxes.centers - boxes.sizes / 2, boxes.centers + boxes.sizes / 2
+    assert high[4:, 1].max() < low[1:4, 1].min()
+    assert abs(low[1, 0] - low[4, 0]) < EPS
+
+
+@every_layout
+def test_unlinked_siblings_keep_their_order_and_fill_the_picture(name: str) -> None:
+    boxes = place(make([-1] + [0] * 50), name)
+    assert reading_order(boxes, 50) == list(range(1, 51))
+    low, high = bounds(boxes)
+    width, height, _ = high - low
+    assert 1 / 1.8 < width / height / WIDE < 1.8
+
+
+@settings(max_examples=200, deadline=None)
+@given(tree=trees())
+def test_lifted_links_are_the_children_of_the_lowest_common_ancestor(tree: Tree) -> None:
+    def path(node: int) -> list[int]:
+        return [*path(int(tree.parent[node])), node] if node else [0]
+
+    expected = set()
+    for a, b in tree.links.tolist():
+        up, down = path(a), path(b)
+        k = next((i for i, (p, q) in enumerate(zip(up, down, strict=False)) if p != q), None)
+        if k is not None:
+            expected.add((up[k], down[k]))
+    lifted = lift_links(tree, family(tree.parent).depth)
+    assert [tuple(pair) for pair in lifted.tolist()] == sorted(expected)
+
+
+def test_the_registry_finds_layouts_and_names_them_when_asked_for_another() -> None:
+    assert {"layered", "serpentine"} <= set(layouts())
+    assert all(isinstance(v, Layout) and v.name == k and v.summary for k, v in layouts().items())
+    with pytest.raises(LookupError, match="'spiral'.*layered.*serpentine"):
+        place(chain(3), "spiral")
+
+
+BROKEN = {
+    "parent after child": make([-1, 2, 0]),
+    "two roots": make([-1, -1]),
+    "no root": make([0, 0]),
+    "negative size": make([-1, 0], size=(1.0, -1.0, 1.0)),
+    "size not a number": make([-1, 0], size=(1.0, np.nan, 1.0)),
+    "link out of range": make([-1, 0, 0], [(1, 3)]),
+    "link below zero": make([-1, 0, 0], [(-1, 2)]),
+}
+
+
+@every_layout
+@pytest.mark.parametrize("case", sorted(BROKEN))
+def test_a_broken_tree_is_refused_in_one_line(name: str, case: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        place(BROKEN[case], name)
+    assert "\n" not in str(refused.value)
+
+
+@every_layout
+@pytest.mark.parametrize("aspect", [0.0, -1.0, np.nan, np.inf])
+def test_an_impossible_aspect_is_refused(name: str, aspect: float) -> None:
+    with pytest.raises(ValueError, match="aspect"):
+        place(chain(3), name, aspect)
