@@ -22,8 +22,9 @@ def place_labels(
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Place labels greedily, the most important first.
 
-    Each label is tried above its anchor, then below it, to the right and to the left (below first
-    where `below` says so); the first place that is inside the viewport and free is taken. A label
+    Each label is tried above its anchor, a little aside, one line higher, beside it and below it
+    (or below first, where `below` says so); the first place that is inside the viewport and free
+    is taken. A label
     that finds none is dropped. The greedy order on an occupancy grid is the usual one for
     interactive maps (Christensen, Marks and Shieber 1995 compare it with slower methods).
 
@@ -64,9 +65,10 @@ def place_labels(
     for left, top, right, bottom in np.asarray(obstacles, float).reshape(-1, 4):
         taken[_cells(top, bottom), _cells(left, right)] = True
     order = np.argsort(-np.asarray(priorities, float), kind="stable")
-    for i in order[inside[order]].tolist():
+    for i in order[np.take(inside, order)].tolist():
         w, h = sizes[i].tolist()
-        for x, y in _candidates(*anchors[i].tolist(), w, h, bool(hang[i])):
+        x_anchor, y_anchor = anchors[i].tolist()
+        for x, y in _candidates(x_anchor, y_anchor, w, h, bool(hang[i])):
             if x < 0 or y < 0 or x + w > width or y + h > height:
                 continue
             cells = taken[y // _CELL : -(-(y + h) // _CELL), x // _CELL : -(-(x + w) // _CELL)]
@@ -84,10 +86,18 @@ def _cells(low: float, high: float) -> slice:
 
 
 def _candidates(x: float, y: float, w: int, h: int, below: bool) -> list[tuple[int, int]]:
-    """Top left corners to try, best first."""
+    """Top left corners to try, best first: near the anchor, then a line or half a text away."""
     middle = round(x - w / 2)
-    over, under = (middle, round(y - h - _GAP)), (middle, round(y + _GAP))
-    right, left = (round(x + 2 * _GAP), round(y - h / 2)), (round(x - w - 2 * _GAP), round(y - h / 2))
-    first, second = (under, over) if below else (over, under)
-    lift = -h if not below else h
-    return [first, (middle, first[1] + lift), second, right, left, (middle, second[1] - lift)]
+    over, under = round(y - h - _GAP), round(y + _GAP)
+    first, second, line = (under, over, h) if below else (over, under, -h)
+    side, aside = round(y - h / 2), round(w * 0.45)
+    return [
+        (middle, first),
+        (middle + aside, first),
+        (middle - aside, first),
+        (middle, first + line),
+        (round(x + 2 * _GAP), side),
+        (round(x - w - 2 * _GAP), side),
+        (middle, second),
+        (middle, second - line),
+    ]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.draw_list import BoxArrays, DrawList, EdgeArrays, Label, Legend
+from explorer.view_state import Camera, frame
 
 INFERNO = np.array(
     [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21],
@@ -80,8 +81,8 @@ def vgg(theme: str = "dark", edge_count: int = 1500, seed: int = 0) -> DrawList:
         nonlocal x
         node = add(path)
         solids.append(((x + thick / 2, 0, 0), (thick, side, side), (*color, 255), node))
-        labels.append(Label(path.split("/")[-1], (x + thick / 2, -side / 2, side / 2), 1 + side / 10,
-                            node, below=True))  # fmt: skip
+        anchor = (x + thick / 2, -side / 2, side / 2)
+        labels.append(Label(path.split("/")[-1], anchor, 1 + side / 10, node, below=True))
         x += thick + 0.9
 
     slab("input", 5.0, 0.15, INPUT)
@@ -92,7 +93,9 @@ def vgg(theme: str = "dark", edge_count: int = 1500, seed: int = 0) -> DrawList:
             slab(f"block{block}/conv{block}_{i + 1}", side, 0.25 + 0.1 * block, CONV)
         slab(f"block{block}/pool{block}", side * 0.8, 0.3, POOL)
         end = x - 0.4
-        frames.append((((start + end) / 2, 0.2, 0), (end - start, side + 1.6, side + 1.0), FRAME, node))
+        frames.append(
+            (((start + end) / 2, 0.2, 0), (end - start, side + 1.6, side + 1.0), FRAME, node)
+        )
         labels.append(Label(f"block {block}", ((start + end) / 2, side / 2 + 1.0, side / 2 + 0.5),
                             20 - block, node, title=True))  # fmt: skip
         x += 0.6
@@ -120,15 +123,19 @@ def units(theme: str = "dark", side: int = 16, edge_count: int = 3000, seed: int
         nodes.append(f"layer{layer}")
         first = len(nodes)
         frames.append(((x, 0.3, 0), (1.2, 9.6, 9.0), FRAME, first - 1))
-        labels.append(Label(f"layer {layer} · {side * side} units", (x, 5.1, 4.5), 10, first - 1, True))
+        labels.append(
+            Label(f"layer {layer} · {side * side} units", (x, 5.1, 4.5), 10, first - 1, True)
+        )
         for row in range(side):
             for col in range(side):
                 nodes.append(f"layer{layer}/{row * side + col}")
                 at = (x, 4 - pitch / 2 - row * pitch, -4 + pitch / 2 + col * pitch)
                 shade = tuple(int(c * rng.uniform(0.45, 1.0)) for c in color)
                 solids.append((at, (pitch * 0.7,) * 3, (*shade, 255), len(nodes) - 1))
-        for i in (0, side * side - 1):
-            labels.append(Label(f"unit {i}", solids[-side * side + i][0], 1, first + i))
+        labels += [
+            Label(f"unit {i}", solids[-side * side + i][0], 1, first + i)
+            for i in (0, side * side - 1)
+        ]
     box = boxes(solids)
     count = side * side
     s, t = rng.integers(0, count, edge_count), count + rng.integers(0, count, edge_count)
@@ -138,3 +145,38 @@ def units(theme: str = "dark", side: int = 16, edge_count: int = 3000, seed: int
     edges = edge_arrays(curves(a, b), rng, box.node[s], box.node[t])
     return DrawList(box, boxes(frames), edges, tuple(labels), legend(edge_count, count * count),
                     tuple(nodes), int(box.node[5]), theme)  # fmt: skip
+
+
+EMPTY_LEGEND = Legend("", np.zeros((0, 3), np.uint8), (), (), ())
+
+
+def no_edges() -> EdgeArrays:
+    none = np.zeros(0)
+    return EdgeArrays(
+        np.zeros((0, 2, 3), np.float32), np.zeros((0, 4), np.uint8), none.astype(np.float32),
+        none.astype(np.int32), none.astype(np.int32), none, none, none.astype(np.int64),
+    )  # fmt: skip
+
+
+def line(a, b, color=(255, 255, 255, 255), width=1.5) -> EdgeArrays:
+    return EdgeArrays(
+        np.array([[a, b]], np.float32), np.array([color], np.uint8), np.array([width], np.float32),
+        np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1), np.ones(1), np.ones(1, np.int64),
+    )  # fmt: skip
+
+
+def scene(solids=(), frames=(), edges=None, labels=(), **rest) -> DrawList:
+    return DrawList(
+        boxes(list(solids)), boxes(list(frames)), edges if edges is not None else no_edges(),
+        tuple(labels), rest.pop("legend", EMPTY_LEGEND), tuple("abcdef"), **rest,
+    )  # fmt: skip
+
+
+def cube(center=(0, 0, 0), color=(200, 40, 90), node=0, side=1.0):
+    return (center, (side,) * 3, (*color, 255), node)
+
+
+def whole(draw_list: DrawList, size) -> Camera:
+    both = (draw_list.solids, draw_list.frames)
+    centers, sizes = (np.concatenate([getattr(b, k) for b in both]) for k in ("centers", "sizes"))
+    return frame(centers, sizes, size[0] / size[1])

@@ -73,7 +73,9 @@ class Projection:
         width, height = self.size
         unit = self.slope / (height / 2)
         return np.asarray(
-            self.forward + self.right * ((x - width / 2) * unit) + self.up * ((height / 2 - y) * unit)
+            self.forward
+            + self.right * ((x - width / 2) * unit)
+            + self.up * ((height / 2 - y) * unit)
         )
 
 
@@ -181,14 +183,16 @@ def _clipped(view: F8, near: float) -> F8:
     """Curves whose points behind the near plane are pulled along their segment onto it.
 
     Only a point with a neighbour in front is moved; the others keep their depth and become NaN in
-    pixels. A point between two visible neighbours is pulled towards the following one.
+    pixels. A point between two visible neighbours is pulled towards the one before it.
     """
     hidden = view[..., 2] < near
     if not hidden.any():
         return view
     out = view.copy()
     for step in (1, -1):
-        here, other = (slice(None, -1), slice(1, None)) if step == 1 else (slice(1, None), slice(None, -1))
+        here, other = (
+            (slice(None, -1), slice(1, None)) if step == 1 else (slice(1, None), slice(None, -1))
+        )
         rows, cols = np.nonzero(hidden[:, here] & ~hidden[:, other])
         cols = cols + (0 if step == 1 else 1)
         p, q = view[rows, cols], view[rows, cols + step]

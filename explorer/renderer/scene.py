@@ -62,7 +62,9 @@ class Scene:
         _outline(self._frames, frames.centers, frames.sizes, frames.colors)
         self._update_edges(draw_list.edges)
         self._update_mark(draw_list)
-        corners = [geometry.box_corners(b.centers, b.sizes).reshape(-1, 3) for b in (solids, frames)]
+        corners = [
+            geometry.box_corners(b.centers, b.sizes).reshape(-1, 3) for b in (solids, frames)
+        ]
         self._depths = np.concatenate([*corners, draw_list.edges.points.reshape(-1, 3)])
         self.set_scale(scale)
 
@@ -91,7 +93,9 @@ class Scene:
         if len(ahead) == 0:
             return 0.01, 1000.0
         far = float(ahead.max()) * 1.01 + 1e-6
-        return max(float(ahead.min()) * 0.5, far * _NEAREST), far
+        # What lies on both sides of the viewer may pass as close as one likes.
+        nearest = float(ahead.min()) * 0.5 if len(ahead) == len(depths) else 0.0
+        return max(nearest, far * _NEAREST), far
 
     def _update_edges(self, edges: EdgeArrays) -> None:
         count, points = edges.points.shape[:2] if edges.points.size else (0, 2)

@@ -112,7 +112,9 @@ def panel_sprite(lines: Sequence[str], px: int, ink: Ink, heading: bool = False)
     lines = [shortened(line) for line in lines]
     pad, step = round(px * 0.7), round(px * 1.45)
     width = max((face.getlength(line) for face, line in zip(faces, lines, strict=True)), default=1)
-    picture = _panel(round(width) + 2 * pad, step * len(lines) + 2 * pad - (step - px) // 2, px, ink)
+    picture = _panel(
+        round(width) + 2 * pad, step * len(lines) + 2 * pad - (step - px) // 2, px, ink
+    )
     draw = ImageDraw.Draw(picture)
     for i, (face, line) in enumerate(zip(faces, lines, strict=True)):
         color = ink.title if heading and i == 0 else ink.text

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
-import vtkmodules.vtkInteractionStyle  # noqa: F401  registers the classes behind the abstract ones
-import vtkmodules.vtkRenderingOpenGL2  # noqa: F401
+import vtkmodules.vtkInteractionStyle
+import vtkmodules.vtkRenderingOpenGL2
 from numpy.typing import NDArray
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
@@ -103,9 +103,13 @@ class Renderer:
         self._picker: tuple[object, Picker] | None = None
         self._interactor: vtkRenderWindowInteractor | None = None
         me = weakref.ref(self)
-        self._observer = self._renderer.AddObserver(
-            "StartEvent", lambda *_: (r := me()) is not None and r._before_render()
-        )
+
+        def prepare(*_: object) -> None:
+            renderer = me()
+            if renderer is not None:
+                renderer._before_render()
+
+        self._observer = self._renderer.AddObserver("StartEvent", prepare)
 
     def __enter__(self) -> Renderer:
         return self
@@ -213,9 +217,7 @@ class Renderer:
         """The labels of the last picture and their rectangles."""
         return self._labels.placed()
 
-    def set_note(
-        self, lines: tuple[str, ...] = (), at: tuple[float, float] | None = None
-    ) -> None:
+    def set_note(self, lines: tuple[str, ...] = (), at: tuple[float, float] | None = None) -> None:
         """Show a panel of text over the scene, or none.
 
         Parameters
@@ -256,7 +258,7 @@ class Renderer:
         self._renderer.RemoveObserver(self._observer)
         self._renderer.RemoveAllViewProps()
         if self._interactor is not None:
-            self._interactor.SetRenderWindow(None)
+            self._interactor.SetRenderWindow(None)  # type: ignore[arg-type]
             self._interactor = None
         self._window.Finalize()
         self._window.RemoveRenderer(self._renderer)

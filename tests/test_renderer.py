@@ -1,0 +1,333 @@
+"""The picture shows what the draw list says, on this machine or with a clear word why not."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import renderer_scenes
+from renderer_scenes import boxes, cube, line, scene, whole
+
+from explorer.draw_list import EdgeArrays, Label
+from explorer.errors import NeuronautError
+from explorer.renderer import Renderer
+from explorer.renderer.projection import Projection
+from explorer.view_state import Camera
+
+SIZE = (320, 200)
+FRONT = Camera((0, 0, 10), (0, 0, 0))
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with Renderer(SIZE) as renderer:
+        yield renderer
+
+
+@pytest.fixture
+def renderer(shared):
+    shared.set_note()
+    shared.resize(*SIZE)
+    shared.draw(scene())
+    shared.camera = FRONT
+    return shared
+
+
+# ---- pictures
+
+
+def test_picture_has_the_asked_for_shape_and_a_gradient(renderer) -> None:
+    image = renderer.image()
+    assert image.shape == (200, 320, 3)
+    assert image.dtype == np.uint8
+    assert abs(image[0].astype(int) - (0x1A, 0x21, 0x30)).max() <= 2
+    assert abs(image[-1].astype(int) - (0x0A, 0x0D, 0x13)).max() <= 2
+
+
+def test_light_theme_is_light(renderer) -> None:
+    renderer.draw(scene(theme="light"))
+    assert renderer.image().min() > 220
+
+
+def test_box_stands_where_the_projection_says_in_its_own_colour(renderer) -> None:
+    renderer.draw(scene([cube((1, 0.5, 0))]))
+    image = renderer.image().astype(int)
+    projection = Projection.of(FRONT, SIZE)
+    x, y = projection.pixels(projection.view(np.array([1, 0.5, 0.5])))
+    red, green, blue = image[int(y), int(x)]
+    assert 100 < red <= 200  # the face to the viewer, a little darker than given
+    assert (green, blue) == pytest.approx((red * 40 / 200, red * 90 / 200), abs=2)
+    drawn = np.argwhere(image[..., 0] > 60)
+    corners = [(x, y, z) for x in (0.5, 1.5) for y in (0, 1) for z in (-0.5, 0.5)]
+    reach = projection.pixels(projection.view(np.array(corners)))
+    assert np.abs(drawn.min(0)[::-1] - reach.min(0)).max() <= 2
+    assert np.abs(drawn.max(0)[::-1] - reach.max(0)).max() <= 2
+
+
+def test_faces_of_a_box_differ_so_that_its_form_shows(renderer) -> None:
+    renderer.draw(scene([cube(side=3.0, color=(120, 120, 120))]))
+    renderer.camera = Camera((-6, 5, 8), (0, 0, 0))
+    image = renderer.image()
+    projection = Projection.of(renderer.camera, SIZE)
+    faces = projection.pixels(projection.view(np.array([[-1.5, 0, 0], [0, 1.5, 0], [0, 0, 1.5]])))
+    tones = sorted(int(image[int(y), int(x), 1]) for x, y in faces)
+    assert min(np.diff(tones)) > 10
+
+
+def test_nearer_box_hides_the_farther_one_and_the_edge_behind_it(renderer) -> None:
+    behind = line((-5, 0, -1), (5, 0, -1), (0, 255, 0, 255))
+    renderer.draw(scene([cube(node=0), cube((0, 0, -3), (10, 10, 250), 1)], edges=behind))
+    image = renderer.image()
+    assert image[100, 160, 0] > 100
+    assert image[100, 160, 2] < 100
+    assert image[99:102, 40, 1].max() > 200
+    assert image[90:110, 160, 1].max() < 100
+
+
+def test_edges_blend_and_the_last_is_on_top(renderer) -> None:
+    both = [line((-5, 0, 0), (5, 0, 0), c, 4.0) for c in ((255, 0, 0, 255), (0, 0, 255, 128))]
+    edges = EdgeArrays(*(np.concatenate([getattr(e, k) for e in both]) for k in vars(both[0])))
+    renderer.draw(scene(edges=edges))
+    red, _, blue = renderer.image()[100, 160].astype(int)
+    assert (red, blue) == pytest.approx((127, 128), abs=6)
+
+
+def test_frame_is_glass(renderer) -> None:
+    plain = scene([cube()])
+    renderer.draw(plain)
+    before = renderer.image().astype(int)
+    renderer.draw(replace(plain, frames=boxes([((0, 0, 0), (3, 3, 3), (255, 255, 255, 200), 1)])))
+    after = renderer.image().astype(int)
+    assert (
+        np.abs(after[100, 160] - before[100, 160]).max() <= 1
+    )  # what stands inside keeps its colour
+    glass = (after - before)[75, 145]
+    assert 2 <= glass.max() <= 40
+    assert (after - before).max() > 80  # its outline is crisp
+
+
+def test_selected_node_is_marked(renderer) -> None:
+    plain = scene([cube(), cube((2, 0, 0), node=1)])
+    renderer.draw(plain)
+    before = renderer.image().astype(int)
+    renderer.draw(replace(plain, selected=1))
+    changed = np.argwhere(np.abs(renderer.image().astype(int) - before).max(axis=2) > 60)
+    assert len(changed) > 30
+    assert changed[:, 1].min() > 180
+
+
+def test_same_picture_twice(renderer) -> None:
+    renderer.draw(renderer_scenes.vgg())
+    renderer.camera = whole(renderer_scenes.vgg(), SIZE)
+    first = renderer.image()
+    renderer.draw(renderer_scenes.vgg(seed=1))
+    renderer.image()
+    renderer.draw(renderer_scenes.vgg())
+    assert np.array_equal(first, renderer.image())
+
+
+def test_redrawing_the_same_shapes_reuses_the_arrays(renderer) -> None:
+    renderer.draw(renderer_scenes.vgg())
+    meshes = [a.GetMapper().GetInput() for a in renderer._scene.actors]
+    arrays = [m.GetPointData().GetScalars() for m in meshes]
+    renderer.draw(renderer_scenes.vgg())
+    assert all(m.GetPointData().GetScalars() is a for m, a in zip(meshes, arrays, strict=True))
+
+
+def test_samples_smooth_the_rims(renderer) -> None:
+    renderer.draw(scene(edges=line((-4, -1, 0), (4, 1.3, 0))))
+    rough, smooth = (len(np.unique(renderer.image(multi_samples=n)[..., 0])) for n in (0, 8))
+    assert smooth > rough
+
+
+def test_nothing_is_cut_off_close_to_a_small_thing_in_a_large_scene(renderer) -> None:
+    renderer.draw(scene([cube(side=0.02), cube((0, 0, -2000), side=500.0, node=1)]))
+    renderer.camera = Camera((0, 0, 0.2), (0, 0, 0))
+    image = renderer.image()
+    assert image[100, 160, 0] > 100
+    assert renderer.pick(160, 100).node == 0
+    assert image[60, 160, 0] > 100  # the far box fills the rest
+    assert renderer.pick(160, 60).node == 1
+
+
+def test_resize(renderer) -> None:
+    renderer.draw(renderer_scenes.vgg())
+    renderer.image()
+    renderer.resize(500, 400)
+    assert renderer.image().shape == (400, 500, 3)
+    assert renderer.size == (500, 400)
+
+
+@pytest.mark.parametrize("size", [(0, 100), (100, -1), (20000, 100)])
+def test_impossible_size_is_told(renderer, size) -> None:
+    with pytest.raises(NeuronautError, match="impossible size"):
+        renderer.resize(*size)
+
+
+def test_empty_draw_list(renderer) -> None:
+    renderer.draw(scene())
+    assert renderer.pick(10, 10).node is None
+    assert renderer.pick(-5, 1e9).edge is None
+
+
+def test_camera_comes_back_as_it_was_set(renderer) -> None:
+    camera = Camera((3.0, 4.0, 5.0), (1.0, 0.0, 0.5), (0.0, 1.0, 0.0), 41.0)
+    renderer.camera = camera
+    renderer.image()
+    assert renderer.camera == camera
+
+
+# ---- text
+
+
+def test_labels_stand_near_their_anchors_and_apart(renderer) -> None:
+    draw_list = renderer_scenes.vgg()
+    renderer.resize(1600, 900)
+    renderer.draw(draw_list)
+    renderer.camera = whole(draw_list, (1600, 900))
+    renderer.image()
+    placed = renderer.placed_labels()
+    assert len(placed) >= 18
+    assert sum(p.label.title for p in placed) == 5
+    projection = Projection.of(renderer.camera, renderer.size)
+    for i, a in enumerate(placed):
+        x, y = projection.pixels(projection.view(np.array(a.label.anchor)))
+        assert abs((a.left + a.right) / 2 - x) < 0.7 * (a.right - a.left) + 8
+        assert min(abs(a.top - y), abs(a.bottom - y)) < 60
+        for b in placed[i + 1 :]:
+            assert not (
+                a.left < b.right and b.left < a.right and a.top < b.bottom and b.top < a.bottom
+            )
+
+
+def test_text_is_drawn_where_the_label_is_said_to_be(renderer) -> None:
+    renderer.image()
+    before = renderer.image().astype(int)
+    renderer.draw(scene(labels=[Label("HHHH", (0, 0, 0), 1, 2)]))
+    changed = np.argwhere((renderer.image().astype(int) - before).max(axis=2) > 100)
+    (placed,) = renderer.placed_labels()
+    (top, left), (bottom, right) = changed.min(0), changed.max(0)
+    assert placed.top <= top < bottom < placed.bottom
+    assert placed.left <= left < right < placed.right
+    assert right - left > 0.6 * (placed.right - placed.left)
+    assert abs((left + right) / 2 - 160) <= 3
+    assert bottom < 100
+
+
+def test_labels_follow_a_camera_that_somebody_else_moved(renderer) -> None:
+    renderer.draw(scene([cube()], labels=[Label("x", (0, 0, 0), 1, 0)]))
+    renderer.image()
+    (before,) = renderer.placed_labels()
+    camera = renderer.render_window.GetRenderers().GetFirstRenderer().GetActiveCamera()
+    camera.SetPosition(2, 0, 10)
+    camera.SetFocalPoint(2, 0, 0)
+    renderer.render_window.Render()
+    (after,) = renderer.placed_labels()
+    assert after.left < before.left - 20
+
+
+def test_legend_is_drawn_only_when_asked_for(renderer) -> None:
+    legend = renderer_scenes.legend(900, 262144)
+    renderer.resize(800, 600)
+    renderer.draw(scene(legend=legend))
+    with_legend = renderer.image()[350:, :300]
+    renderer.draw(scene())
+    difference = np.abs(renderer.image()[350:, :300].astype(int) - with_legend)
+    assert (difference.max(axis=2) > 40).mean() > 0.05
+    top = legend.ramp[-1]
+    assert (np.abs(with_legend.astype(int) - top).max(axis=2) <= 3).sum() > 10
+    with Renderer((800, 600), legend=False) as bare:
+        bare.draw(scene(legend=legend))
+        bare.camera = FRONT
+        assert np.array_equal(bare.image(), renderer.image())
+
+
+def test_note_is_shown_and_taken_away(renderer) -> None:
+    before = renderer.image()
+    renderer.set_note(("conv1", "Conv2D"), (50, 50))
+    assert not np.array_equal(renderer.image()[40:120, 40:200], before[40:120, 40:200])
+    renderer.set_note()
+    assert np.array_equal(renderer.image(), before)
+
+
+def test_hostile_label_text_is_one_line(renderer) -> None:
+    renderer.draw(scene(labels=[Label("a\nb\x1b[31m" + "x" * 10**5, (0, 0, 0), 1, 0)]))
+    renderer.image()  # neither an error nor a texture of a million pixels
+    assert renderer._labels.sheet.sizes[0, 0] < 2500
+
+
+# ---- the machine
+
+
+def test_closing_frees_the_renderer() -> None:
+    made = Renderer(SIZE)
+    made.draw(renderer_scenes.vgg())
+    made.image()
+    gone = weakref.ref(made)
+    made.close()
+    del made
+    gc.collect()
+    assert gone() is None
+
+
+def test_opening_and_closing_keeps_no_memory() -> None:
+    def once() -> None:
+        with Renderer(SIZE) as renderer:
+            renderer.draw(renderer_scenes.vgg())
+            renderer.image()
+
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    for _ in range(4):
+        once()
+    files, memory = len(os.listdir("/proc/self/fd")), resident()
+    for _ in range(8):
+        once()
+    assert len(os.listdir("/proc/self/fd")) <= files + 1
+    assert resident() - memory < 40e6
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "VTK_DEFAULT_OPENGL_WINDOW")}
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**env, **environment}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+
+CAUGHT = """
+from explorer.errors import NeuronautError
+from explorer.renderer import Renderer
+try:
+    Renderer((64, 64){rest})
+except NeuronautError as error:
+    print(error)
+"""
+
+
+def test_machine_without_drivers_gets_a_line_with_the_packages(tmp_path) -> None:
+    done = run_python(CAUGHT.format(rest=""), __EGL_VENDOR_LIBRARY_DIRS=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    if "OSMesa" not in done.stdout:
+        assert "apt-get install libegl1 libgl1-mesa-dri" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_window_without_a_display_gets_a_line() -> None:
+    done = run_python(CAUGHT.format(rest=", off_screen=False"))
+    assert done.returncode == 0, done.stderr
+    assert "no display" in done.stdout
+
+
+def test_window_on_a_display_that_does_not_answer_gets_a_line() -> None:
+    done = run_python(CAUGHT.format(rest=", off_screen=False"), DISPLAY=":7654")
+    assert done.returncode == 0, done.stderr
+    assert "':7654' does not answer" in done.stdout
