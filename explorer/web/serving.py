@@ -1,0 +1,276 @@
+"""Starting and ending the server: from the command line, or beside other work in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from explorer.errors import NeuronautError
+from explorer.view_state import ViewState
+from explorer.web.door import Door
+
+if TYPE_CHECKING:
+    from explorer.network import Network
+    from explorer.open_model import OpenModel
+    from explorer.web.front import Front
+    from explorer.web.link import Link
+    from explorer.web.tab import Tab
+
+    Openable = str | Network | OpenModel | Callable[[], OpenModel]
+
+
+#: Who may frame the page of `serve_in_thread`.
+LOCAL_PAGES = "'self' http://localhost:* http://127.0.0.1:*"
+
+
+def serve(
+    model: Openable,
+    state: ViewState | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    open_browser: bool = True,
+) -> None:
+    """Serve a network until Ctrl-C; prints one line with the page's address, its key included.
+
+    Parameters
+    ----------
+    model : str, Network, OpenModel, or callable () -> OpenModel
+        A path or a callable is opened while the server starts.
+    state : ViewState, optional
+        What every new tab begins with; default: the first cut.
+    host : str
+        Address to bind to; loopback by default. On any other, everybody who has the key and can
+        reach this machine can look at the network.
+    port : int
+        0 takes a free one.
+    open_browser : bool
+        Whether to open the page in the default browser.
+
+    Raises
+    ------
+    NeuronautError
+        If the model cannot be opened, or the address cannot be bound.
+    """
+    try:
+        asyncio.run(_run(_Job(model, state, host, port), open_browser))
+    except KeyboardInterrupt:
+        pass
+
+
+class Handle:
+    """A server that runs in a thread.
+
+    Attributes
+    ----------
+    url : str
+        The page's address, its key included.
+    """
+
+    def __init__(self, url: str, stop: Callable[[], None], thread: threading.Thread) -> None:
+        self.url = url
+        self._stop, self._thread = stop, thread
+
+    def stop(self) -> None:
+        """End the server and all its tabs; returns when they are gone."""
+        self._stop()
+        self._thread.join(timeout=30)
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _repr_html_(self) -> str:
+        """A frame with the page, for notebooks on the same machine."""
+        return f'<iframe src="{self.url}" style="width:100%;height:640px;border:0"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"<Neuronaut at {self.url.split('?')[0]}>"
+
+
+def serve_in_thread(
+    model: Openable,
+    state: ViewState | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    open_browser: bool = False,
+    frame_ancestors: str = LOCAL_PAGES,
+) -> Handle:
+    """Serve a network from a thread of this process, for notebooks and scripts.
+
+    Parameters
+    ----------
+    model, state, host, port, open_browser
+        As for `serve`.
+    frame_ancestors : str
+        Pages that may show this one in a frame, in the words of Content-Security-Policy; by
+        default those of this machine (a notebook). They need the key all the same.
+
+    Returns
+    -------
+    Handle
+
+    Raises
+    ------
+    NeuronautError
+        As `serve`.
+    """
+    job = _Job(model, state, host, port, frame_ancestors)
+    ready: Future[str] = Future()
+    loop = asyncio.new_event_loop()
+
+    def work() -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(job.run(ready.set_result))
+        except BaseException as error:
+            if not ready.done():
+                ready.set_exception(error)
+        finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    thread = threading.Thread(target=work, name="neuronaut-web", daemon=True)
+    thread.start()
+    url = ready.result()
+    if open_browser:
+        _open_browser(url)
+    return Handle(url, job.stop, thread)
+
+
+def _open_browser(url: str) -> None:
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+async def _run(job: _Job, open_browser: bool) -> None:
+    def announce(url: str) -> None:
+        print(f"Neuronaut is at {url}", flush=True)
+        if open_browser:
+            _open_browser(url)
+
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(name, job.stop)
+        except (NotImplementedError, RuntimeError):  # not on Windows, not outside the main thread
+            break
+    await job.run(announce)
+
+
+class _Job:
+    """One server from its start to its end."""
+
+    def __init__(
+        self,
+        model: Openable,
+        state: ViewState | None,
+        host: str,
+        port: int,
+        frame_ancestors: str = "'none'",
+    ) -> None:
+        self._given, self._state = model, state
+        self._port = port
+        self._door = Door(host, frame_ancestors=frame_ancestors)
+        self._end: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._model: OpenModel | None = None
+        self._owned = False
+        self.front: Front | None = None
+
+    def stop(self) -> None:
+        """Ask the server to end; may be called from any thread, and again."""
+        if self._loop is not None and self._end is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end.set)
+
+    async def run(self, announce: Callable[[str], None]) -> None:
+        """Serve until `stop`; calls ``announce(url)`` once the page can be loaded."""
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        opening = self._loop.run_in_executor(None, self._open)
+        imports = self._loop.run_in_executor(None, _import_all)
+        from aiohttp import web
+
+        from explorer.web.front import Front
+
+        ready: asyncio.Future[Any] = self._loop.create_future()
+        self.front = Front(self._door, self._make_tab, ready)
+        runner = web.AppRunner(self.front.application(), access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            port = await self._bind(runner)
+            await opening
+            announce(self._url(port))
+            await imports
+            ready.set_result(None)
+            await self._end.wait()
+        finally:
+            if not ready.done():
+                ready.cancel()
+            await runner.cleanup()
+            if self._owned and self._model is not None:
+                self._model.close()
+
+    async def _bind(self, runner: Any) -> int:
+        from aiohttp import web
+
+        site = web.TCPSite(runner, self._door.host, self._port)
+        try:
+            await site.start()
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise NeuronautError(
+                f"cannot serve at {self._door.host} port {self._port}: {reason}"
+            ) from None
+        return int(runner.addresses[0][1])
+
+    def _url(self, port: int) -> str:
+        host = self._door.host
+        if host in ("0.0.0.0", "::", ""):  # noqa: S104
+            host = "127.0.0.1"
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{port}/?key={self._door.key}"
+
+    def _open(self) -> None:
+        from explorer.open_model import OpenModel
+
+        given = self._given
+        if isinstance(given, OpenModel):
+            self._model = given
+            return
+        self._owned = True
+        if isinstance(given, str):
+            self._model = OpenModel.open(given)
+        elif callable(given):
+            self._model = given()
+        else:
+            self._model = OpenModel(given)
+
+    def _make_tab(self, link: Link, size: tuple[int, int, float], view: ViewState | None) -> Tab:
+        from explorer.renderer import Renderer
+        from explorer.session import Session
+        from explorer.web.tab import Tab
+
+        assert self._model is not None
+        session = Session(self._model, view or self._state, size[0] / size[1])
+        return Tab(link, session, Renderer(size[:2], off_screen=True, legend=False), size)
+
+
+def _import_all() -> None:
+    """Load what a tab needs while the network is being opened."""
+    import PIL.Image
+    import trame_client.widgets.core
+    import trame_server
+
+    import explorer.renderer
+    import explorer.session
+    import explorer.web.tab
+
+    del PIL, trame_client, trame_server
+    assert "explorer.web.tab" in sys.modules and explorer is not None

@@ -1,0 +1,217 @@
+"""From a session to what the page shows: plain JSON values, computed without the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from explorer.color_scale import count, number
+from explorer.errors import NeuronautError
+from explorer.themes import THEMES
+from explorer.web.figures import css_gradient, heat_map_url, histogram_path, rgb
+
+if TYPE_CHECKING:
+    from explorer.draw_list import Legend
+    from explorer.session import Session
+
+MOST_CRUMBS = 6
+MOST_FOUND = 10
+
+
+def first_state(session: Session) -> dict[str, Any]:
+    """State entries that a page begins with."""
+    import layouts
+    from explorer.overlays import overlays
+
+    network = session.network
+    notes = "; ".join(network.notes)
+    about = f"{network.format} · {count(len(network.layers))} layers · " + (
+        f"{count(network.parameters)} parameters"
+    )
+    stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in network.name)[:60]
+    return {
+        "title": network.name or "network",
+        "about": f"{about} · {notes}" if notes else about,
+        "file_name": f"{stem or 'network'}.png",
+        "overlays": [_choice(o.name, o.summary) for o in overlays().values()],
+        "layouts": [_choice(o.name, o.summary) for o in layouts.layouts().values()],
+        "message": notes[:500],
+        **drawn_state(session),
+    }
+
+
+def drawn_state(session: Session) -> dict[str, Any]:
+    """State entries that follow from the draw list and the view state."""
+    drawn, state = session.draw_list, session.state
+    crumbs = open_nodes(session)
+    hidden = len(crumbs) - MOST_CRUMBS
+    return {
+        "crumbs": crumbs[-MOST_CRUMBS:],
+        "more_crumbs": f"+ {hidden} more open" if hidden > 0 else "",
+        "legend": legend_state(drawn.legend),
+        "pending": drawn.pending,
+        "drawn": {"nodes": len(drawn.solids.node), "edges": len(drawn.edges.source)},
+        "overlay": state.overlay,
+        "layout": state.layout,
+        "theme": state.theme,
+    }
+
+
+def open_nodes(session: Session) -> list[dict[str, str]]:
+    """The open nodes that are visible, outermost first; those around the selection come last."""
+    drawn = session.draw_list
+    titles = {label.node: label.text for label in drawn.labels if label.title}
+    paths = [(int(n), drawn.nodes[int(n)]) for n in drawn.frames.node]
+    selected = session.state.selected or ""
+    near = set(around(session, selected)) | {selected} if selected else set()
+    paths.sort(key=lambda item: item[1] in near)  # stable: the order of the picture stays
+    return [{"path": p, "title": titles.get(n, p.rsplit("/", 1)[-1])} for n, p in paths]
+
+
+def around(session: Session, path: str) -> list[str]:
+    """Paths of the nodes that hold a node, outermost first; empty for what does not exist."""
+    from explorer import lod
+
+    model = session.model
+    try:
+        return lod.opening(model.hierarchy, model.units_of, session.resolve(path))
+    except (NeuronautError, KeyError):
+        return []
+
+
+def parent_shown(session: Session, path: str) -> str | None:
+    """The nearest node around this one, or ``None`` for the whole network."""
+    outer = around(session, path)
+    return outer[-1] if outer else None
+
+
+def legend_state(legend: Legend) -> dict[str, Any]:
+    """The legend: a CSS gradient, ticks in percent, kinds with colours, statements."""
+    return {
+        "title": legend.title,
+        "gradient": css_gradient(legend.ramp),
+        "ticks": [{"at": round(100 * at, 2), "text": text} for at, text in legend.ticks],
+        "kinds": [{"name": name, "color": rgb(color)} for name, color in legend.kinds],
+        "lines": list(legend.lines),
+    }
+
+
+def find(session: Session, text: str) -> list[dict[str, str]]:
+    """Nodes whose name holds a text, for the search field."""
+    from explorer.appearance import node_family
+
+    hierarchy = session.model.hierarchy
+    families = THEMES[session.state.theme].families
+    found = []
+    for path in session.find(text, MOST_FOUND):
+        node = hierarchy.by_path[path]
+        color = rgb(families[node_family(hierarchy, node)])
+        found.append({"path": path, "title": hierarchy.nodes[node].title, "color": color})
+    return found
+
+
+def tip(text: str, at: tuple[float, float], size: tuple[int, int]) -> dict[str, Any]:
+    """A tip beside the pointer, on the side where there is room."""
+    left, above = at[0] > size[0] - 380, at[1] > size[1] - 120
+    shift = f"translate({'calc(-100% - 14px)' if left else '14px'}, " + (
+        f"{'calc(-100% - 10px)' if above else '16px'})"
+    )
+    lines = text.replace("\n", " · ").split(" · ")
+    return {"show": True, "x": round(at[0]), "y": round(at[1]), "shift": shift, "lines": lines}
+
+
+def panel_state(data: Mapping[str, Any], theme: str = "dark") -> dict[str, Any]:
+    """`explorer.panel.layer_panel` as the page shows it."""
+    families = THEMES[theme].families
+    children = [
+        {
+            "path": c["path"],
+            "title": c["title"],
+            "text": f"{count(c['parameters'])} parameters" if c["parameters"] else "",
+            "color": rgb(families[c["family"]]),
+        }
+        for c in data["children"]
+    ]
+    incoming = [
+        [f"{e['source']}[{e['unit']}]", f"{e['value']:.6g}" + (" RMS" if e["weights"] > 1 else "")]
+        for e in data["incoming"]
+    ]
+    return {
+        "title": data["title"],
+        "path": data["path"],
+        "facts": [list(map(str, row)) for row in data["facts"]],
+        "config": [list(map(str, row)) for row in data["config"]],
+        "weights": [{"name": w["name"], "role": w["role"]} for w in data["weights"]],
+        "children": children,
+        "incoming": incoming,
+    }
+
+
+def edge_panel(text: str) -> dict[str, Any]:
+    """The panel for a selected edge: its ends and its exact value."""
+    ends, *values = text.split(" · ")
+    facts = [["ends", ends], *(["value", v] for v in values)]
+    return {
+        "title": "Edge", "path": "", "facts": facts, "config": [], "weights": [], "children": [],
+        "incoming": [],
+    }  # fmt: skip
+
+
+def weight_state(session: Session, stats: Mapping[str, Any]) -> dict[str, Any]:
+    """`explorer.panel.weight_statistics` as the page shows it."""
+    theme = THEMES[session.state.theme]
+    facts = [
+        ["shape", " × ".join(map(str, stats["shape"])) or "a single number"],
+        ["type", stats["dtype"]],
+        ["numbers", count(stats["size"])],
+    ]
+    if stats["finite"]:
+        facts += [[k, f"{stats[k]:.6g}"] for k in ("min", "max", "mean", "std")]
+        facts.append(["zeros", count(stats["zeros"])])
+    if stats["size"] - stats["finite"]:
+        facts.append(["not finite", count(stats["size"] - stats["finite"])])
+    return {
+        "error": "",
+        "facts": facts,
+        "histogram": _histogram(stats),
+        "heat": _heat(stats, theme.sequential),
+    }
+
+
+def _histogram(stats: Mapping[str, Any]) -> dict[str, Any] | None:
+    histogram = stats["histogram"]
+    if histogram is None:
+        return None
+    counts, edges = histogram["counts"], histogram["edges"]
+    low, high = float(edges[0]), float(edges[-1])
+    zero = 320 * -low / (high - low) if low < 0 < high else None
+    return {
+        "path": histogram_path(counts, 320, 90),
+        "zero": zero,
+        "low": number(low),
+        "high": number(high),
+        "caption": f"all {count(int(counts.sum()))} finite values in {len(counts)} bins, "
+        f"highest bin {count(int(counts.max()))}",
+    }
+
+
+def _heat(stats: Mapping[str, Any], ramp: Any) -> dict[str, Any] | None:
+    heat = stats["heat"]
+    if heat is None:
+        return None
+    rows, columns = heat["cell"]
+    high = heat["high"]
+    each = "each pixel is one weight"
+    if rows * columns > 1:
+        each = f"each pixel is the largest |w| of {rows} × {columns} weights"
+    return {
+        "url": heat_map_url(heat["matrix"], high, ramp),
+        "gradient": css_gradient(ramp),
+        "high": number(high),
+        "caption": f"|w|, {count(heat['rows'])} rows ({heat['row_axes']}) × "
+        f"{count(heat['columns'])} columns ({heat['column_axis']}); {each}",
+    }
+
+
+def _choice(name: str, summary: str) -> dict[str, str]:
+    return {"name": name, "title": name[:1].upper() + name[1:], "summary": summary}

@@ -1,0 +1,335 @@
+"""One browser tab: a session, a renderer, a picture stream, and what the page asks of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from explorer.errors import NeuronautError
+from explorer.view_state import Camera, ViewState, ease, interpolate
+from explorer.web import orbit, page, shown
+from explorer.web.link import Link
+from explorer.web.pointer import Gesture, Pointer
+from explorer.web.stream import Stream, png
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from explorer.draw_list import DrawList
+    from explorer.renderer import Pick, Renderer
+    from explorer.session import Session
+
+logger = logging.getLogger(__name__)
+#: Seconds that a change of the picture takes to move.
+MOVE_TIME = 0.3
+#: How long the pointer rests before the tip shows, seconds.
+HOVER_REST = 0.07
+#: How often background reading may change the picture, seconds.
+POLL_EVERY = 0.15
+SAMPLES = 4
+
+
+class Tab:
+    """A tab's own world.
+
+    Parameters
+    ----------
+    link : Link
+        The connection, not yet started.
+    session : Session
+        This tab's alone.
+    renderer : Renderer
+        This tab's alone; used in the event loop's thread only.
+    size : (int, int, float)
+        The page's width and height in its own pixels, and its device's pixel ratio.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        session: Session,
+        renderer: Renderer,
+        size: tuple[int, int, float],
+    ) -> None:
+        from explorer.web.actions import ACTIONS
+
+        self.link, self.session, self.renderer = link, session, renderer
+        self.state = link.server.state
+        self.lock = asyncio.Lock()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.stream = Stream("view", self._render, self._on_event, self._on_still)
+        self.stream.backlog = lambda: link.backlog
+        self.stream.update_size("", dict(zip("whp", size, strict=True)))
+        self._pointer = Pointer()
+        self._hover: asyncio.Task[None] | None = None
+        self._motion: asyncio.Task[None] | None = None
+        self._rendered = (1, 1)
+        self._drawn: DrawList | None = None
+        self._actions = ACTIONS
+        page.prepare(link.server, shown.first_state(session))
+        link.server.trigger("act")(self.act)
+        link.server.trigger("picture")(self.picture)
+
+    @property
+    def view(self) -> ViewState:
+        """The state that a reload begins with, its camera included."""
+        from dataclasses import replace
+
+        return replace(self.session.state, camera=self.renderer.camera)
+
+    @property
+    def aspect(self) -> float:
+        """Width / height of the page."""
+        width, height = self.stream.size
+        return width / height if height else 16 / 9
+
+    async def start(self) -> None:
+        """Draw the first picture and begin to listen."""
+        self.renderer.camera = self.session.state.camera or self.session.camera_for(
+            None, self.aspect
+        )
+        self._take(self.session.draw_list)
+        self.link.server.controller.rc_area_register(self.stream)
+        self.stream.start()
+        self.stream.request()
+        self.spawn(self._watch())
+
+    async def close(self) -> None:
+        """Stop everything and give memory back."""
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.stream.close()
+        async with self.lock:
+            self.session.close_session()
+        self.renderer.close()
+
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
+        """Run a coroutine for as long as the tab lives."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    # -- what the page asks ----------------------------------------------------------------------
+
+    async def act(self, name: object = None, *arguments: object) -> None:
+        """One action of the page; what is unknown or of the wrong type does nothing."""
+        action = self._actions.get(name) if isinstance(name, str) else None
+        if action is None or not action.accepts(arguments):
+            return
+        await self.guarded(action.run(self, *arguments))
+
+    def picture(self) -> bytes:
+        """The full picture as PNG."""
+        return png(self.stream.still())
+
+    async def guarded(self, work: Any) -> None:
+        """Await something; a fault becomes a message in the page, and the session lives on."""
+        try:
+            await work
+        except NeuronautError as error:
+            self.tell(str(error))
+        except MemoryError:
+            self.tell("There is not enough memory for that.")
+        except Exception:
+            logger.exception("an action of the page failed")
+            self.tell("Something went wrong; the terminal may say more.")
+
+    def tell(self, message: str) -> None:
+        """Show a message in the page."""
+        with self.state:
+            self.state.message = message[:500]
+
+    async def change(self, work: Callable[[], object], fly_to: str | None | bool = False) -> None:
+        """Change the session and show what came of it.
+
+        Parameters
+        ----------
+        work : callable ()
+            Runs in another thread.
+        fly_to : str or None or False
+            Path of the node to look at then, ``None`` for everything, ``False`` to stay.
+        """
+        async with self.lock:
+            task = asyncio.get_running_loop().run_in_executor(None, work)
+            await asyncio.wait([task], timeout=0.2)
+            if not task.done():
+                self.flush(busy=True)
+            try:
+                await task
+            finally:
+                self.flush(busy=False)
+            target = self.session.draw_list
+            camera = None if fly_to is False else self.session.camera_for(fly_to, self.aspect)
+        self.move(target, camera)
+
+    def flush(self, **entries: Any) -> None:
+        """Set state entries and send them."""
+        with self.state:
+            self.state.update(entries)
+
+    # -- the picture -----------------------------------------------------------------------------
+
+    def move(self, target: DrawList | None, camera: Camera | None) -> None:
+        """Pass smoothly to a new draw list, a new camera, or both; replaces a move under way."""
+        self.settle()
+        if target is not None and target is not self._drawn:
+            self.flush(**shown.drawn_state(self.session))
+        self._motion = self.spawn(self._moving(self._drawn, target or self._drawn, camera))
+
+    def settle(self) -> None:
+        """End a move under way at once, at its end."""
+        if self._motion is not None and not self._motion.done():
+            self._motion.cancel()
+        self._motion = None
+        if self._drawn is not self.session.draw_list:
+            self._take(self.session.draw_list)
+
+    async def _moving(
+        self, start: DrawList | None, end: DrawList | None, camera: Camera | None
+    ) -> None:
+        if start is None or end is None:
+            return
+        try:
+            from explorer.animation import blend
+        except ImportError:
+            blend = None
+        first, begin = self.renderer.camera, time.perf_counter()
+        while (t := (time.perf_counter() - begin) / MOVE_TIME) < 1.0:
+            if blend is not None and start is not end:
+                self.renderer.draw(blend(start, end, ease(t)))
+            if camera is not None:
+                self.renderer.camera = interpolate(first, camera, ease(t))
+            await self.stream.quick()
+        if camera is not None:
+            self.renderer.camera = camera
+        self._take(end)
+        self.stream.request()
+
+    def _take(self, draw_list: DrawList) -> None:
+        self._drawn = draw_list
+        self.renderer.draw(draw_list)
+
+    def _render(self, width: int, height: int, full: bool = True) -> NDArray[Any]:
+        if (width, height) != self._rendered:
+            self.renderer.resize(width, height)
+            self._rendered = (width, height)
+        return self.renderer.image(multi_samples=SAMPLES if full else 0)
+
+    def _on_still(self) -> None:
+        pending = self.session.draw_list.pending
+        self.flush(picture=int(self.state.picture) + 1, pending=pending)
+
+    async def _watch(self) -> None:
+        """Show what background reading brings, until nothing is left to read."""
+        failed = ""
+        while True:
+            await asyncio.sleep(POLL_EVERY)
+            if self._motion is not None and not self._motion.done():
+                continue
+            try:
+                async with self.lock:
+                    changed = await asyncio.to_thread(self.session.poll)
+            except NeuronautError as error:
+                if str(error) != failed:  # the file is gone or changed: told once
+                    failed = str(error)
+                    self.tell(failed)
+                continue
+            if changed:
+                self._take(self.session.draw_list)
+                self.flush(**shown.drawn_state(self.session))
+                self.stream.request()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a tab's task failed", exc_info=task.exception())
+
+    # -- the pointer -----------------------------------------------------------------------------
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        gesture = self._pointer.feed(event)
+        if gesture is None:
+            return
+        if gesture.kind == "hover":
+            self._rest(gesture)
+            return
+        self.hide_tip()
+        if gesture.kind == "click":
+            self.spawn(self.guarded(self._click(gesture)))
+        elif gesture.kind == "end":
+            self.stream.request()
+        else:
+            self.settle()
+            self.renderer.camera = self._moved(gesture)
+            self.stream.request(quick=True)
+
+    def _moved(self, gesture: Gesture) -> Camera:
+        camera = self.renderer.camera
+        if gesture.kind == "turn":
+            return orbit.turn(camera, gesture.dx, gesture.dy)
+        if gesture.kind == "shift":
+            return orbit.shift(camera, gesture.dx, gesture.dy)
+        width, height = self.stream.size
+        at = (0.0, 0.0)
+        if gesture.x or gesture.y:
+            at = ((gesture.x - width / 2) / height, (height / 2 - gesture.y) / height)
+        return orbit.approach(camera, gesture.factor, at)
+
+    def _under(self, gesture: Gesture) -> Pick:
+        width, height = self.stream.size
+        w, h = self._rendered
+        return self.renderer.pick(gesture.x * w / max(width, 1), gesture.y * h / max(height, 1))
+
+    async def _click(self, gesture: Gesture) -> None:
+        self.settle()
+        pick = self._under(gesture)
+        draw_list = self.session.draw_list
+        if pick.node is None:
+            if pick.edge is not None:
+                await self.select_edge(pick.edge)
+            else:
+                await self._actions["select"].run(self, None)
+            return
+        path = draw_list.nodes[pick.node]
+        await self._actions["close" if pick.frame_title else "press"].run(self, path)
+
+    async def select_edge(self, edge: int) -> None:
+        """Show what an edge stands for in the panel."""
+        async with self.lock:
+            lines = (await asyncio.to_thread(self.session.describe_edge, edge)).splitlines()
+        self.flush(panel=shown.edge_panel(lines), stats=None, weight="")
+
+    def _rest(self, gesture: Gesture) -> None:
+        if self._hover is not None:
+            self._hover.cancel()
+        if self.state.tip["show"]:
+            self.hide_tip()
+        self._hover = self.spawn(self._tip(gesture))
+
+    async def _tip(self, gesture: Gesture) -> None:
+        await asyncio.sleep(HOVER_REST)
+        if self.lock.locked() or (self._motion is not None and not self._motion.done()):
+            return
+        pick = self._under(gesture)
+        if pick.node is None and pick.edge is None:
+            return
+        session, nodes = self.session, self.session.draw_list.nodes
+        async with self.lock:
+            if pick.node is not None:
+                text = await asyncio.to_thread(session.describe, nodes[pick.node])
+            else:
+                text = await asyncio.to_thread(session.describe_edge, pick.edge)
+        self.flush(tip=shown.tip(text, (gesture.x, gesture.y), self.stream.size))
+
+    def hide_tip(self) -> None:
+        """Take the tip away."""
+        if self._hover is not None:
+            self._hover.cancel()
+            self._hover = None
+        if self.state.tip["show"]:
+            self.flush(tip=page.EMPTY_TIP)
