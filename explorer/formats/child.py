@@ -1,0 +1,79 @@
+"""The child process that parses an untrusted file and writes a manifest to its output.
+
+Started by `explorer.formats.isolation`; limits itself before it looks at a single byte.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import warnings
+
+
+def limit(memory: int, seconds: int) -> None:
+    """Cap this process: address space in bytes, processor time in seconds, no new files.
+
+    Address space is what is limited because it is what the kernel enforces at once: a shape bomb
+    meets `MemoryError` before a page of it exists.
+    """
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def parse(path: str, descriptor: int) -> bytes:
+    """The manifest of an open file, preceded by ``+``; or ``-`` and the reason why there is none."""
+    from explorer.formats import formats
+    from explorer.formats.manifest import encode
+    from explorer.formats.record import Refusal
+    from explorer.formats.source import Source
+    from explorer.formats.text import clean
+
+    try:
+        source = Source(path, descriptor)
+        chosen = next((f for f in formats() if f.matches(source)), None)
+        if chosen is None:
+            raise Refusal(f"not a model file of a known kind{_looks_like(source.pread(0, 512))}")
+        return b"+" + encode(chosen.read(source))
+    except Refusal as refusal:
+        reason = str(refusal)
+    except MemoryError:
+        reason = "reading it would take more memory than a model's description may"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except Exception as error:
+        reason = f"it is damaged ({type(error).__name__}: {clean(error, 80)})"
+    return b"-" + clean(reason, 400).encode()
+
+
+def _looks_like(head: bytes) -> str:
+    """A few words on what a foreign file is instead."""
+    for magic, what in (
+        (b"\x89PNG", "a PNG picture"),
+        (b"\xff\xd8\xff", "a JPEG picture"),
+        (b"%PDF", "a PDF document"),
+        (b"\x1f\x8b", "a gzip archive"),
+        (b"\x80\x02", "a Python pickle"),
+        (b"GGUF", "a GGUF model"),
+    ):
+        if head.startswith(magic):
+            return f"; it looks like {what}"
+    if b"<html" in head.lower() or b"<!doctype html" in head.lower():
+        return "; it looks like a web page"
+    if head and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        return "; it looks like text"
+    return ""
+
+
+def main(arguments: list[str]) -> None:
+    """Parse the file on the descriptor that was handed over."""
+    path, descriptor, memory, seconds = arguments
+    limit(int(memory), int(seconds))
+    warnings.simplefilter("ignore")
+    data = parse(path, int(descriptor))
+    with os.fdopen(sys.stdout.fileno(), "wb", closefd=False) as out:
+        out.write(data)
+    os._exit(0)  # nothing to tidy up, and tidying up is not free

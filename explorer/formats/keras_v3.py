@@ -1,0 +1,233 @@
+"""Keras 3 archives (``.keras``): a zip with a configuration and an HDF5 file of weights.
+
+Keras stores the members without compression, so the weights are read in place: the offset of a
+tensor is that of the member's data plus that of the dataset. Nothing is extracted.
+See ``keras/src/saving/saving_lib.py``.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any, cast
+
+from explorer.formats.hdf5 import Hdf5
+from explorer.formats.hdf5 import Node as Group
+from explorer.formats.keras_config import Node, is_model, read_model
+from explorer.formats.keras_network import network_of, weight_of
+from explorer.formats.keras_tree import read_tree
+from explorer.formats.keras_variables import numbered, parts, quantised_roles
+from explorer.formats.record import Format, Refusal
+from explorer.formats.source import Source
+from explorer.formats.text import clean, natural, parse_json
+from explorer.network import Network
+
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+LARGEST_CONFIG = 64 << 20
+MOST_MEMBERS = 10_000
+
+
+def matches(source: Source) -> bool:
+    """A zip archive; which kind is told when it is read."""
+    return source.pread(0, 4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def read(source: Source) -> Network:
+    """The network in a ``.keras`` file."""
+    archive = Archive(source)
+    if CONFIG not in archive.members:
+        raise Refusal(f"a zip archive, but not a Keras model (it holds no {CONFIG})")
+    entry = parse_json(archive.text(CONFIG), CONFIG)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str):
+        raise Refusal(f"{CONFIG} does not describe a Keras model")
+    start, length = archive.stored(WEIGHTS)
+    try:
+        file = Hdf5(source.view(start, length))
+    except Refusal as refusal:
+        raise Refusal(f"{WEIGHTS}: {refusal}") from None
+    if not is_model(entry.get("config")):
+        return read_tree(source, file.root, entry)
+    root = read_model(entry)
+    notes: list[str] = []
+    _assign(root, file.root, notes)
+    return network_of(source, root, "keras", notes)
+
+
+class Archive:
+    """The directory of a zip archive, checked before anything in it is used."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        try:
+            with zipfile.ZipFile(cast(Any, source.view())) as archive:
+                entries = archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+            raise Refusal(f"the zip archive is truncated or damaged ({clean(error, 80)})") from None
+        if len(entries) > MOST_MEMBERS:
+            raise Refusal("the zip archive holds too many members")
+        self.members: dict[str, zipfile.ZipInfo] = {}
+        for entry in entries:
+            name = entry.orig_filename
+            if name in self.members:
+                raise Refusal(f"the zip archive holds {clean(name)!r} twice")
+            if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
+                raise Refusal(f"the zip archive holds a member with the name {clean(name)!r}")
+            self.members[name] = entry
+        self._places = {name: self._place(entry) for name, entry in self.members.items()}
+        end = 0
+        for name, (start, stop) in sorted(self._places.items(), key=lambda item: item[1]):
+            if start < end:
+                raise Refusal(f"the zip archive is damaged: {clean(name)!r} overlaps another member")
+            end = stop
+
+    def _place(self, entry: zipfile.ZipInfo) -> tuple[int, int]:
+        """Where a member's data begins and ends, from its local header."""
+        header = self.source.pread(entry.header_offset, 30)
+        name = clean(entry.filename)
+        if len(header) < 30 or header[:4] != b"PK\x03\x04":
+            raise Refusal(f"the zip archive is damaged at {name!r}")
+        name_length, extra_length = struct.unpack_from("<HH", header, 26)
+        start = entry.header_offset + 30 + name_length + extra_length
+        if start + entry.compress_size > self.source.size:
+            raise Refusal(f"the zip archive is truncated: {name!r} is not all there")
+        if entry.flag_bits & 1:
+            raise Refusal(f"{name!r} is encrypted")
+        return start, start + entry.compress_size
+
+    def text(self, name: str) -> bytes:
+        """The bytes of a small member, decompressed within bounds."""
+        entry = self.members[name]
+        start, stop = self._places[name]
+        if max(entry.file_size, stop - start) > LARGEST_CONFIG:
+            raise Refusal(f"{name} is impossibly large")
+        data = self.source.pread(start, stop - start)
+        if entry.compress_type == zipfile.ZIP_STORED:
+            return data
+        if entry.compress_type != zipfile.ZIP_DEFLATED:
+            raise Refusal(f"{name} is compressed in a way that is not read")
+        try:
+            unpacker = zlib.decompressobj(-15)
+            text = unpacker.decompress(data, LARGEST_CONFIG)
+        except zlib.error:
+            raise Refusal(f"{name} is damaged") from None
+        if not unpacker.eof:
+            raise Refusal(f"{name} is truncated or impossibly large")
+        return text
+
+    def stored(self, name: str) -> tuple[int, int]:
+        """Start and length of a member that is stored as it is."""
+        entry = self.members.get(name)
+        if entry is None:
+            for other, what in (("model.weights.npz", "NumPy"), ("model.weights.json", "sharded")):
+                if other in self.members:
+                    raise Refusal(f"the weights are stored as {what} ({other}), which is not read")
+            raise Refusal(f"the archive holds no {name}")
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise Refusal(
+                f"{name} is compressed inside the archive, so its weights cannot be read in place; "
+                "pack it again without compression (zip -0)"
+            )
+        start, stop = self._places[name]
+        return start, stop - start
+
+
+def _assign(model: Node, group: Group, notes: list[str]) -> None:
+    """Give every layer of a model its variables from the model's group in the file."""
+    if model.wrapped:
+        inner = group.child("layer")
+        if inner is None:
+            return
+        group = inner
+    container = group.child("layers") or group.child("_layer_checkpoint_dependencies")
+    if container is None:
+        return
+    for child, key in zip(model.children or (), _keys(model, container), strict=True):
+        below = container.child(key) if key else None
+        if below is None:
+            continue
+        if child.children is not None:
+            _assign(child, below, notes)
+        else:
+            _assign_layer(child, below, notes)
+
+
+def _keys(model: Node, container: Group) -> list[str]:
+    """The group of each layer: by the name recorded there, else by counting as Keras does.
+
+    Keras writes names since 3.6; before, a group is called after the class and its number.
+    """
+    recorded: dict[str, str] = {}
+    for key in container.links:
+        variables = container.child(f"{key}/vars")
+        name = variables.text("name") if variables is not None else None
+        if name is None or name in recorded:
+            recorded = {}
+            break
+        recorded[name] = key
+    children = model.children or []
+    if recorded:
+        return [recorded.get(child.name, "") for child in children]
+    used: dict[str, int] = {}
+    skip = {"InputLayer"} if model.sequential else set()
+    return ["" if child.kind in skip else numbered(child.kind, used) for child in children]
+
+
+def _assign_layer(layer: Node, group: Group, notes: list[str]) -> None:
+    known = parts(layer.kind, layer.config)
+    done: set[str] = set()
+    for path, roles in known or ():
+        below = _find(group, path)
+        if below is None:
+            continue
+        done.add(below.name)
+        packed = quantised_roles(layer.kind, layer.config, roles)
+        if packed is not None:
+            notes.append(f"{layer.path}: quantised, shown as stored codes")
+        _take(layer, below, packed or roles, "", notes)
+    for below in _walk(group):
+        if below.name not in done:
+            _take(layer, below, (), below.name[len(group.name) :].strip("/"), notes)
+
+
+def _find(group: Group, path: str) -> Group | None:
+    """A group below, also where the attribute's name begins with an underscore."""
+    return group if not path else group.child(path) or group.child(f"_{path}")
+
+
+def _walk(group: Group, depth: int = 0) -> list[Group]:
+    """A layer's own group and those of its parts; not those of random seeds."""
+    result = [group]
+    for name in sorted(group.links, key=natural):
+        if name == "vars" or "seed_generator" in name or depth > 30:
+            continue
+        below = group.child(name)
+        if below is not None and not below.is_dataset:
+            result += _walk(below, depth + 1)
+    return result
+
+
+def _take(
+    layer: Node, group: Group, roles: tuple[str, ...], prefix: str, notes: list[str]
+) -> None:
+    """Add the variables directly in a group."""
+    variables = group.child("vars")
+    if variables is None or not variables.links:
+        return
+    if (variables.text("name") or "").startswith("seed_generator"):
+        return
+    names = sorted(variables.links, key=natural)
+    if len(names) > len(roles):
+        head = f"{prefix}/" if prefix else ""
+        roles = (*roles, *(head + name for name in names[len(roles) :]))
+    for name, role in zip(names, roles, strict=False):
+        node = variables.child(name)
+        if node is not None and node.is_dataset:
+            weight = weight_of(node, role, notes)
+            if weight is not None:
+                layer.weights.append(weight)
+
+
+FORMAT = Format("keras", matches, read)

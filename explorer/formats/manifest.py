@@ -1,0 +1,230 @@
+"""A `Network` as JSON, and back again with everything checked.
+
+The child process that parses a file writes it; the parent trusts none of it: a parser that was
+taken over by a hostile file can still only name byte ranges inside that file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from explorer.formats.record import Refusal
+from explorer.formats.text import LONGEST_NAME, parse_json
+from explorer.network import (
+    ByteRange,
+    Chunks,
+    FileStamp,
+    Layer,
+    Link,
+    Network,
+    Scope,
+    Shape,
+    Weight,
+)
+
+ITEM_SIZES = {
+    "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2,
+    "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "uint64": 8, "float64": 8,
+}  # fmt: skip
+LONGEST_PATH = 40 * LONGEST_NAME
+MOST = 1_000_000
+MOST_DIMENSIONS = 32
+MOST_NOTES = 50
+_FILTERS = ("shuffle", "deflate")
+
+
+def encode(network: Network) -> bytes:
+    """The manifest of a network whose weights all lie in one file."""
+    data = {
+        "name": network.name,
+        "format": network.format,
+        "layers": [_layer_out(layer) for layer in network.layers],
+        "scopes": [[s.path, s.kind, s.config, s.composite] for s in network.scopes],
+        "links": [
+            [a.source, a.target, a.source_output, a.target_input, a.call, a.shape, a.origin]
+            for a in network.links
+        ],
+        "links_known": network.links_known,
+        "notes": _few(network.notes),
+    }
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _few(notes: tuple[str, ...]) -> list[str]:
+    if len(notes) <= MOST_NOTES:
+        return list(notes)
+    return [*notes[: MOST_NOTES - 1], f"and {len(notes) - MOST_NOTES + 1} more"]
+
+
+def _layer_out(layer: Layer) -> list[Any]:
+    weights = [[w.name, w.role, w.shape, w.dtype, _where_out(w.where)] for w in layer.weights]
+    return [
+        layer.path, layer.kind, layer.config, layer.input_shapes, layer.output_shape, weights,
+    ]  # fmt: skip
+
+
+def _where_out(where: ByteRange | Chunks | None) -> Any:
+    if isinstance(where, Chunks):
+        pieces = [[start, place.offset, place.nbytes] for start, place in where.pieces]
+        return {"shape": where.shape, "pieces": pieces, "filters": where.filters}
+    return None if where is None else [where.offset, where.nbytes]
+
+
+class _Wrong(Exception):
+    """The manifest is not what a sound parser writes."""
+
+
+def decode(data: bytes, stamp: FileStamp) -> Network:
+    """The network of a manifest.
+
+    Parameters
+    ----------
+    data : bytes
+    stamp : FileStamp
+        The file; every byte range is checked against its size.
+
+    Raises
+    ------
+    Refusal
+        When anything in it is impossible: a range outside the file, a shape that does not fit its
+        bytes, a link to a layer that does not exist, a name that occurs twice.
+    """
+    try:
+        return _Reader(stamp).network(parse_json(data, "what the reader found"))
+    except (_Wrong, KeyError, TypeError, ValueError, IndexError) as error:
+        raise Refusal(f"the file leads its reader to impossible results ({error})") from None
+
+
+def _need(condition: object, what: str) -> None:
+    if not condition:
+        raise _Wrong(what)
+
+
+def _text(value: Any, limit: int = LONGEST_PATH) -> str:
+    _need(isinstance(value, str) and len(value) <= limit, "a text")
+    return str(value)
+
+
+def _count(value: Any, limit: int = 2**62) -> int:
+    _need(type(value) is int and 0 <= value < limit, "a number")
+    return int(value)
+
+
+def _items(value: Any, limit: int = MOST) -> list[Any]:
+    _need(isinstance(value, list) and len(value) <= limit, "a list")
+    return list(value)
+
+
+def _config(value: Any) -> Mapping[str, Any]:
+    _need(isinstance(value, dict), "a configuration")
+    return dict(value)
+
+
+def _lengths(value: Any) -> tuple[int, ...]:
+    return tuple(_count(n) for n in _items(value, MOST_DIMENSIONS))
+
+
+def _shape(value: Any) -> Shape:
+    return tuple(None if n is None else _count(n) for n in _items(value, MOST_DIMENSIONS))
+
+
+class _Reader:
+    def __init__(self, stamp: FileStamp) -> None:
+        self.stamp = stamp
+        self.paths: set[str] = set()
+        self.layers: set[str] = set()
+        self.weights: dict[str, Weight] = {}
+
+    def network(self, data: Any) -> Network:
+        _need(isinstance(data, dict), "a manifest")
+        scopes = tuple(self.scope(row) for row in _items(data["scopes"]))
+        layers = tuple(self.layer(row) for row in _items(data["layers"]))
+        _need(layers, "layers")
+        return Network(
+            _text(data["name"]),
+            _text(data["format"], 40),
+            layers,
+            scopes,
+            tuple(self.link(row) for row in _items(data["links"])),
+            data["links_known"] is True,
+            (self.stamp,),
+            tuple(_text(note) for note in _items(data["notes"], MOST_NOTES)),
+        )
+
+    def path(self, value: Any) -> str:
+        path = _text(value)
+        _need(path and path not in self.paths, "a path")
+        self.paths.add(path)
+        return path
+
+    def scope(self, row: Any) -> Scope:
+        path, kind, config, composite = _items(row, 4)
+        return Scope(self.path(path), _text(kind), _config(config), composite is True)
+
+    def layer(self, row: Any) -> Layer:
+        path, kind, config, inputs, output, weights = _items(row, 6)
+        path = self.path(path)
+        self.layers.add(path)
+        return Layer(
+            path,
+            _text(kind),
+            _config(config),
+            tuple(_shape(s) for s in _items(inputs, 10_000)),
+            None if output is None else _shape(output),
+            tuple(self.weight(w) for w in _items(weights, 100_000)),
+        )
+
+    def weight(self, row: Any) -> Weight:
+        name, role, shape, dtype, where = _items(row, 5)
+        shape = _lengths(shape)
+        _need(dtype in ITEM_SIZES, "an element type")
+        nbytes = prod(shape) * ITEM_SIZES[dtype]
+        _need(prod(shape) < 2**62, "a shape")
+        weight = Weight(_text(name), _text(role), shape, dtype, self.where(where, shape, nbytes))
+        known = self.weights.setdefault(weight.name, weight)
+        _need(known.where == weight.where and known.shape == shape, "a weight")
+        return weight
+
+    def where(self, value: Any, shape: tuple[int, ...], nbytes: int) -> ByteRange | Chunks | None:
+        if value is None:
+            return None
+        if isinstance(value, list):
+            place = self.range(*_items(value, 2))
+            _need(place.nbytes == nbytes, "a shape that fits its bytes")
+            return place
+        chunk = _lengths(value["shape"])
+        _need(len(chunk) == len(shape) and all(chunk), "a chunk")
+        pieces = []
+        for start, offset, length in _items(value["pieces"]):
+            first = _lengths(start)
+            _need(len(first) == len(shape), "a chunk")
+            _need(all(i < n and not i % c for i, n, c in zip(first, shape, chunk, strict=True)), "a chunk")
+            pieces.append((first, self.range(offset, length)))
+        _need(len({first for first, _ in pieces}) == len(pieces), "a chunk")
+        expected = prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+        _need(len(pieces) == expected, "all chunks")
+        filters = tuple(_items(value["filters"], 4))
+        _need(all(f in _FILTERS for f in filters), "a filter")
+        return Chunks(chunk, tuple(pieces), filters)
+
+    def range(self, offset: Any, nbytes: Any) -> ByteRange:
+        offset, nbytes = _count(offset), _count(nbytes)
+        _need(offset + nbytes <= self.stamp.size, "bytes inside the file")
+        return ByteRange(self.stamp.path, offset, nbytes)
+
+    def link(self, row: Any) -> Link:
+        source, target, output, number, call, shape, origin = _items(row, 7)
+        _need(source in self.layers and target in self.layers, "a layer at each end of a link")
+        _need(origin in ("recorded", "inferred"), "an origin")
+        return Link(
+            source,
+            target,
+            _count(output, MOST),
+            _count(number, MOST),
+            _count(call, MOST),
+            None if shape is None else _shape(shape),
+            origin,
+        )
