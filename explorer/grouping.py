@@ -172,11 +172,17 @@ def regions(n: int, links: Links) -> list[list[int]]:
         Regions of at least three atoms. Empty when the whole graph would be one region.
     """
     reach = list(range(n))
+    fed, feeds = [False] * n, [False] * n
     for a, b in links:
         if a < b:
             reach[a] = max(reach[a], b)
-    bottleneck, furthest = [], 0
+            fed[b] = feeds[a] = True
+    bottleneck: list[bool] = []
+    # What comes in from outside jumps over all before it, what goes out over all behind.
+    furthest = max((i for i in range(n) if not fed[i]), default=0)
     for atom in range(n):
+        if not feeds[atom]:
+            reach[atom] = n
         # No earlier atom's link ends beyond this one: everything so far flows through it.
         bottleneck.append(furthest <= atom)
         furthest = max(furthest, reach[atom])

@@ -115,6 +115,7 @@ class _Group:
     type: str
     inferred: bool
     members: list[int | _Group] = field(default_factory=list)
+    prefix: str = ""  # leading words that the names of all members share
 
     def first(self) -> int:
         """Smallest layer index inside."""
@@ -291,7 +292,8 @@ class _Builder:
 
         made = [
             (sorted(here(a) for a in p.atoms()),
-             _Group(base + p.prefix, p.prefix.strip("_./-"), "scope", "", True))
+             _Group(base + p.prefix, _short(p.prefix, group.prefix), "scope", "", True,
+                    prefix=p.prefix))
             for p in found
         ]
         self._contract(group, made)
@@ -328,7 +330,9 @@ class _Builder:
             if len(atoms) < 2 or len(atoms) == len(group.members) and group.kind == "stage":
                 continue
             lead = self.layers[group.members[atoms[0]]]  # type: ignore[index]
-            made.append((atoms, _Group(lead.path + "~stage", lead.name, "stage", lead.kind, True)))
+            title = _short(lead.name, group.prefix)
+            made.append((atoms, _Group(lead.path + "~stage", title, "stage", lead.kind, True,
+                                       prefix=group.prefix)))
         self._contract(group, made)
 
     def _private(self, group: _Group, atoms: list[int]) -> list[int]:
@@ -347,12 +351,20 @@ class _Builder:
             return
         links = self._links_between(group.members)
         made = []
-        for atoms in grouping.regions(n, links):
+        for region in grouping.regions(n, links):
+            atoms = [a for a in region if not self._is_input(group.members[a])]
+            if len(atoms) < 3:
+                continue
             join = group.members[atoms[-1]]
             name = self.layers[join].name if isinstance(join, int) else join.title
             path = self.layers[join].path if isinstance(join, int) else join.path
-            made.append((atoms, _Group(path + "~block", f"{name} block", "scope", "", True)))
+            telling = self._telling_name(join) is not None
+            title = _short(name, group.prefix) if telling else f"{name} block"
+            made.append((atoms, _Group(path + "~block", title, "scope", "", True)))
         self._contract(group, made)
+
+    def _is_input(self, member: int | _Group) -> bool:
+        return isinstance(member, int) and family(self.layers[member].kind) == "input"
 
     def _by_series(self, group: _Group) -> None:
         members = group.members
@@ -371,7 +383,8 @@ class _Builder:
             first, last = members[atoms[0]], members[atoms[-1]]
             path = self.layers[first].path if isinstance(first, int) else first.path
             title = _span(self._title(first), self._title(last))
-            made.append((atoms, _Group(path + "~series", title, "series", "", True)))
+            made.append((atoms, _Group(path + "~series", title, "series", "", True,
+                                       prefix=group.prefix)))
         self._contract(group, made)
 
     def _title(self, member: int | _Group) -> str:
@@ -400,7 +413,8 @@ class _Builder:
         for k, atoms in enumerate(pieces):
             first, last = group.members[atoms[0]], group.members[atoms[-1]]
             title = _span(self._title(first), self._title(last))
-            made.append((atoms, _Group(f"{base}~part{k + 1}", title, "scope", "", True)))
+            made.append((atoms, _Group(f"{base}~part{k + 1}", title, "scope", "", True,
+                                       prefix=group.prefix)))
         self._contract(group, made)
 
     # -- result ----------------------------------------------------------------------------------
@@ -439,8 +453,10 @@ class _Builder:
             span = (spans[i][0], spans[i][1])
             if isinstance(member, int):
                 layer = self.layers[member]
-                nodes.append(Node(layer.path, layer.name, "layer", layer.kind, parent, (), span,
-                                  False))
+                above = rows[parent][0]
+                prefix = above.prefix if isinstance(above, _Group) else ""
+                nodes.append(Node(layer.path, _short(layer.name, prefix), "layer", layer.kind,
+                                  parent, (), span, False))
             else:
                 nodes.append(Node(member.path, member.title, member.kind, member.type, parent,
                                   tuple(children[i]), span, member.inferred))
@@ -488,6 +504,12 @@ def _nameless(config: object) -> object:
     if isinstance(config, list | tuple):
         return [_nameless(v) for v in config]
     return config
+
+
+def _short(name: str, prefix: str) -> str:
+    """A name without the leading words that all its neighbours share."""
+    rest = name[len(prefix):] if prefix and name.startswith(prefix) else name
+    return rest.strip("_./-") or name.strip("_./-") or name
 
 
 def _span(first: str, last: str) -> str:

@@ -185,12 +185,13 @@ def make_cut(hierarchy: Hierarchy, units_of: UnitsOf, opened: Set[str]) -> Cut:
     )
 
 
-def first_cut(hierarchy: Hierarchy, least: int = 8, aim: int = 24, most: int = 40) -> frozenset[str]:
+def first_cut(hierarchy: Hierarchy, least: int = 8, aim: int = 20, most: int = 40) -> frozenset[str]:
     """What to open first, so that the first picture is worth looking at.
 
-    Starting from the root, the node with the most layers inside is opened while fewer than `aim`
-    nodes are visible; nothing is opened that would take the count above `most`. Stages open only
-    when the network has fewer than `least` other nodes to show.
+    Starting from the root, scopes and series are opened level by level while fewer than `aim`
+    nodes are visible; nothing is opened that would take the count above `most`. A level that does
+    not fit opens its series alone, or, while fewer than `least` nodes are visible, its largest
+    nodes: what looks alike is opened alike. Stages open only below `least`.
 
     Returns
     -------
@@ -199,7 +200,7 @@ def first_cut(hierarchy: Hierarchy, least: int = 8, aim: int = 24, most: int = 4
     """
     nodes = hierarchy.nodes
     opened: set[str] = set()
-    visible = set(nodes[0].children)
+    visible = dict.fromkeys(nodes[0].children, 1)  # depth of each visible node
 
     def size(index: int) -> int:
         first, last = nodes[index].layers
@@ -208,17 +209,29 @@ def first_cut(hierarchy: Hierarchy, least: int = 8, aim: int = 24, most: int = 4
     for kinds, enough in ((("scope", "series"), aim), (("stage",), least)):
         skipped: set[int] = set()
         while len(visible) < enough:
-            candidates = [i for i in visible - skipped if nodes[i].kind in kinds]
-            if not candidates:
+            closed = [i for i in visible if nodes[i].kind in kinds and i not in skipped]
+            if not closed:
                 break
-            largest = max(candidates, key=lambda i: (size(i), -i))
-            if len(visible) - 1 + len(nodes[largest].children) > most:
-                skipped.add(largest)
-                continue
-            opened.add(nodes[largest].path)
-            visible.remove(largest)
-            visible.update(nodes[largest].children)
+            depth = min(visible[i] for i in closed)
+            level = [i for i in closed if visible[i] == depth]
+            if _growth(hierarchy, level) + len(visible) > most:
+                series = [i for i in level if nodes[i].kind == "series"]
+                largest = max(map(size, level))
+                chosen = series or [i for i in level if size(i) == largest]
+                too_many = _growth(hierarchy, chosen) + len(visible) > most
+                if too_many or (not series and len(visible) >= least):
+                    skipped.update(chosen)
+                    continue
+                level = chosen
+            for index in level:
+                opened.add(nodes[index].path)
+                del visible[index]
+                visible.update(dict.fromkeys(nodes[index].children, depth + 1))
     return frozenset(opened)
+
+
+def _growth(hierarchy: Hierarchy, opened: list[int]) -> int:
+    return sum(len(hierarchy.nodes[i].children) - 1 for i in opened)
 
 
 def resolve(hierarchy: Hierarchy, units_of: UnitsOf, name: str) -> str:
