@@ -1,0 +1,297 @@
+"""Tour files: a camera flight through a network, written in TOML.
+
+::
+
+    network = "../../scenes/digits.json"    # a model or a scene, relative to this file
+    size = [1280, 720]
+    fps = 30
+    theme = "dark"
+
+    [[step]]
+    seconds = 3.0
+    title = "Ten digits, 9 802 weights"
+    look_at = ""                            # the whole network
+
+    [[step]]
+    seconds = 4.0
+    open = ["conv_2"]
+    look_at = "conv_2"
+    orbit = 25                              # degrees about the vertical
+
+Every step first changes what is open, coloured or selected, then moves boxes and camera to their
+new places within its seconds. This module only reads and checks; `explorer.film` flies.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from explorer.errors import ModelError, NeuronautError, UnknownNameError
+from explorer.view_state import Camera
+
+MOST_PIXELS_ASIDE = 8192
+MOST_SECONDS = 600.0
+MOST_FPS = 120
+_MOST_BYTES = 2**20
+_MOST_STEPS = 10_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One leg of a tour; what is ``None`` or empty stays as it was.
+
+    Attributes
+    ----------
+    seconds : float
+        How long it takes; 0 is a cut.
+    open, close : tuple of str
+        Names of nodes.
+    overlay, layout, theme : str or None
+    select : str or None
+        Name of a node; ``""`` selects none.
+    look_at : str or None
+        Name of the node to frame; ``""`` is the whole network. Resets orbit and zoom.
+    camera : Camera or None
+        An exact place instead of `look_at`.
+    orbit : float
+        Degrees by which the viewer turns about the vertical during this step.
+    zoom : float
+        Factor by which the viewer comes nearer during this step.
+    title : str
+        Caption; empty for none.
+    """
+
+    seconds: float
+    open: tuple[str, ...] = ()
+    close: tuple[str, ...] = ()
+    overlay: str | None = None
+    layout: str | None = None
+    theme: str | None = None
+    select: str | None = None
+    look_at: str | None = None
+    camera: Camera | None = None
+    orbit: float = 0.0
+    zoom: float = 1.0
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Tour:
+    """A checked tour.
+
+    Attributes
+    ----------
+    path : Path
+        The tour file, for messages.
+    network : Path or None
+        The model or scene file; ``None`` flies through whatever network is given.
+    size : (int, int)
+        Width and height of the film, pixels.
+    fps : int
+        Frames per second.
+    overlay, layout, theme : str or None
+        For the whole tour; ``None`` takes the scene's.
+    steps : tuple of Step
+    """
+
+    path: Path
+    network: Path | None
+    size: tuple[int, int]
+    fps: int
+    overlay: str | None
+    layout: str | None
+    theme: str | None
+    steps: tuple[Step, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Length of the film."""
+        return math.fsum(step.seconds for step in self.steps)
+
+    @property
+    def frames(self) -> int:
+        """Number of pictures in the film, at least 1."""
+        return max(1, round(self.seconds * self.fps))
+
+    def last_frames(self) -> list[int]:
+        """For each step the number of frames when it has ended, so that roundings do not add up."""
+        ends, seconds = [], 0.0
+        for step in self.steps:
+            seconds += step.seconds
+            ends.append(round(seconds * self.fps))
+        ends[-1] = self.frames
+        return ends
+
+
+def load_tour(path: str | os.PathLike[str]) -> Tour:
+    """Read and check a tour file.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, is no TOML, or an entry is unknown, of a wrong type or out of range.
+    """
+    path = Path(path)
+    data = _read(path)
+    try:
+        return _tour(path, data)
+    except NeuronautError as error:
+        raise ModelError(path, str(error)) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise ModelError(path, "no such file") from None
+    except OSError as error:
+        raise ModelError(path, f"cannot be read: {error.strerror or error}") from None
+    if len(raw) > _MOST_BYTES:
+        raise ModelError(path, "not a tour: larger than 1 MB")
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ModelError(path, "not a tour: no UTF-8 text") from None
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "no TOML"
+        raise ModelError(path, f"not a tour: {reason[:120]}") from None
+
+
+def _tour(path: Path, data: dict[str, Any]) -> Tour:
+    known = ("network", "size", "fps", "overlay", "layout", "theme", "step")
+    _only(data, known, "tour entry")
+    rows = data.get("step", [])
+    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
+        raise NeuronautError("no steps: a tour needs at least one [[step]]")
+    if len(rows) > _MOST_STEPS:
+        raise NeuronautError(f"more than {_MOST_STEPS} steps")
+    steps = []
+    for number, row in enumerate(rows, 1):
+        try:
+            steps.append(_step(row))
+        except NeuronautError as error:
+            raise NeuronautError(f"step {number}: {error}") from None
+    tour = Tour(
+        path=path,
+        network=path.parent / _text(data, "network", 4096) if "network" in data else None,
+        size=_size(data.get("size", [1280, 720])),
+        fps=_fps(data.get("fps", 30)),
+        overlay=_optional(data, "overlay"),
+        layout=_optional(data, "layout"),
+        theme=_theme(data),
+        steps=tuple(steps),
+    )
+    if tour.seconds > MOST_SECONDS:
+        raise NeuronautError(f"{tour.seconds:g} seconds is too long: at most {MOST_SECONDS:g}")
+    if tour.seconds <= 0:
+        raise NeuronautError("the steps take no time")
+    return tour
+
+
+def _step(row: dict[str, Any]) -> Step:
+    _only(row, tuple(Step.__dataclass_fields__), "entry")
+    if "seconds" not in row:
+        raise NeuronautError("seconds is missing")
+    if "look_at" in row and "camera" in row:
+        raise NeuronautError("look_at and camera exclude each other")
+    return Step(
+        seconds=_number(row, "seconds", 0.0, MOST_SECONDS),
+        open=_names(row, "open"),
+        close=_names(row, "close"),
+        overlay=_optional(row, "overlay"),
+        layout=_optional(row, "layout"),
+        theme=_theme(row),
+        select=_optional(row, "select"),
+        look_at=_optional(row, "look_at"),
+        camera=_camera(row["camera"]) if "camera" in row else None,
+        orbit=_number(row, "orbit", -3600.0, 3600.0, 0.0),
+        zoom=_number(row, "zoom", 0.01, 100.0, 1.0),
+        title=_text(row, "title", 200) if "title" in row else "",
+    )
+
+
+def _only(data: dict[str, Any], known: tuple[str, ...], what: str) -> None:
+    for key in data:
+        if key not in known:
+            raise UnknownNameError(what, key, known)
+
+
+def _text(data: dict[str, Any], key: str, longest: int) -> str:
+    value = data[key]
+    if not isinstance(value, str) or len(value) > longest or not value.isprintable():
+        raise NeuronautError(f"{key} must be one line of text, at most {longest} characters")
+    return value
+
+
+def _optional(data: dict[str, Any], key: str) -> str | None:
+    return _text(data, key, 4096) if key in data else None
+
+
+def _names(data: dict[str, Any], key: str) -> tuple[str, ...]:
+    value = data.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+        raise NeuronautError(f"{key} must be a list of node names")
+    return tuple(value)
+
+
+def _theme(data: dict[str, Any]) -> str | None:
+    theme = _optional(data, "theme")
+    if theme not in (None, "dark", "light"):
+        raise UnknownNameError("theme", theme, ("dark", "light"))
+    return theme
+
+
+def _is_number(value: object) -> bool:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return real and abs(value) < 1e300  # type: ignore[operator]  # false for NaN and infinities
+
+
+def _number(
+    data: dict[str, Any], key: str, low: float, high: float, default: float | None = None
+) -> float:
+    value = data.get(key, default)
+    if not _is_number(value) or not low <= value <= high:
+        raise NeuronautError(f"{key} must be a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _size(value: object) -> tuple[int, int]:
+    whole = isinstance(value, list) and [type(v) for v in value] == [int, int]
+    if not whole or not all(16 <= v <= MOST_PIXELS_ASIDE for v in value):  # type: ignore[attr-defined]
+        raise NeuronautError(
+            f"size must be [width, height], whole numbers from 16 to {MOST_PIXELS_ASIDE}"
+        )
+    width, height = value  # type: ignore[misc]
+    return width, height
+
+
+def _fps(value: object) -> int:
+    if type(value) is not int or not 1 <= value <= MOST_FPS:
+        raise NeuronautError(f"fps must be a whole number from 1 to {MOST_FPS}")
+    return value
+
+
+def _camera(value: object) -> Camera:
+    what = "camera must have position and focal_point, three numbers each, and may have up"
+    if not isinstance(value, dict):
+        raise NeuronautError(what)
+    _only(value, ("position", "focal_point", "up", "view_angle"), "camera entry")
+    points = {}
+    for key in ("position", "focal_point", "up"):
+        point = value.get(key, [0.0, 1.0, 0.0] if key == "up" else None)
+        if not isinstance(point, list) or len(point) != 3 or not all(map(_is_number, point)):
+            raise NeuronautError(what)
+        points[key] = (float(point[0]), float(point[1]), float(point[2]))
+    back = [p - f for p, f in zip(points["position"], points["focal_point"], strict=True)]
+    x, y, z = back
+    a, b, c = points["up"]
+    across = (b * z - c * y, c * x - a * z, a * y - b * x)
+    if not math.hypot(*across) > 1e-9 * math.hypot(*back) * math.hypot(a, b, c):
+        raise NeuronautError("camera looks nowhere: position, focal_point and up are on one line")
+    return Camera(**points, view_angle=_number(value, "view_angle", 1.0, 120.0, 30.0))

@@ -1,0 +1,122 @@
+"""Scene files: what is written comes back; what is foreign or hostile is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from explorer.bundled import scene_names, scene_path
+from explorer.errors import NeuronautError
+from explorer.scene_file import is_scene, load_scene, save_scene
+from explorer.view_state import Camera, ViewState
+
+STATE = ViewState(
+    opened=frozenset({"a", "a/b", "größe"}),
+    selected="a/b",
+    overlay="signed",
+    layout="layered",
+    theme="light",
+    edge_budget=123,
+    camera=Camera((1.0, 2.0, 3.0), (0.0, 0.5, 0.0), (0.0, 1.0, 0.0), 40.0),
+)
+
+
+def test_a_saved_scene_comes_back_equal(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    save_scene(path, tmp_path / "net.keras", STATE)
+    assert load_scene(path) == (tmp_path / "net.keras", STATE)
+    save_scene(path, tmp_path / "net.keras", ViewState())
+    assert load_scene(path)[1] == ViewState()
+    assert [p.name for p in tmp_path.iterdir()] == ["s.json"]
+
+
+def test_a_failed_save_keeps_the_old_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.json"
+    save_scene(path, tmp_path / "net.keras", STATE)
+
+    def fails(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fails)
+    with pytest.raises(NeuronautError, match="cannot be written: No space left on device"):
+        save_scene(path, tmp_path / "net.keras", ViewState())
+    assert load_scene(path)[1] == STATE
+    assert [p.name for p in tmp_path.iterdir()] == ["s.json"]
+
+
+def test_a_scene_lies_beside_its_network_and_does_not_replace_it(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(NeuronautError, match="must lie beside its network"):
+        save_scene(tmp_path / "sub" / "s.json", tmp_path / "net.keras", STATE)
+    with pytest.raises(NeuronautError, match="cannot replace its network"):
+        save_scene(tmp_path / "net.keras", tmp_path / "net.keras", STATE)
+
+
+def test_a_scene_has_the_rights_of_any_new_file(tmp_path: Path) -> None:
+    save_scene(tmp_path / "s.json", tmp_path / "n.keras", STATE)
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "s.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+GOOD: dict[str, Any] = {"version": 1, "network": "n.keras", "view": {}}
+
+
+@pytest.mark.parametrize(
+    "name", ["../n.keras", "/etc/passwd", "a/b", "..", ".", "", "a\\b", "C:n", "x\n", "n" * 300, 5]
+)
+def test_a_network_outside_the_folder_is_refused(tmp_path: Path, name: object) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps({**GOOD, "network": name}))
+    with pytest.raises(NeuronautError, match="own folder"):
+        load_scene(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no JSON"),
+        ("[]", "no JSON object"),
+        ("{", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ("9" * 5000, "no JSON"),
+        (json.dumps({**GOOD, "version": 2}), "newer"),
+        (json.dumps({**GOOD, "version": True}), "no version"),
+        (json.dumps({"network": "n"}), "no version"),
+        (json.dumps({**GOOD, "run": "rm"}), "unknown entry 'run'"),
+        (json.dumps({**GOOD, "view": []}), "view must be"),
+        (json.dumps({**GOOD, "view": {"opend": []}}), "unknown entry 'opend'"),
+        (json.dumps({**GOOD, "view": {"opened": "a"}}), "list of node paths"),
+        (json.dumps({**GOOD, "view": {"camera": {"position": [1]}}}), "camera"),
+        (json.dumps({**GOOD, "view": {"theme": "pink"}}), "theme"),
+        (" " * (5 * 2**20), "larger than"),
+    ],
+)
+def test_a_wrong_scene_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(text)
+    with pytest.raises(NeuronautError) as caught:
+        load_scene(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_binary_and_folder(tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_bytes(b"\xff\x00")
+    for name, says in [("none.json", "no such file"), ("", "cannot be read"), ("b.json", "no JSON")]:
+        with pytest.raises(NeuronautError, match=says):
+            load_scene(tmp_path / name)
+
+
+def test_the_bundled_scene_is_there_with_its_network() -> None:
+    assert "digits" in scene_names()
+    network, state = load_scene(scene_path())
+    assert is_scene(scene_path())
+    assert network.name == "digits.keras"
+    assert network.stat().st_size < 1_000_000
+    assert isinstance(state, ViewState)
+    with pytest.raises(NeuronautError, match="did you mean digits"):
+        scene_path("digit")
