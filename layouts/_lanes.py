@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, sqrt
 
 import numpy as np
@@ -179,8 +180,9 @@ class _Sweep:
         self.feeders, self.pieces, self.y, self.z = feeders, pieces, y, z
         self.lane = [0.0] * len(feeders)
         self.height = [0.0] * len(feeders)
-        self.above, self.below = pieces.above.tolist(), pieces.below.tolist()
-        self.lateral = pieces.lateral.tolist()
+        self.above: list[float] = pieces.above.tolist()
+        self.below: list[float] = pieces.below.tolist()
+        self.lateral: list[float] = pieces.lateral.tolist()
 
     def place(self, members: list[int], rank: int) -> None:
         """Give the members of one rank their lanes, heights and depths."""
@@ -208,8 +210,7 @@ class _Sweep:
         return self.below[upper] + gap + self.above[lower]
 
     def _column(self, order: list[int], wishing: int) -> None:
-        pairs = zip(order, order[1:], strict=False)
-        distance = [self._distance(a, b) for a, b in pairs]
+        distance = [self._distance(a, b) for a, b in pairwise(order)]
         heights: list[float] = []
         if wishing:
             wish = [self._mean(self.height, m) for m in order[:wishing]]

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
 from layouts._lanes import F8, Pieces, grid_offsets
 from layouts._links import Family, check, family, lift_links
-from layouts._ranks import I8, components, find_rail, rank_nodes
-from layouts._strip import (
-    Strip,
-    build_strip,
-    cut_to_aspect,
-    cut_to_width,
-    lay,
-    one_row,
-    strip_aspect,
-)
+from layouts._parts import NO_LINKS, Cut, Wish, place_parts
+from layouts._ranks import I8
 from layouts.tree import Boxes, Tree
 
 LEAF_REACH = 0.4
@@ -26,30 +15,6 @@ GRID_REACH = 0.3
 FRAME_REACH = 0.25
 PADDING = 0.13
 TITLE = 0.15
-SHELF_MAX_ROW = 8
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the picture wants of a scope.
-
-    Attributes
-    ----------
-    aspect : float
-        Width / height to come near to.
-    main : bool
-        Whether the scope is (all of) the picture itself, not a part of it.
-    leaves : int
-        How many leaves the scope holds.
-    """
-
-    aspect: float
-    main: bool
-    leaves: int
-
-
-Cut = Callable[[Strip, Wish], tuple[Strip, I8]]
-
 INNER_ASPECT = 2.5
 
 
@@ -96,12 +61,9 @@ def arrange(tree: Tree, aspect: float, cut: Cut) -> Boxes:
             place = _place_grid(pieces, cols)
         else:
             wish = Wish(aspect if main[node] else INNER_ASPECT, main[node], int(kin.leaves[node]))
-            place = _place_flow(pieces, links.get(node, NO_LINKS), wish, cut)
+            place = place_parts(pieces, links.get(node, NO_LINKS), wish, cut)
         offset[inside] = _frame(state, node, place, pieces, cols > 0)
     return Boxes(_absolute(tree, kin, offset), state.size)
-
-
-NO_LINKS = np.empty((0, 2), np.int64)
 
 
 def _leaf_pieces(tree: Tree) -> Pieces:
@@ -123,9 +85,7 @@ def _links_by_scope(tree: Tree, kin: Family) -> dict[int, I8]:
     by_scope = np.argsort(scope, kind="stable")
     held, first = np.unique(scope[by_scope], return_index=True)
     groups = np.split(place[links[by_scope]], first[1:])
-    return {
-        int(node): group - kin.start[node] for node, group in zip(held, groups, strict=True)
-    }
+    return {int(node): group - kin.start[node] for node, group in zip(held, groups, strict=True)}
 
 
 def _main_scopes(kin: Family) -> list[bool]:
@@ -146,57 +106,6 @@ def _place_grid(pieces: Pieces, cols: int) -> F8:
     gap = 0.2 * float(closed.min())
     y, z = grid_offsets(pieces.size, cols, (float(closed[0]), float(closed[1])), gap)
     return np.column_stack([np.zeros(len(y)), y + pieces.axis, z])
-
-
-def _place_flow(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> F8:
-    """Place of the flow through each child of a scope, shape (k, 3).
-
-    Parts that do not hang together stand one under another; nodes without any link stand in order
-    on a shelf below.
-    """
-    count = len(pieces.reach)
-    forward = links[links[:, 0] < links[:, 1]]
-    part = components(count, links)
-    rank = rank_nodes(count, forward)
-    rail = find_rail(count, forward)
-    held = np.bincount(part)
-    place = np.zeros((count, 3))
-    edge, widest = None, 0.0
-    by_part = np.split(np.argsort(part, kind="stable"), np.cumsum(held)[:-1])
-    part_of_link = part[forward[:, 0]]
-    position = np.zeros(count, np.int64)
-    for p in np.flatnonzero(held > 1).tolist():
-        members = by_part[p]
-        position[members] = np.arange(len(members))
-        inner = forward if len(members) == count else forward[part_of_link == p]
-        strip = build_strip(pieces.of(members), rank[members], position[inner], rail[members])
-        strip, cuts = cut(strip, wish)
-        spot = lay(strip, cuts)
-        edge, widest = _stack(place, members, spot, strip, edge), max(widest, _width(strip, spot))
-    alone = np.flatnonzero(held[part] == 1)
-    if len(alone):
-        order = np.arange(len(alone))
-        strip = build_strip(pieces.of(alone), order, NO_LINKS, np.zeros(len(alone), bool))
-        cuts = one_row(strip)
-        if widest > 0:
-            cuts = cut_to_width(strip, widest)
-        elif len(alone) > SHELF_MAX_ROW and strip_aspect(strip) > wish.aspect:
-            strip, cuts = cut_to_aspect(strip, wish.aspect)
-        _stack(place, alone, lay(strip, cuts), strip, edge)
-    return place
-
-
-def _width(strip: Strip, spot: F8) -> float:
-    return float((spot[:, 0] + strip.pieces.size[:, 0] / 2).max())
-
-
-def _stack(place: F8, members: I8, spot: F8, strip: Strip, edge: float | None) -> float:
-    """Put a part under the lowest edge so far, in place; return the new lowest edge."""
-    pieces = strip.pieces
-    top = float((spot[:, 1] + pieces.above).max())
-    down = 0.0 if edge is None else edge - 1.5 * float(strip.reach.max()) - top
-    place[members] = spot + [0.0, down, 0.0]
-    return float((place[members, 1] - pieces.below).min())
 
 
 def _frame(state: Pieces, node: int, place: F8, pieces: Pieces, grid: bool) -> F8:
@@ -221,12 +130,13 @@ def _frame(state: Pieces, node: int, place: F8, pieces: Pieces, grid: bool) -> F
     state.axis[node] = float(place[0, 1] if grid or np.ptp(place[:, 1]) == 0.0 else 0.0) - middle[1]
     state.face[node] = face
     state.reach[node] = (GRID_REACH if grid else FRAME_REACH) * face
-    return centre - middle
+    relative: F8 = centre - middle
+    return relative
 
 
 def _absolute(tree: Tree, kin: Family, offset: F8) -> F8:
     """Sum the offsets from the root down, one array pass per level."""
-    centers = offset.copy()
+    centers: F8 = offset.copy()
     by_depth = np.argsort(kin.depth, kind="stable")
     levels = np.split(by_depth, np.cumsum(np.bincount(kin.depth))[:-1])
     for level in levels[1:]:

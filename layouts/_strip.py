@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from layouts._lanes import F8, Pieces, lanes
 from layouts._ranks import I8
 
 CUT_WINDOW = 0.2
-SLOPE = 0.35
+SLOPE = 0.45
 MAX_GAP_STRETCH = 1.25
 MAX_GUTTER_STRETCH = 2.0
 
@@ -53,11 +54,21 @@ class Strip:
     crossing: I8
     gutter: float = 1.2
 
-    @property
+    @cached_property
     def start(self) -> F8:
         """Where each rank would begin if all stood in one row, shape (r,)."""
         advance = self.width + self.gap
         return np.cumsum(advance) - advance
+
+    @property
+    def length(self) -> float:
+        """Of all ranks in one row."""
+        return float(self.start[-1] + self.width[-1])
+
+    @cached_property
+    def boundary(self) -> F8:
+        """The middle of the gap after each rank but the last, in one row, shape (r - 1,)."""
+        return (self.start + self.width + self.gap / 2)[:-1]
 
 
 def build_strip(pieces: Pieces, rank: I8, links: I8, rail: NDArray[np.bool_]) -> Strip:
@@ -77,7 +88,7 @@ def build_strip(pieces: Pieces, rank: I8, links: I8, rail: NDArray[np.bool_]) ->
     index = np.cumsum(~rail) - 1
     inner = links[~(rail[links[:, 0]] | rail[links[:, 1]])]
     y, z = np.zeros(len(rank)), np.zeros(len(rank))
-    held, dense = np.unique(rank[flow], return_inverse=True)
+    dense = np.unique(rank[flow], return_inverse=True)[1]
     y[flow], z[flow] = lanes(dense.astype(np.int64), index[inner], pieces.of(flow))
     width, reach = np.zeros(count), np.zeros(count)
     top, bottom = np.zeros(count), np.zeros(count)
@@ -147,38 +158,64 @@ def cut_to_width(strip: Strip, width: float) -> I8:
     return _best_cut(strip, lambda cuts: _extent(strip, cuts)[0] / width)
 
 
-def _best_cut(strip: Strip, ratio: Callable[[I8], float]) -> I8:
-    """Cut into the number of rows whose ratio, falling with that number, is nearest to 1."""
-    low, high = 1, len(strip.width)
+def best_count(ratio: Callable[[int], float], most: int) -> int:
+    """The number from 1 to `most` whose ratio, falling with it, is nearest to 1."""
+    low, high = 1, most
     while low < high:
         middle = (low + high) // 2
-        if ratio(_cuts(strip, middle)) > 1.0:
+        if ratio(middle) > 1.0:
             low = middle + 1
         else:
             high = middle
-    tried = [_cuts(strip, rows) for rows in range(max(1, low - 1), low + 2)]
+    near = range(max(1, low - 1), min(most, low + 1) + 1)
+    return min(near, key=lambda count: abs(float(np.log(ratio(count)))))
+
+
+def even_cuts(boundary: F8, length: float, rows: int) -> I8:
+    """First piece of each row when a line is cut into rows as equally long as can be.
+
+    Parameters
+    ----------
+    boundary : float64 array, shape (r - 1,)
+        Where the line may be cut: between each piece and the next.
+    length : float
+        Of the line.
+    rows : int
+        How many rows; where pieces are too long for that, there are fewer.
+    """
+    if not len(boundary):
+        return np.zeros(1, np.int64)
+    ideal = np.arange(1, rows) * (length / rows)
+    after = np.minimum(np.searchsorted(boundary, ideal), len(boundary) - 1)
+    before = np.maximum(after - 1, 0)
+    nearer = ideal - boundary[before] <= boundary[after] - ideal
+    return np.unique(np.append(0, np.where(nearer, before, after) + 1))
+
+
+def _best_cut(strip: Strip, ratio: Callable[[I8], float]) -> I8:
+    """Cut into the number of rows whose ratio, falling with that number, is nearest to 1."""
+
+    def cuts(rows: int) -> I8:
+        return even_cuts(strip.boundary, strip.length, rows)
+
+    count = best_count(lambda rows: ratio(cuts(rows)), len(strip.width))
+    tried = [_clean_cuts(strip, cuts(n)) for n in range(max(1, count - 1), count + 2)]
     return min(tried, key=lambda cuts: abs(float(np.log(ratio(cuts)))))
 
 
-def _cuts(strip: Strip, rows: int) -> I8:
-    """Cut into nearly equal rows, where the fewest nodes feed across if there is a choice."""
-    count = len(strip.width)
-    start = strip.start
-    end = start + strip.width
-    middle = np.append((end[:-1] + start[1:]) / 2, np.inf)[: count - 1]
-    length = end[-1] / rows
-    ideal = np.arange(1, rows) * length
-    first = np.searchsorted(middle, ideal - CUT_WINDOW * length)
-    last = np.searchsorted(middle, ideal + CUT_WINDOW * length)
-    cuts = [0]
-    for wish, a, b in zip(ideal.tolist(), first.tolist(), last.tolist(), strict=True):
-        near = int(np.searchsorted(middle, wish))
-        options = list(range(a, b)) or [i for i in (near - 1, near) if 0 <= i < count - 1]
-        if options:
-            best = min(options, key=lambda i: (strip.crossing[i], abs(middle[i] - wish)))
-            if best + 1 > cuts[-1]:
-                cuts.append(best + 1)
-    return np.array(cuts, np.int64)
+def _clean_cuts(strip: Strip, cuts: I8) -> I8:
+    """Move each cut, within a part of a row's length, to where the fewest nodes feed across."""
+    boundary, crossing = strip.boundary, strip.crossing
+    window = CUT_WINDOW * strip.length / len(cuts)
+    clean = [0]
+    for cut in cuts[1:].tolist():
+        near = boundary[cut - 1]
+        first, last = np.searchsorted(boundary, [near - window, near + window], side="left")
+        options = range(min(int(first), cut - 1), max(int(last), cut))
+        best = min(options, key=lambda i: (crossing[i], abs(boundary[i] - near)))
+        if best + 1 > clean[-1]:
+            clean.append(best + 1)
+    return np.array(clean, np.int64)
 
 
 def _row_extents(strip: Strip, cuts: I8) -> tuple[F8, F8, F8]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from layouts._scopes import Wish, arrange
-from layouts._strip import I8, Strip, one_row
+from layouts._parts import Wish
+from layouts._ranks import I8
+from layouts._scopes import arrange
+from layouts._strip import Strip, one_row
 from layouts.tree import Boxes, Layout, Tree
 
 

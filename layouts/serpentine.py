@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from layouts._scopes import Wish, arrange
-from layouts._strip import I8, Strip, cut_to_aspect, one_row, strip_aspect
+from layouts._parts import Wish
+from layouts._ranks import I8
+from layouts._scopes import arrange
+from layouts._strip import Strip, cut_to_aspect, one_row, strip_aspect
 from layouts.tree import Boxes, Layout, Tree
 
 MAX_LEAVES_IN_ONE_ROW = 8
