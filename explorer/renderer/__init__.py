@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from explorer.renderer.labels import PlacedLabel
 from explorer.renderer.view import Pick, Renderer
+from explorer.renderer.window import Handlers, Window
 
-__all__ = ["Pick", "PlacedLabel", "Renderer"]
+__all__ = ["Handlers", "Pick", "PlacedLabel", "Renderer", "Window"]

@@ -107,18 +107,32 @@ def text_sprite(text: str, px: int, color: Rgb, halo: Rgb, bold: bool = False) -
 
 
 def panel_sprite(lines: Sequence[str], px: int, ink: Ink, heading: bool = False) -> Sprite:
-    """Lines of text on a panel; the first one bold when it is a heading."""
+    """Lines of text on a panel.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        A tab in a line begins its second column.
+    px : int
+        Size of the face, pixels.
+    ink : Ink
+    heading : bool
+        Whether the first line is bold.
+    """
     faces = [font(px, heading and i == 0) for i in range(len(lines))]
-    lines = [shortened(line) for line in lines]
+    cells = [[shortened(part) for part in line.split("\t", 1)] for line in lines]
     pad, step = round(px * 0.7), round(px * 1.45)
-    width = max((face.getlength(line) for face, line in zip(faces, lines, strict=True)), default=1)
-    picture = _panel(
-        round(width) + 2 * pad, step * len(lines) + 2 * pad - (step - px) // 2, px, ink
-    )
+    widths = [[face.getlength(c) for c in row] for face, row in zip(faces, cells, strict=True)]
+    column = max((w[0] + px * 1.5 for w in widths if len(w) > 1), default=0.0)
+    width = max((column + w[1] if len(w) > 1 else w[0] for w in widths), default=1.0)
+    picture = _panel(round(width) + 2 * pad, step * len(lines) + 2 * pad - (step - px) // 2, px, ink)
     draw = ImageDraw.Draw(picture)
-    for i, (face, line) in enumerate(zip(faces, lines, strict=True)):
-        color = ink.title if heading and i == 0 else ink.text
-        draw.text((pad, pad + i * step + round(px * 0.92)), line, (*color, 255), face, anchor="ls")
+    for i, (face, row) in enumerate(zip(faces, cells, strict=True)):
+        y = pad + i * step + round(px * 0.92)
+        first = ink.title if (heading and i == 0) or len(row) > 1 else ink.text
+        draw.text((pad, y), row[0], (*first, 255), face, anchor="ls")
+        if len(row) > 1:
+            draw.text((pad + column, y), row[1], (*ink.text, 255), face, anchor="ls")
     return np.asarray(picture)
 
 

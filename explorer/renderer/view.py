@@ -94,7 +94,7 @@ class Renderer:
         self._scene = Scene()
         self._labels = LabelLayer(legend)
         self._notes = SpriteSheet(layer=1)
-        self._note: tuple[tuple[str, ...], tuple[float, float] | None] | None = None
+        self._note: tuple[tuple[str, ...], tuple[float, float] | None] = ((), None)
         for actor in (*self._scene.actors, self._labels.sheet.actor, self._notes.actor):
             self._renderer.AddActor(actor)
         self._draw_list: DrawList | None = None
@@ -159,6 +159,16 @@ class Renderer:
         camera.SetViewUp(*value.up)
         camera.SetViewAngle(value.view_angle)
 
+    @property
+    def multi_samples(self) -> int:
+        """Samples per pixel; may be set, the next picture has them."""
+        return int(self._window.GetMultiSamples())
+
+    @multi_samples.setter
+    def multi_samples(self, samples: int) -> None:
+        if samples != self._window.GetMultiSamples():
+            self._window.SetMultiSamples(samples)
+
     def draw(self, draw_list: DrawList) -> None:
         """Take a new draw list; the next `render` or `image` shows it.
 
@@ -182,14 +192,14 @@ class Renderer:
         multi_samples : int, optional
             Samples per pixel for this picture only.
         """
-        usual = self._window.GetMultiSamples()
-        if multi_samples is not None and multi_samples != usual:
-            self._window.SetMultiSamples(multi_samples)
+        usual = self.multi_samples
+        if multi_samples is not None:
+            self.multi_samples = multi_samples
         self._window.Render()
         width, height = self.size
         pixels = vtkUnsignedCharArray()
         self._window.GetPixelData(0, 0, width - 1, height - 1, 0, pixels, 0)
-        self._window.SetMultiSamples(usual)
+        self.multi_samples = usual
         flat = vtk_to_numpy(pixels).reshape(height, width, 3)
         return np.ascontiguousarray(flat[::-1])
 
@@ -217,7 +227,7 @@ class Renderer:
         """The labels of the last picture and their rectangles."""
         return self._labels.placed()
 
-    def set_note(self, lines: tuple[str, ...] = (), at: tuple[float, float] | None = None) -> None:
+    def set_note(self, lines: tuple[str, ...] = (), at: tuple[float, float] | None = None) -> bool:
         """Show a panel of text over the scene, or none.
 
         Parameters
@@ -226,16 +236,20 @@ class Renderer:
             Empty to take the panel away.
         at : (float, float), optional
             Pixel that the panel belongs to (a tooltip); in the middle, with a heading, without it.
+
+        Returns
+        -------
+        bool
+            Whether the next picture will differ.
         """
-        if self._note == (lines, at):
-            return
-        old = self._note
-        self._note = (lines, at)
+        old, self._note = self._note, (lines, at if lines else None)
+        if self._note == old:
+            return False
         if not lines:
             self._notes.load([])
-            return
+            return True
         width, height = self.size
-        if old is None or old[0] != lines or (old[1] is None) != (at is None):
+        if old[0] != lines or (old[1] is None) != (at is None):
             px = round((14 if at else 16) * text_scale(height))
             self._notes.load([panel_sprite(lines, px, INKS[self._theme], heading=at is None)])
         w, h = self._notes.sizes[0].tolist()
@@ -246,6 +260,7 @@ class Renderer:
             top = round(at[1]) + 18 if at[1] + 18 + h <= height else round(at[1]) - h - 8
         place = np.array([[max(left, 0), max(top, 0)]], np.int32)
         self._notes.show(np.zeros(1, np.intp), place, height)
+        return True
 
     def resize(self, width: int, height: int) -> None:
         """Change the size of the picture, pixels."""

@@ -1,0 +1,202 @@
+"""A window on the screen: events of mouse and keyboard in, camera moves and calls out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from explorer.renderer.navigation import approached, below_pixel, shifted, turned
+from explorer.renderer.view import Renderer
+
+CLICK_SLACK_PX = 4  # a press that moves less than this before its release is a click
+_TICK_MS = 15
+_STILL_AFTER = 0.2  # seconds without a change until the smooth picture is drawn
+_SMOOTH = 4  # samples per pixel of the smooth picture
+_HOVER_REST = 0.07  # seconds that the pointer rests before it asks what lies under it
+_NOTCH = 1.2  # zoom factor of a notch of the wheel
+_BUTTONS = {"Left": "turn", "Middle": "shift", "Right": "shift"}
+
+
+@dataclass
+class Handlers:
+    """What to do when something happens in a window; x, y are pixels from the top left.
+
+    Attributes
+    ----------
+    click, hover : callable (x, y)
+        A press and release without a drag; a rest of the pointer.
+    leave : callable ()
+        The pointer moves on, or a drag begins.
+    key : callable (name)
+        A key, by its X name: ``"r"``, ``"Escape"``, ``"question"``.
+    tick : callable ()
+        About sixty times a second, between events.
+    """
+
+    click: Callable[[float, float], None]
+    hover: Callable[[float, float], None]
+    leave: Callable[[], None]
+    key: Callable[[str], None]
+    tick: Callable[[], None]
+
+
+class Window:
+    """A renderer in a window of this machine's screen.
+
+    Left drag turns, right or middle drag (or with shift) shifts, the wheel zooms towards the
+    pointer. The picture is drawn at most once per tick, rough while things move and smooth at rest.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Wished width and height in pixels; a smaller screen gives less.
+    title : str
+
+    Raises
+    ------
+    NeuronautError
+        If there is no display, or a library is missing.
+    """
+
+    def __init__(self, size: tuple[int, int], title: str) -> None:
+        self.renderer = Renderer(size, off_screen=False)
+        window = self.renderer.render_window
+        width, height = window.GetScreenSize()
+        if 0 < width < size[0] or 0 < height < size[1]:
+            self.renderer.resize(min(size[0], width), min(size[1], height))
+        window.SetWindowName(title)
+        self._interactor = self.renderer.interactor
+        self._interactor.SetInteractorStyle(None)  # type: ignore[arg-type]
+        self._handlers: Handlers | None = None
+        self._error: BaseException | None = None
+        self._drag: str | None = None
+        self._start = self._last = (0.0, 0.0)
+        self._dragging = False
+        self._hover_at: tuple[float, tuple[float, float]] | None = None
+        self._changed_at = 0.0
+        self._dirty = self._rough = True
+        self._drawn_size = self.renderer.size
+
+    def redraw(self) -> None:
+        """Draw the picture anew at the next tick."""
+        self._dirty = True
+
+    def run(self, handlers: Handlers) -> None:
+        """Show the window and serve its events until it is closed.
+
+        What a handler raises ends the loop and is raised from here.
+        """
+        self._handlers = handlers
+        events: dict[str, Callable[[], None]] = {
+            "MouseMoveEvent": self._moved,
+            "MouseWheelForwardEvent": lambda: self._zoomed(_NOTCH),
+            "MouseWheelBackwardEvent": lambda: self._zoomed(1 / _NOTCH),
+            "LeaveEvent": self._left,
+            "KeyPressEvent": lambda: handlers.key(self._interactor.GetKeySym() or ""),
+            "TimerEvent": self._ticked,
+        }
+        for button in _BUTTONS:
+            events[f"{button}ButtonPressEvent"] = lambda b=button: self._pressed(b)  # type: ignore[misc]
+            events[f"{button}ButtonReleaseEvent"] = lambda b=button: self._released(b)  # type: ignore[misc]
+        for name, action in events.items():
+            self._interactor.AddObserver(name, self._guarded(action))
+        self._interactor.Initialize()
+        self._interactor.CreateRepeatingTimer(_TICK_MS)
+        self._interactor.Start()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._interactor.TerminateApp()
+
+    def close(self) -> None:
+        """Take the window away."""
+        self.renderer.close()
+
+    def _guarded(self, action: Callable[[], None]) -> Callable[..., None]:
+        # VTK prints what an observer raises and goes on; Ctrl-C and faults must end the loop.
+        def call(*_: object) -> None:
+            if self._error is not None:
+                return
+            try:
+                action()
+            except BaseException as error:
+                self._error = error
+                self.stop()
+
+        return call
+
+    @property
+    def _here(self) -> tuple[float, float]:
+        x, y = self._interactor.GetEventPosition()
+        return (float(x), float(self.renderer.size[1] - 1 - y))
+
+    def _pressed(self, button: str) -> None:
+        if self._drag is not None:
+            return
+        shift = bool(self._interactor.GetShiftKey())
+        self._drag = "shift" if shift else _BUTTONS[button]
+        self._start = self._last = self._here
+        self._dragging = False
+
+    def _released(self, button: str) -> None:
+        was_click = self._drag is not None and not self._dragging
+        self._drag = None
+        if was_click and button == "Left" and self._handlers is not None:
+            self._handlers.click(*self._here)
+
+    def _moved(self) -> None:
+        assert self._handlers is not None
+        here = self._here
+        if self._drag is None:
+            self._handlers.leave()
+            self._hover_at = (time.monotonic() + _HOVER_REST, here)
+            return
+        if (
+            not self._dragging
+            and max(abs(a - b) for a, b in zip(here, self._start, strict=True)) < CLICK_SLACK_PX
+        ):
+            return
+        if not self._dragging:
+            self._dragging = True
+            self._left()
+        height = self.renderer.size[1]
+        across, down = ((a - b) / height for a, b in zip(here, self._last, strict=True))
+        self._last = here
+        move = turned if self._drag == "turn" else shifted
+        self.renderer.camera = move(self.renderer.camera, across, down)
+        self.redraw()
+
+    def _zoomed(self, factor: float) -> None:
+        camera = self.renderer.camera
+        point = below_pixel(camera, self.renderer.size, *self._here)
+        self.renderer.camera = approached(camera, factor, point)
+        self._left()
+        self.redraw()
+
+    def _left(self) -> None:
+        self._hover_at = None
+        if self._handlers is not None:
+            self._handlers.leave()
+
+    def _ticked(self) -> None:
+        assert self._handlers is not None
+        now = time.monotonic()
+        self._handlers.tick()
+        if self._hover_at is not None and now >= self._hover_at[0]:
+            at = self._hover_at[1]
+            self._hover_at = None
+            self._handlers.hover(*at)
+        if self.renderer.size != self._drawn_size:
+            self._drawn_size = self.renderer.size
+            self._dirty = True
+        if self._dirty:
+            self._dirty, self._rough, self._changed_at = False, True, now
+            self.renderer.multi_samples = 0
+            self.renderer.render()
+        elif self._rough and now - self._changed_at > _STILL_AFTER and self._drag is None:
+            self._rough = False
+            self.renderer.multi_samples = _SMOOTH
+            self.renderer.render()
