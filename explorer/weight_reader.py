@@ -94,8 +94,10 @@ class WeightReader:
             self._release()
 
     def _release(self) -> None:
-        """Close the descriptors once nobody reads: a number in use must not come to mean another
-        file."""
+        """Close the descriptors once nobody reads.
+
+        A number that is in use must not come to mean another file.
+        """
         if self._closed and not self._reading:
             for descriptor, _ in self._open.values():
                 os.close(descriptor)
@@ -190,8 +192,8 @@ class WeightReader:
             raise IndexError(f"{rows} runs of {width} from {first} by {stride} of {weight.size}")
         with self._in_use(weight):
             if isinstance(weight.where, Chunks):
-                flat = self._decode(weight).reshape(-1)
-                return flat[first + np.arange(rows)[:, None] * stride + np.arange(width)]
+                spots = first + np.arange(rows)[:, None] * stride + np.arange(width)
+                return self._decode(weight).reshape(-1).take(spots)
             return _native(self._runs(weight, first, stride, rows, width), weight)
 
     def _runs(self, weight: Weight, first: int, stride: int, rows: int, width: int) -> Array:
@@ -238,8 +240,8 @@ class WeightReader:
         with self._lock:
             known = self._decoded.get(weight.name)
         if known is not None:
-            for place in list(_files(weight))[:1]:
-                self._check(place)
+            for path in _files(weight):
+                self._check(path)
             return known
         chunks = weight.where
         assert isinstance(chunks, Chunks)
@@ -251,9 +253,8 @@ class WeightReader:
             stored = np.empty(place.nbytes, np.uint8)
             self._fill(place.file, place.offset, stored)
             chunk = _unfilter(stored.tobytes(), chunks, dtype, place.file, weight.name)
-            room = tuple(
-                slice(0, min(c, n - i)) for c, n, i in zip(chunks.shape, weight.shape, start, strict=True)
-            )
+            axes = zip(chunks.shape, weight.shape, start, strict=True)
+            room = tuple(slice(0, min(c, n - i)) for c, n, i in axes)
             spot = tuple(slice(i, i + r.stop) for i, r in zip(start, room, strict=True))
             out[spot] = chunk.reshape(chunks.shape)[room]
         result = _native(out, weight)
@@ -305,7 +306,7 @@ class WeightReader:
         if not out.nbytes:
             return
         descriptor = self._descriptor(path)
-        view = memoryview(out).cast("B")
+        view = memoryview(out.data).cast("B")
         done = 0
         while done < len(view):
             try:

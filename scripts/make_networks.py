@@ -2,8 +2,8 @@
 
     python scripts/make_networks.py [FOLDER] [--only NAME ...] [--format keras|h5]
 
-Needs TensorFlow. Four networks of ``keras.applications`` (built with ``weights=None``, so nothing is
-downloaded) and five small ones that between them use every way Keras has of wiring layers: a
+Needs TensorFlow. Four networks of ``keras.applications`` (built with ``weights=None``, so nothing
+is downloaded) and five small ones that between them use every way Keras has of wiring layers: a
 sequence, branches, a shared layer, nested models, attention, and a subclassed model. What already
 exists is skipped.
 """
@@ -99,7 +99,7 @@ def branches() -> Any:
 
 
 @keras.saving.register_keras_serializable("examples")
-class Block(kl.Layer):
+class Block(kl.Layer):  # type: ignore[misc]
     """Two dense layers with a residual, as a person would write it by hand."""
 
     def __init__(self, units: int, **options: Any) -> None:
@@ -110,14 +110,16 @@ class Block(kl.Layer):
         self.norm = kl.LayerNormalization()
 
     def call(self, x: Any) -> Any:
+        """Add what the two dense layers make of `x`, and normalise."""
         return self.norm(x + self.down(self.up(x)))
 
     def get_config(self) -> dict[str, Any]:
+        """What it takes to make the layer again."""
         return {**super().get_config(), "units": self.units}
 
 
 @keras.saving.register_keras_serializable("examples")
-class Subclassed(keras.Model):
+class Subclassed(keras.Model):  # type: ignore[misc]
     """A model written as a class: its file records what it holds and not how it is wired."""
 
     def __init__(self, **options: Any) -> None:
@@ -127,6 +129,7 @@ class Subclassed(keras.Model):
         self.head = kl.Dense(4, name="head")
 
     def call(self, x: Any) -> Any:
+        """Classify a batch."""
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)

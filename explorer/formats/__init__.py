@@ -13,13 +13,13 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from explorer.formats.record import Format, Refusal
+from explorer.formats.record import Format, UnreadableError
 
 if TYPE_CHECKING:
     from explorer.formats.isolation import Limits
     from explorer.network import FileStamp, Network
 
-__all__ = ["Format", "Refusal", "formats", "open_network"]
+__all__ = ["Format", "UnreadableError", "formats", "open_network"]
 
 
 @cache
@@ -66,8 +66,8 @@ def open_network(path: str | os.PathLike[str], limits: Limits | None = None) -> 
         before = _stamp(os.path.abspath(shown), descriptor)
         try:
             network = decode(run_child(before.path, descriptor, limits or Limits()), before)
-        except Refusal as refusal:
-            raise ModelError(shown, str(refusal)) from None
+        except UnreadableError as error:
+            raise ModelError(shown, str(error)) from None
         except ModelError as error:
             raise ModelError(shown, error.reason) from None
         if _stamp(before.path, descriptor) != before:

@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 import warnings
+from types import ModuleType
 
 
 def limit(memory: int, seconds: int) -> None:
@@ -25,10 +26,10 @@ def limit(memory: int, seconds: int) -> None:
 
 
 def parse(path: str, descriptor: int) -> bytes:
-    """The manifest of an open file, preceded by ``+``; or ``-`` and the reason why there is none."""
+    """The manifest of an open file after a ``+``; or the reason why there is none after a ``-``."""
     from explorer.formats import formats
     from explorer.formats.manifest import encode
-    from explorer.formats.record import Refusal
+    from explorer.formats.record import UnreadableError
     from explorer.formats.source import Source
     from explorer.formats.text import clean
 
@@ -36,10 +37,12 @@ def parse(path: str, descriptor: int) -> bytes:
         source = Source(path, descriptor)
         chosen = next((f for f in formats() if f.matches(source)), None)
         if chosen is None:
-            raise Refusal(f"not a model file of a known kind{_looks_like(source.pread(0, 512))}")
+            raise UnreadableError(
+                f"not a model file of a known kind{_looks_like(source.pread(0, 512))}"
+            )
         return b"+" + encode(chosen.read(source))
-    except Refusal as refusal:
-        reason = str(refusal)
+    except UnreadableError as error:
+        reason = str(error)
     except MemoryError:
         reason = "reading it would take more memory than a model's description may"
     except RecursionError:
@@ -68,9 +71,30 @@ def _looks_like(head: bytes) -> str:
     return ""
 
 
+class _Absent:
+    """Stands for a class that is imported and never used."""
+
+
+def _leave_out() -> None:
+    """Keep pyfive from loading what only remote files and decoding need.
+
+    The file systems of fsspec (with asyncio and ssl) and the codecs of numcodecs are half of the
+    child's start; the child opens nothing and decodes no chunk.
+    """
+    remote, utilities, codecs = (ModuleType(n) for n in ("fsspec", "fsspec.utils", "numcodecs"))
+    remote.utils = utilities  # type: ignore[attr-defined]
+    codecs.Fletcher32 = _Absent  # type: ignore[attr-defined]
+    for module in (remote, utilities, codecs):
+        sys.modules[module.__name__] = module
+
+
 def main(arguments: list[str]) -> None:
     """Parse the file on the descriptor that was handed over."""
+    from explorer.formats import formats
+
     path, descriptor, memory, seconds = arguments
+    formats()  # before the limits, which would keep compiled modules from being stored
+    _leave_out()
     limit(int(memory), int(seconds))
     warnings.simplefilter("ignore")
     data = parse(path, int(descriptor))

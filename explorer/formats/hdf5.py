@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from explorer.formats.record import Refusal
+from explorer.formats.record import UnreadableError
 from explorer.formats.source import View
 from explorer.formats.text import clean
 from explorer.network import ByteRange, Chunks
@@ -67,7 +67,7 @@ class Hdf5:
 
     Raises
     ------
-    Refusal
+    UnreadableError
         When there is no HDF5 file of a known version in the view.
     """
 
@@ -76,13 +76,13 @@ class Hdf5:
 
         start = find_signature(view)
         if start is None:
-            raise Refusal("not an HDF5 file")
+            raise UnreadableError("not an HDF5 file")
         self.view = view
         block = SuperBlock(view, start)
         base = int(block._contents["base_address"])
         if base:
             if base != start:
-                raise Refusal("the HDF5 file is damaged (base address)")
+                raise UnreadableError("the HDF5 file is damaged (base address)")
             self.view = View(view.source, view.start + base, view.length - base)
             block = SuperBlock(self.view, 0)
         self._objects = 0
@@ -94,10 +94,10 @@ class Hdf5:
         """The group or dataset whose header begins at `address`."""
         self._objects += 1
         if self._objects > MOST_OBJECTS:
-            raise Refusal("the HDF5 file holds too many objects")
+            raise UnreadableError("the HDF5 file holds too many objects")
         try:
             header = self._header(self.view, address, global_heaps=self._heaps)
-        except (Refusal, MemoryError):
+        except (UnreadableError, MemoryError):
             raise
         except Exception as error:
             raise damaged(name, error) from None
@@ -110,17 +110,19 @@ class Hdf5:
         return ByteRange(self.view.source.path, self.view.start + address, nbytes)
 
 
-def damaged(name: str, error: BaseException) -> Refusal:
-    """The refusal for a structure that cannot be decoded."""
+def damaged(name: str, error: BaseException) -> UnreadableError:
+    """The error for a structure that cannot be decoded."""
     what = f"{type(error).__name__}: {clean(error, 80)}" if str(error) else type(error).__name__
-    return Refusal(f"the HDF5 file is truncated or damaged at {clean(name or '/')!r} ({what})")
+    return UnreadableError(
+        f"the HDF5 file is truncated or damaged at {clean(name or '/')!r} ({what})"
+    )
 
 
 def _header_class() -> Any:
-    """pyfive's object header, made to refuse links that lead elsewhere, by name."""
+    """The object header of pyfive, made to refuse links that lead elsewhere, by name."""
     from pyfive.dataobjects import DataObjects
 
-    class Header(DataObjects):
+    class Header(DataObjects):  # type: ignore[misc]
         @staticmethod
         def _decode_link_msg(data: bytes, offset: int) -> Any:
             flags = data[offset + 1]
@@ -130,7 +132,9 @@ def _header_class() -> Any:
                 length = int.from_bytes(data[at : at + width], "little")
                 name = data[at + width : at + width + min(length, 200)].decode("utf-8", "replace")
                 sort = {1: "soft", 64: "external"}.get(data[offset + 2], "unknown")
-                raise Refusal(f"{clean(name)!r} is an HDF5 {sort} link, which is not followed")
+                raise UnreadableError(
+                    f"{clean(name)!r} is an HDF5 {sort} link, which is not followed"
+                )
             return DataObjects._decode_link_msg(data, offset)
 
     return Header
@@ -166,15 +170,19 @@ class Node:
             if not self.is_dataset:
                 try:
                     found = list(self._header.iter_links())
-                except (Refusal, MemoryError):
+                except (UnreadableError, MemoryError):
                     raise
                 except Exception as error:
                     raise damaged(self.name, error) from None
                 for name, target in found:
                     if not isinstance(target, int):
-                        raise Refusal(f"{clean(name)!r} is an HDF5 soft link, which is not followed")
+                        raise UnreadableError(
+                            f"{clean(name)!r} is an HDF5 soft link, which is not followed"
+                        )
                     if name in self._links:
-                        raise Refusal(f"the HDF5 file names {clean(name)!r} twice in one group")
+                        raise UnreadableError(
+                            f"the HDF5 file names {clean(name)!r} twice in one group"
+                        )
                     self._links[name] = target
         return self._links
 
@@ -198,7 +206,7 @@ class Node:
         if self._attributes is None:
             try:
                 self._attributes = dict(self._header.get_attributes())
-            except (Refusal, MemoryError):
+            except (UnreadableError, MemoryError):
                 raise
             except Exception as error:
                 raise damaged(self.name, error) from None
@@ -229,12 +237,12 @@ class Node:
 
         Raises
         ------
-        Refusal
+        UnreadableError
             When its bytes lie in another file, or its header cannot be decoded.
         """
         try:
             return self._tensor()
-        except (Refusal, MemoryError):
+        except (UnreadableError, MemoryError):
             raise
         except Exception as error:
             raise damaged(self.name, error) from None
@@ -242,13 +250,15 @@ class Node:
     def _tensor(self) -> Tensor:
         header = self._header
         if header.find_msg_type(_EXTERNAL_FILES):
-            raise Refusal(f"{clean(self.name)!r} keeps its data in another file, which is not read")
+            raise UnreadableError(
+                f"{clean(self.name)!r} keeps its data in another file, which is not read"
+            )
         _, layout, at = header.get_id_storage_params()
         if layout == 3:
-            raise Refusal(f"{clean(self.name)!r} is a virtual dataset, which is not read")
+            raise UnreadableError(f"{clean(self.name)!r} is a virtual dataset, which is not read")
         shape = header.shape
         if shape is None or len(shape) > 32 or prod(shape) >= 2**62:
-            raise Refusal(f"{clean(self.name)!r} has an impossible shape")
+            raise UnreadableError(f"{clean(self.name)!r} has an impossible shape")
         shape = tuple(int(n) for n in shape)
         dtype, size, problem = self._element()
         if not dtype:
@@ -267,7 +277,7 @@ class Node:
             if problem:
                 return Tensor(shape, dtype, None, problem)
         if where is None:
-            raise Refusal(
+            raise UnreadableError(
                 f"{clean(self.name)!r} of shape {shape} reaches past the end of the file "
                 "(truncated or damaged)"
             )

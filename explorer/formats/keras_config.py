@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from explorer.formats.keras_shapes import first_shape, output_shapes, read_shape
-from explorer.formats.record import Refusal
-from explorer.formats.text import Names, clean_tree
-from explorer.network import Link, Scope, Shape, Weight
+from explorer.formats.ordering import topological
+from explorer.formats.record import UnreadableError
+from explorer.formats.text import Names
+from explorer.network import Shape, Weight
 
 #: Positions of tensors given by name, as in the call's signature.
 SIGNATURES: dict[str, tuple[str, ...]] = {
@@ -111,16 +113,16 @@ def read_model(entry: Mapping[str, Any]) -> Node:
 
     Raises
     ------
-    Refusal
+    UnreadableError
         When it is no configuration of a model, or contradicts itself.
     """
     if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str):
-        raise Refusal("the configuration does not describe a Keras model")
+        raise UnreadableError("the configuration does not describe a Keras model")
     config = entry.get("config")
     if isinstance(config, list):  # Sequential before Keras 2.2.3
         config = {"layers": config}
-    if not is_model(config):
-        raise Refusal("the configuration lists no layers")
+    if not isinstance(config, Mapping) or not is_model(config):
+        raise UnreadableError("the configuration lists no layers")
     root = Node("", entry["class_name"], dict(config), "", _mapping(entry.get("build_config")))
     _fill(root, config, Names())
     _propagate(root, None)
@@ -140,7 +142,7 @@ def _fill(model: Node, config: Mapping[str, Any], names: Names) -> None:
     for entry in config["layers"]:
         child = _child(entry, prefix, names)
         if child.name in seen:
-            raise Refusal(f"the configuration holds two layers called {child.path!r}")
+            raise UnreadableError(f"the configuration holds two layers called {child.path!r}")
         seen.add(child.name)
         model.children.append(child)
     if model.sequential:
@@ -149,7 +151,7 @@ def _fill(model: Node, config: Mapping[str, Any], names: Names) -> None:
     for child, entry in zip(model.children, config["layers"], strict=True):
         nodes = entry.get("inbound_nodes") or []
         if not isinstance(nodes, list):
-            raise Refusal(f"the inputs of {child.path!r} are not a list")
+            raise UnreadableError(f"the inputs of {child.path!r} are not a list")
         child.calls = [_call(node, child.kind, seen) for node in nodes]
         if child.kind == "InputLayer":
             child.calls = []
@@ -159,7 +161,7 @@ def _fill(model: Node, config: Mapping[str, Any], names: Names) -> None:
 
 def _child(entry: Any, prefix: str, names: Names) -> Node:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str):
-        raise Refusal("the configuration holds a layer without a class")
+        raise UnreadableError("the configuration holds a layer without a class")
     config = entry.get("config")
     kind = entry["class_name"]
     if isinstance(config, list):
@@ -167,7 +169,7 @@ def _child(entry: Any, prefix: str, names: Names) -> Node:
     config = _mapping(config)
     name = entry.get("name") or config.get("name") or snake_case(kind)
     if not isinstance(name, str):
-        raise Refusal("the configuration holds a layer whose name is not text")
+        raise UnreadableError("the configuration holds a layer whose name is not text")
     node = Node(name, kind, config, names.unique(prefix, name), _mapping(entry.get("build_config")))
     if is_model(config):
         _fill(node, config, names)
@@ -202,7 +204,7 @@ def _chain(model: Node, config: Mapping[str, Any], names: Names, prefix: str) ->
             made = {"batch_shape": list(shape), "name": "input"}
             path = names.unique(prefix, "input")
             children.insert(0, Node(path, "InputLayer", made, path))
-    for before, after in zip(children, children[1:], strict=False):
+    for before, after in pairwise(children):
         after.calls = [[TensorRef(before.name, 0, 0, 0)]]
     if children:
         model.inputs, model.outputs = [(children[0].name, 0)], [(children[-1].name, 0)]
@@ -250,7 +252,7 @@ def _ends(value: Any, names: set[str]) -> list[tuple[str, int]]:
 def _call(node: Any, kind: str, names: set[str]) -> list[TensorRef]:
     """The tensors that go into one call, positional ones first."""
     if isinstance(node, Mapping):
-        refs = []
+        refs: list[TensorRef] = []
         for value in _flatten(node.get("args")):
             _append(refs, value, len(refs), names)
         named = _mapping(node.get("kwargs"))
@@ -286,7 +288,7 @@ def _append(refs: list[TensorRef], value: Any, position: int, names: set[str]) -
         inner = _mapping(value.get("config"))
         value, shape = inner.get("keras_history"), read_shape(inner.get("shape"))
         if not _is_reference(value, names):
-            raise Refusal("the configuration names an input that is not one of its layers")
+            raise UnreadableError("the configuration names an input that is not one of its layers")
     if _is_reference(value, names):
         refs.append(TensorRef(value[0], value[1], value[2], position, shape))
 
@@ -315,10 +317,7 @@ def _propagate(model: Node, given: list[Shape | None] | None) -> None:
 def _infer(child: Node, number: int, siblings: Mapping[str, Node]) -> None:
     """Shapes of one call of a layer or of a nested model."""
     call = child.calls[number] if number < len(child.calls) else []
-    shapes = [
-        ref.shape if ref.shape is not None else siblings[ref.layer].shapes.get((ref.call, ref.output))
-        for ref in call
-    ]
+    shapes = [ref.shape or siblings[ref.layer].shapes.get((ref.call, ref.output)) for ref in call]
     if number == 0 and shapes:
         child.input_shapes = shapes
     if child.kind == "InputLayer":
@@ -366,84 +365,3 @@ def order_calls(model: Node) -> list[Node]:
         if ref.layer != child.name
     }
     return [children[i] for i in topological(len(children), edges)]
-
-
-def topological(count: int, edges: set[tuple[int, int]]) -> list[int]:
-    """Numbers 0 … `count` - 1 so that sources come before targets.
-
-    As near to ascending as can be; where a cycle leaves none free, the lowest goes first.
-    """
-    import heapq
-
-    after: list[list[int]] = [[] for _ in range(count)]
-    waiting = [0] * count
-    for source, target in sorted(edges):
-        after[source].append(target)
-        waiting[target] += 1
-    free = [i for i in range(count) if not waiting[i]]
-    done = [False] * count
-    result: list[int] = []
-    lowest = 0
-    while len(result) < count:
-        if free:
-            i = heapq.heappop(free)
-        else:
-            while done[lowest]:
-                lowest += 1
-            i = lowest
-        if done[i]:
-            continue
-        done[i] = True
-        result.append(i)
-        for target in after[i]:
-            waiting[target] -= 1
-            if not waiting[target] and not done[target]:
-                heapq.heappush(free, target)
-    return result
-
-
-def scopes_of(root: Node) -> list[Scope]:
-    """Nested models, outer before inner."""
-    result = []
-    for child in root.children or ():
-        if child.children is not None:
-            kept = {k: v for k, v in child.config.items() if k not in ("layers", "layer")}
-            result.append(Scope(child.path, child.kind, clean_tree(kept)))
-            result += scopes_of(child)
-    return result
-
-
-def links_of(root: Node) -> list[Link]:
-    """Links between layers: into a nested model at its input layer, out of it at its output."""
-    result = []
-    children = root.by_name
-    for child in root.children or ():
-        for number, call in enumerate(child.calls):
-            for ref in call:
-                source = _leaf_out(children[ref.layer], ref.output)
-                target = _leaf_in(child, ref.position)
-                if source is None or target is None:
-                    continue
-                shape = ref.shape or children[ref.layer].shapes.get((ref.call, ref.output))
-                result.append(
-                    Link(source[0], target[0], source[1], target[1], number, shape, "recorded")
-                )
-        result += links_of(child)
-    return result
-
-
-def _leaf_out(node: Node, output: int) -> tuple[str, int] | None:
-    if node.children is None:
-        return node.path, output
-    if output >= len(node.outputs):
-        return None
-    name, inner = node.outputs[output]
-    return _leaf_out(node.by_name[name], inner)
-
-
-def _leaf_in(node: Node, position: int) -> tuple[str, int] | None:
-    if node.children is None:
-        return node.path, position
-    if position >= len(node.inputs):
-        return None
-    return _leaf_in(node.by_name[node.inputs[position][0]], 0)

@@ -11,7 +11,7 @@ from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import Node, read_model
 from explorer.formats.keras_network import network_of, weight_of
 from explorer.formats.keras_variables import NON_TRAINABLE, OWN_NAMES, parts, role_from_name
-from explorer.formats.record import Format, Refusal
+from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source
 from explorer.formats.text import clean, parse_json
 from explorer.network import Network
@@ -28,15 +28,15 @@ def read(source: Source) -> Network:
     config = file.root.text("model_config")
     if config is None:
         if "layers" in file.root or "layer_names" in file.root.attributes:
-            raise Refusal(
+            raise UnreadableError(
                 "holds weights but no model: save the whole model with model.save(…) to see it"
             )
-        raise Refusal("an HDF5 file, but not a Keras model (it has no model_config)")
+        raise UnreadableError("an HDF5 file, but not a Keras model (it has no model_config)")
     root = read_model(parse_json(config, "model_config"))
     notes: list[str] = []
     weights = file.root.child("model_weights")
     if weights is None:
-        raise Refusal("the file holds no model_weights")
+        raise UnreadableError("the file holds no model_weights")
     for child in root.children or ():
         group = weights.child(child.name)
         if group is not None and not group.is_dataset:
@@ -48,9 +48,9 @@ def _assign(node: Node, group: Group, notes: list[str]) -> None:
     """Give a layer, or the layers of a nested model, the variables of one group of the file."""
     names = group.texts("weight_names")
     if names is None:
-        raise Refusal(f"{clean(group.name)!r} does not say which weights it holds")
+        raise UnreadableError(f"{clean(group.name)!r} does not say which weights it holds")
     if len(set(names)) != len(names):
-        raise Refusal(f"{clean(group.name)!r} names a weight twice")
+        raise UnreadableError(f"{clean(group.name)!r} names a weight twice")
     leaves = list(node.leaves())
     if len(leaves) == 1 and node.children is None:
         owners = [(leaves[0], role) for role in _roles(leaves[0], names)]
@@ -61,7 +61,9 @@ def _assign(node: Node, group: Group, notes: list[str]) -> None:
     for name, (leaf, role) in zip(names, owners, strict=False):
         dataset = group.child(name)
         if dataset is None or not dataset.is_dataset:
-            raise Refusal(f"the weight {clean(name)!r} is not in the file (truncated or damaged)")
+            raise UnreadableError(
+                f"the weight {clean(name)!r} is not in the file (truncated or damaged)"
+            )
         weight = weight_of(dataset, role, notes)
         if weight is not None:
             leaf.weights.append(weight)
@@ -82,7 +84,8 @@ def _roles(leaf: Node, names: list[str]) -> list[str]:
     """Roles of a layer's variables: from the table where it fits, else from their names."""
     expected = _expected(leaf)
     if expected is not None and len(expected) == len(names):
-        if all(_fits(role, name) for role, name in zip(expected, names, strict=True)):
+        fits = [_fits(role, name) for role, name in zip(expected, names, strict=True)]
+        if all(fits):
             return expected
     roles = [role_from_name(leaf.kind, name) for name in names]
     return roles if len(set(roles)) == len(roles) else [str(i) for i in range(len(names))]

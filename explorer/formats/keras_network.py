@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from explorer.formats.hdf5 import Node as Group
-from explorer.formats.keras_config import Node, links_of, scopes_of, topological
+from explorer.formats.keras_config import Node
+from explorer.formats.ordering import topological
 from explorer.formats.source import Source
 from explorer.formats.text import clean, clean_tree
-from explorer.network import Layer, Network, Weight
+from explorer.network import Layer, Link, Network, Scope, Weight
 
 
 def weight_of(dataset: Group, role: str, notes: list[str]) -> Weight | None:
@@ -52,3 +53,50 @@ def network_of(source: Source, root: Node, name: str, notes: list[str]) -> Netwo
         tuple(links),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def scopes_of(root: Node) -> list[Scope]:
+    """Nested models, outer before inner."""
+    result = []
+    for child in root.children or ():
+        if child.children is not None:
+            kept = {k: v for k, v in child.config.items() if k not in ("layers", "layer")}
+            result.append(Scope(child.path, child.kind, clean_tree(kept)))
+            result += scopes_of(child)
+    return result
+
+
+def links_of(root: Node) -> list[Link]:
+    """Links between layers: into a nested model at its input layer, out of it at its output."""
+    result = []
+    children = root.by_name
+    for child in root.children or ():
+        for number, call in enumerate(child.calls):
+            for ref in call:
+                source = _leaf_out(children[ref.layer], ref.output)
+                target = _leaf_in(child, ref.position)
+                if source is None or target is None:
+                    continue
+                shape = ref.shape or children[ref.layer].shapes.get((ref.call, ref.output))
+                result.append(
+                    Link(source[0], target[0], source[1], target[1], number, shape, "recorded")
+                )
+        result += links_of(child)
+    return result
+
+
+def _leaf_out(node: Node, output: int) -> tuple[str, int] | None:
+    if node.children is None:
+        return node.path, output
+    if output >= len(node.outputs):
+        return None
+    name, inner = node.outputs[output]
+    return _leaf_out(node.by_name[name], inner)
+
+
+def _leaf_in(node: Node, position: int) -> tuple[str, int] | None:
+    if node.children is None:
+        return node.path, position
+    if position >= len(node.inputs):
+        return None
+    return _leaf_in(node.by_name[node.inputs[position][0]], 0)

@@ -17,7 +17,15 @@ Config = Mapping[str, Any]
 
 _RNN = {"SimpleRNN", "LSTM", "GRU"}
 _MERGES = {
-    "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Divide", "TrueDivide", "Pow",
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Average",
+    "Maximum",
+    "Minimum",
+    "Divide",
+    "TrueDivide",
+    "Pow",
 }
 _SAME = {
     "Activation", "ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dropout", "ELU",
@@ -197,7 +205,7 @@ def _conv_transpose(kind: str, config: Config, x: Shape) -> Shape:
     spatial, _ = _spatial(config, x)
     count = len(spatial)
     extra = config.get("output_padding")
-    out = []
+    out: list[int | None] = []
     for n, size, stride, dilation, more in zip(
         spatial,
         _each(config["kernel_size"], count),
@@ -224,10 +232,8 @@ def _pool(kind: str, config: Config, x: Shape) -> Shape:
         ones = (1,) * len(spatial) if config.get("keepdims") else ()
         return _arranged(config, x[0], ones, channels)
     size = config["pool_size"]
-    strides = config.get("strides")
-    return _convolved(
-        {**config, "kernel_size": size, "strides": size if strides is None else strides}, x, channels
-    )
+    strides = size if config.get("strides") is None else config["strides"]
+    return _convolved({**config, "kernel_size": size, "strides": strides}, x, channels)
 
 
 def _pairs(value: Any, count: int) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from explorer.formats.keras_config import snake_case
 from explorer.formats.keras_network import weight_of
 from explorer.formats.keras_shapes import first_shape
 from explorer.formats.keras_variables import parts
-from explorer.formats.record import Refusal
+from explorer.formats.record import UnreadableError
 from explorer.formats.source import Source
 from explorer.formats.text import Names, clean, clean_tree, natural
 from explorer.network import Layer, Network, Scope, Weight
@@ -56,7 +56,7 @@ def read_tree(source: Source, root: Group, entry: Mapping[str, Any]) -> Network:
     walk = _Walk()
     walk.model(root, "", 0)
     if not walk.layers:
-        raise Refusal("the file records neither layers nor weights")
+        raise UnreadableError("the file records neither layers nor weights")
     config = entry.get("config")
     build = entry.get("build_config")
     variables = root.child("vars")
@@ -90,7 +90,9 @@ class _Walk:
     def model(self, group: Group, path: str, depth: int) -> None:
         """What a group holds, in the order that a person counts."""
         if depth > _DEEPEST or group.address in self._above:
-            raise Refusal("the groups of the weights file are nested too deeply or in a circle")
+            raise UnreadableError(
+                "the groups of the weights file are nested too deeply or in a circle"
+            )
         self._above.add(group.address)
         own = group.child("vars")
         if own is not None and own.links:

@@ -20,7 +20,7 @@ from explorer.formats.keras_config import Node, is_model, read_model
 from explorer.formats.keras_network import network_of, weight_of
 from explorer.formats.keras_tree import read_tree
 from explorer.formats.keras_variables import numbered, parts, quantised_roles
-from explorer.formats.record import Format, Refusal
+from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source
 from explorer.formats.text import clean, natural, parse_json
 from explorer.network import Network
@@ -39,15 +39,15 @@ def read(source: Source) -> Network:
     """The network in a ``.keras`` file."""
     archive = Archive(source)
     if CONFIG not in archive.members:
-        raise Refusal(f"a zip archive, but not a Keras model (it holds no {CONFIG})")
+        raise UnreadableError(f"a zip archive, but not a Keras model (it holds no {CONFIG})")
     entry = parse_json(archive.text(CONFIG), CONFIG)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str):
-        raise Refusal(f"{CONFIG} does not describe a Keras model")
+        raise UnreadableError(f"{CONFIG} does not describe a Keras model")
     start, length = archive.stored(WEIGHTS)
     try:
         file = Hdf5(source.view(start, length))
-    except Refusal as refusal:
-        raise Refusal(f"{WEIGHTS}: {refusal}") from None
+    except UnreadableError as error:
+        raise UnreadableError(f"{WEIGHTS}: {error}") from None
     if not is_model(entry.get("config")):
         return read_tree(source, file.root, entry)
     root = read_model(entry)
@@ -65,22 +65,28 @@ class Archive:
             with zipfile.ZipFile(cast(Any, source.view())) as archive:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-            raise Refusal(f"the zip archive is truncated or damaged ({clean(error, 80)})") from None
+            raise UnreadableError(
+                f"the zip archive is truncated or damaged ({clean(error, 80)})"
+            ) from None
         if len(entries) > MOST_MEMBERS:
-            raise Refusal("the zip archive holds too many members")
+            raise UnreadableError("the zip archive holds too many members")
         self.members: dict[str, zipfile.ZipInfo] = {}
         for entry in entries:
             name = entry.orig_filename
             if name in self.members:
-                raise Refusal(f"the zip archive holds {clean(name)!r} twice")
+                raise UnreadableError(f"the zip archive holds {clean(name)!r} twice")
             if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
-                raise Refusal(f"the zip archive holds a member with the name {clean(name)!r}")
+                raise UnreadableError(
+                    f"the zip archive holds a member with the name {clean(name)!r}"
+                )
             self.members[name] = entry
         self._places = {name: self._place(entry) for name, entry in self.members.items()}
         end = 0
         for name, (start, stop) in sorted(self._places.items(), key=lambda item: item[1]):
             if start < end:
-                raise Refusal(f"the zip archive is damaged: {clean(name)!r} overlaps another member")
+                raise UnreadableError(
+                    f"the zip archive is damaged: {clean(name)!r} overlaps another member"
+                )
             end = stop
 
     def _place(self, entry: zipfile.ZipInfo) -> tuple[int, int]:
@@ -88,13 +94,13 @@ class Archive:
         header = self.source.pread(entry.header_offset, 30)
         name = clean(entry.filename)
         if len(header) < 30 or header[:4] != b"PK\x03\x04":
-            raise Refusal(f"the zip archive is damaged at {name!r}")
+            raise UnreadableError(f"the zip archive is damaged at {name!r}")
         name_length, extra_length = struct.unpack_from("<HH", header, 26)
         start = entry.header_offset + 30 + name_length + extra_length
         if start + entry.compress_size > self.source.size:
-            raise Refusal(f"the zip archive is truncated: {name!r} is not all there")
+            raise UnreadableError(f"the zip archive is truncated: {name!r} is not all there")
         if entry.flag_bits & 1:
-            raise Refusal(f"{name!r} is encrypted")
+            raise UnreadableError(f"{name!r} is encrypted")
         return start, start + entry.compress_size
 
     def text(self, name: str) -> bytes:
@@ -102,19 +108,19 @@ class Archive:
         entry = self.members[name]
         start, stop = self._places[name]
         if max(entry.file_size, stop - start) > LARGEST_CONFIG:
-            raise Refusal(f"{name} is impossibly large")
+            raise UnreadableError(f"{name} is impossibly large")
         data = self.source.pread(start, stop - start)
         if entry.compress_type == zipfile.ZIP_STORED:
             return data
         if entry.compress_type != zipfile.ZIP_DEFLATED:
-            raise Refusal(f"{name} is compressed in a way that is not read")
+            raise UnreadableError(f"{name} is compressed in a way that is not read")
         try:
             unpacker = zlib.decompressobj(-15)
             text = unpacker.decompress(data, LARGEST_CONFIG)
         except zlib.error:
-            raise Refusal(f"{name} is damaged") from None
+            raise UnreadableError(f"{name} is damaged") from None
         if not unpacker.eof:
-            raise Refusal(f"{name} is truncated or impossibly large")
+            raise UnreadableError(f"{name} is truncated or impossibly large")
         return text
 
     def stored(self, name: str) -> tuple[int, int]:
@@ -123,10 +129,12 @@ class Archive:
         if entry is None:
             for other, what in (("model.weights.npz", "NumPy"), ("model.weights.json", "sharded")):
                 if other in self.members:
-                    raise Refusal(f"the weights are stored as {what} ({other}), which is not read")
-            raise Refusal(f"the archive holds no {name}")
+                    raise UnreadableError(
+                        f"the weights are stored as {what} ({other}), which is not read"
+                    )
+            raise UnreadableError(f"the archive holds no {name}")
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise Refusal(
+            raise UnreadableError(
                 f"{name} is compressed inside the archive, so its weights cannot be read in place; "
                 "pack it again without compression (zip -0)"
             )
@@ -209,9 +217,7 @@ def _walk(group: Group, depth: int = 0) -> list[Group]:
     return result
 
 
-def _take(
-    layer: Node, group: Group, roles: tuple[str, ...], prefix: str, notes: list[str]
-) -> None:
+def _take(layer: Node, group: Group, roles: tuple[str, ...], prefix: str, notes: list[str]) -> None:
     """Add the variables directly in a group."""
     variables = group.child("vars")
     if variables is None or not variables.links:

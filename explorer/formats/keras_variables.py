@@ -26,9 +26,7 @@ OWN_NAMES = {"depthwise_kernel": "kernel", "gamma": "scale"}
 
 _RECURRENT = ("SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 _ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention")
-_KERNEL_AND_BIAS = tuple(
-    ["Dense"] + [f"Conv{n}D{t}" for n in (1, 2, 3) for t in ("", "Transpose")]
-)
+_KERNEL_AND_BIAS = tuple(["Dense"] + [f"Conv{n}D{t}" for n in (1, 2, 3) for t in ("", "Transpose")])
 
 
 def parts(kind: str, config: Config) -> list[Part] | None:
@@ -61,7 +59,8 @@ def _parts(kind: str, config: Config) -> list[Part] | None:
         return [("cell", _with_bias(config, "kernel", "recurrent_kernel"))]
     if kind == "RNN":
         cell = config["cell"]
-        return _under("cell", "", _cell(cell["class_name"], cell["config"]))
+        inner_parts = _cell(cell["class_name"], cell["config"])
+        return None if inner_parts is None else _under("cell", "", inner_parts)
     if kind in _ATTENTION:
         names = ["query", "key", *(["gate"] if config.get("use_gate") else []), "value"]
         names.append("attention_output")
@@ -89,9 +88,8 @@ def _parts(kind: str, config: Config) -> list[Part] | None:
     return None
 
 
-def _under(path: str, prefix: str, below: list[Part] | None) -> list[Part] | None:
-    if below is None:
-        return None
+def _under(path: str, prefix: str, below: list[Part]) -> list[Part]:
+    """Parts of an inner layer as parts of the outer one."""
     return [
         (f"{path}/{inner}" if inner else path, tuple(prefix + role for role in roles))
         for inner, roles in below
@@ -106,10 +104,9 @@ def _cell(kind: str, config: Config) -> list[Part] | None:
     used: dict[str, int] = {}
     for index, cell in enumerate(config["cells"]):
         below = _cell(cell["class_name"], cell["config"])
-        under = _under(f"cells/{numbered(cell['class_name'], used)}", f"cell_{index}/", below)
-        if under is None:
+        if below is None:
             return None
-        result += under
+        result += _under(f"cells/{numbered(cell['class_name'], used)}", f"cell_{index}/", below)
     return result
 
 

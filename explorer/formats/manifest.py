@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from explorer.formats.record import Refusal
+from explorer.formats.record import UnreadableError
 from explorer.formats.text import LONGEST_NAME, parse_json
 from explorer.network import (
     ByteRange,
@@ -73,7 +73,7 @@ def _where_out(where: ByteRange | Chunks | None) -> Any:
     return None if where is None else [where.offset, where.nbytes]
 
 
-class _Wrong(Exception):
+class _WrongError(Exception):
     """The manifest is not what a sound parser writes."""
 
 
@@ -88,19 +88,21 @@ def decode(data: bytes, stamp: FileStamp) -> Network:
 
     Raises
     ------
-    Refusal
+    UnreadableError
         When anything in it is impossible: a range outside the file, a shape that does not fit its
         bytes, a link to a layer that does not exist, a name that occurs twice.
     """
     try:
         return _Reader(stamp).network(parse_json(data, "what the reader found"))
-    except (_Wrong, KeyError, TypeError, ValueError, IndexError) as error:
-        raise Refusal(f"the file leads its reader to impossible results ({error})") from None
+    except (_WrongError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise UnreadableError(
+            f"the file leads its reader to impossible results ({error})"
+        ) from None
 
 
 def _need(condition: object, what: str) -> None:
     if not condition:
-        raise _Wrong(what)
+        raise _WrongError(what)
 
 
 def _text(value: Any, limit: int = LONGEST_PATH) -> str:
@@ -201,7 +203,8 @@ class _Reader:
         for start, offset, length in _items(value["pieces"]):
             first = _lengths(start)
             _need(len(first) == len(shape), "a chunk")
-            _need(all(i < n and not i % c for i, n, c in zip(first, shape, chunk, strict=True)), "a chunk")
+            inside = [i < n and not i % c for i, n, c in zip(first, shape, chunk, strict=True)]
+            _need(all(inside), "a chunk")
             pieces.append((first, self.range(offset, length)))
         _need(len({first for first, _ in pieces}) == len(pieces), "a chunk")
         expected = prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))

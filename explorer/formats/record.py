@@ -9,7 +9,7 @@ from explorer.formats.source import Source
 from explorer.network import Network
 
 
-class Refusal(Exception):
+class UnreadableError(Exception):
     """A file that a format will not read; the text is the reason, in one line."""
 
 
@@ -25,9 +25,9 @@ class Format:
         ``matches(source) -> bool``, by content and never by the name of the file; must be cheap
         and must not raise for any bytes.
     read : callable
-        ``read(source) -> Network`` without reading a weight's bytes; raises `Refusal`. It runs in a
-        child process with limits on time and memory, so any other exception is reported as a
-        damaged file and does no harm.
+        ``read(source) -> Network`` without reading a weight's bytes; raises `UnreadableError`. It
+        runs in a child process with limits on time and memory, so any other exception is reported
+        as a damaged file and does no harm.
     """
 
     name: str

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Any
 
-from explorer.formats.record import Refusal
+from explorer.formats.record import UnreadableError
 
 #: Longest part of a path; names that are longer are cut and kept apart by a number.
 LONGEST_NAME = 120
@@ -86,38 +86,41 @@ def parse_json(data: bytes | str, what: str) -> Any:
 
     Raises
     ------
-    Refusal
+    UnreadableError
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(items)
         if len(result) != len(items):
-            raise Refusal(f"{what} holds the same key twice")
+            raise UnreadableError(f"{what} holds the same key twice")
         return result
 
     def whole(digits: str) -> int:
         if len(digits) > MOST_DIGITS:
-            raise Refusal(f"{what} holds a number of {len(digits)} digits")
+            raise UnreadableError(f"{what} holds a number of {len(digits)} digits")
         return int(digits)
 
     def real(digits: str) -> float:
         number = float(digits) if len(digits) <= MOST_DIGITS else math.inf
         if not math.isfinite(number):
-            raise Refusal(f"{what} holds a number that is too large: {clean(digits, 20)}")
+            raise UnreadableError(f"{what} holds a number that is too large: {clean(digits, 20)}")
         return number
 
     def constant(name: str) -> Any:
-        raise Refusal(f"{what} holds {name}, which is not JSON")
+        raise UnreadableError(f"{what} holds {name}, which is not JSON")
 
     try:
         value = json.loads(
-            data, object_pairs_hook=pairs, parse_int=whole, parse_float=real,
+            data,
+            object_pairs_hook=pairs,
+            parse_int=whole,
+            parse_float=real,
             parse_constant=constant,
         )
     except RecursionError:
-        raise Refusal(f"{what} is nested too deeply") from None
+        raise UnreadableError(f"{what} is nested too deeply") from None
     except ValueError as error:
-        raise Refusal(f"{what} is not valid JSON ({clean(error, 100)})") from None
+        raise UnreadableError(f"{what} is not valid JSON ({clean(error, 100)})") from None
     _check_depth(value, what)
     return value
 
@@ -134,4 +137,4 @@ def _check_depth(value: Any, what: str) -> None:
         ]
         if not level:
             return
-    raise Refusal(f"{what} is nested too deeply")
+    raise UnreadableError(f"{what} is nested too deeply")
