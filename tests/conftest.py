@@ -8,6 +8,3 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
-# trame reads the arguments of the process, which are pytest's here; and opens no browser.
-os.environ["TRAME_ARGS"] = ""
-os.environ["TRAME_SERVER"] = "1"
