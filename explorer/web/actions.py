@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import UnknownNameError
+from explorer.errors import NeuronautError, UnknownNameError
 from explorer.web import shown
 
 if TYPE_CHECKING:
@@ -43,13 +43,17 @@ class Action:
 
 
 async def _press(tab: Tab, path: str) -> None:
-    """A click on a closed node: it opens; what cannot open is selected."""
+    """A click on a node: a closed one opens, an open one closes; it is selected."""
     before = tab.session.state.opened
-    await tab.change(lambda: tab.session.click(path))
-    if tab.session.state.opened != before:
-        tab.move(None, tab.session.camera_for(path, tab.aspect))
-    if tab.session.state.selected:
-        await _show_panel(tab, tab.session.state.selected)
+
+    def target() -> str | None | bool:
+        now = tab.session.state.opened
+        if now == before:
+            return False
+        return path if path in now else shown.parent_shown(tab.session, path)
+
+    await tab.change(lambda: tab.session.click(path), fly_to=target)
+    await _show_panel(tab, tab.session.state.selected)
 
 
 async def _open(tab: Tab, path: str) -> None:
@@ -69,39 +73,55 @@ async def _select(tab: Tab, path: str | None) -> None:
 
 async def _go(tab: Tab, path: str) -> None:
     """Select a node wherever it is: what is closed around it opens, and the camera flies there."""
-
-    def work() -> None:
-        for outer in shown.around(tab.session, path):
-            if outer not in tab.session.state.opened:
-                tab.session.open(outer)
-        tab.session.select(path)
-
     tab.flush(found=[])
-    await tab.change(work, fly_to=path)
+    await tab.change(lambda: tab.session.reveal(path), fly_to=path or None)
     await _show_panel(tab, path)
 
 
 async def _show_panel(tab: Tab, path: str | None) -> None:
+    tab.panel_of = path
     if path is None:
-        tab.flush(panel=None, stats=None, weight="")
+        tab.flush(panel=None, stats=None, weight="", incoming=[])
         return
-    from explorer.panel import layer_panel
+    from explorer import panel
 
-    data = await asyncio.to_thread(layer_panel, tab.session, path)
-    weights = data["weights"]
-    tab.flush(panel=shown.panel_state(data), stats=None, weight="")
-    if weights:
-        await _weight(tab, weights[0]["name"])
+    model, theme = tab.session.model, tab.session.state.theme
+    data = await asyncio.to_thread(panel.layer_panel, model, path)
+    if tab.panel_of != path:
+        return
+    tab.flush(panel=shown.panel_state(data, theme), stats=None, weight="", incoming=[])
+    if data["weights"]:
+        await _weight(tab, data["weights"][0]["name"])
+    elif data["kind"] in ("unit", "units"):
+        rows = await asyncio.to_thread(panel.incoming, model, path)
+        if tab.panel_of == path:
+            tab.flush(incoming=shown.incoming_rows(rows))
 
 
 async def _weight(tab: Tab, name: str) -> None:
     """Show the statistics of one weight of the selected layer."""
-    panel = tab.state.panel
-    if panel is None or name not in [w["name"] for w in panel["weights"]]:
+    from explorer.panel import weight_statistics
+    from explorer.weight_summary import Stopped
+
+    path, shows = tab.panel_of, tab.state.panel
+    if path is None or shows is None or name not in [w["name"] for w in shows["weights"]]:
         return
     tab.flush(weight=name, stats=None)
-    stats = await asyncio.to_thread(shown.weight_state, tab.session, name)
-    if tab.state.weight == name:  # another may have been chosen while this one was read
+    ticket = tab.weight_ticket = object()
+
+    def unwanted() -> bool:
+        return tab.weight_ticket is not ticket or tab.panel_of != path
+
+    try:
+        data = await asyncio.to_thread(
+            weight_statistics, tab.session.model, path, name, unwanted
+        )
+        stats = shown.weight_state(data, tab.session.state.theme)
+    except NeuronautError as error:
+        stats = shown.failed_state(str(error))
+    except Stopped:
+        return
+    if not unwanted():
         tab.flush(stats=stats)
 
 

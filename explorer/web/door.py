@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from explorer.web.page import notice
+
 logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -110,16 +112,11 @@ class Door:
         if request.method not in ("GET", "HEAD"):
             return _plain(405, "Only GET is answered here.")
         if request.path in LOCKED and not self.key_fits(request.query.get("key")):
-            return web.Response(status=403, text=NO_KEY, content_type="text/html")
+            return web.Response(status=403, text=notice(NO_KEY), content_type="text/html")
         return None
 
 
-NO_KEY = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Neuronaut</title>'
-    '<link rel="stylesheet" href="page/door.css"><script src="page/door.js"></script>'
-    "<main><h1>Neuronaut</h1><p>This page needs the whole address that the command printed, "
-    "its key included.</p></main></html>"
-)
+NO_KEY = "This page needs the whole address that the command printed, its key included."
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:

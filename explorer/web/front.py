@@ -7,12 +7,13 @@ import logging
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import web
 
+from explorer.errors import NeuronautError
 from explorer.view_state import ViewState
 from explorer.web import page
 from explorer.web.door import Door
@@ -24,7 +25,7 @@ MOST_TABS = 8
 IDLE_AFTER = 3600.0
 #: A connection must greet with the key within this time, seconds.
 GREETING = 20.0
-_FULL = 'Too many open tabs: close one of them, then reload this page.'
+_FULL = "Too many open tabs: close one of them, then reload this page."
 
 
 class Tab(Protocol):
@@ -41,7 +42,7 @@ class Tab(Protocol):
         """What a reload of the tab begins with."""
 
 
-MakeTab = Callable[[Link, tuple[int, int, float], ViewState | None], Tab]
+MakeTab = Callable[[Link, tuple[int, int, float], ViewState | None], Awaitable[Tab]]
 
 
 class Front:
@@ -51,10 +52,10 @@ class Front:
     ----------
     door : Door
         The rules at the entrance.
-    make_tab : callable (Link, size, ViewState or None) -> Tab
-        Builds a tab's session and renderer; called in the event loop's thread.
-    initial : callable () -> dict
-        First state of a page; awaited results are not needed, it may block briefly.
+    make_tab : coroutine function (Link, size, ViewState or None) -> Tab
+        Builds a tab's session and renderer.
+    ready : future
+        Done when tabs can be made.
     """
 
     def __init__(self, door: Door, make_tab: MakeTab, ready: asyncio.Future[Any]) -> None:
@@ -85,6 +86,8 @@ class Front:
         return app
 
     async def _index(self, _request: web.Request) -> web.Response:
+        if len(self._tabs) >= MOST_TABS:
+            return web.Response(status=503, text=page.notice(_FULL), content_type="text/html")
         return web.Response(
             text=page.index(), content_type="text/html", headers={"Cache-Control": "no-store"}
         )
@@ -118,12 +121,18 @@ class Front:
         memory = request.query.get("tab", "")[:64]
         tab: Tab | None = None
         try:
-            tab = self._make_tab(link, _size(request), self._views.pop(memory, None))
+            tab = await self._make_tab(link, _size(request), self._views.pop(memory, None))
             await link.start(_sender(socket))
             await tab.start()
             await self._pump(socket, link)
-        except (ConnectionError, asyncio.TimeoutError):
+        except (ConnectionError, TimeoutError):
             pass
+        except Exception as error:
+            # The handshake is done, so nothing but a close code can be sent.
+            known = isinstance(error, NeuronautError)
+            logger.error("a tab could not be opened: %s", error, exc_info=not known)
+            reason = str(error) if known else "Something went wrong on the server."
+            await socket.close(code=aiohttp.WSCloseCode.INTERNAL_ERROR, message=_short(reason))
         finally:
             if tab is not None:
                 self._remember(memory, tab.view)
@@ -147,7 +156,7 @@ class Front:
             await socket.close()
 
     async def _turn_away(self, socket: web.WebSocketResponse) -> None:
-        await socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER, message=_FULL.encode())
+        await socket.close(code=aiohttp.WSCloseCode.TRY_AGAIN_LATER, message=_short(_FULL))
 
     def _remember(self, memory: str, view: ViewState) -> None:
         if memory:
@@ -158,6 +167,11 @@ class Front:
     async def _shut(self, _app: web.Application) -> None:
         for socket in list(self._tabs.values()):
             await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+
+
+def _short(reason: str) -> bytes:
+    """A close reason: at most 123 bytes of text."""
+    return reason.encode()[:120].decode(errors="ignore").encode()
 
 
 def _sender(socket: web.WebSocketResponse) -> Callable[[bool, Any], Any]:

@@ -39,6 +39,7 @@ INITIAL: dict[str, Any] = {
     "panel": None,
     "weight": "",
     "stats": None,
+    "incoming": [],
 }
 _VUETIFY = {
     "theme": {
@@ -124,6 +125,11 @@ def routes() -> dict[str, str]:
 def vue_file() -> Path:
     """The template library's file, served by its own name."""
     return Path(_libraries()[3]) / "vue.global.js"
+
+
+def notice(text: str) -> str:
+    """A page that says one thing; `text` is ours, not a visitor's."""
+    return (STATIC / "notice.html").read_text(encoding="utf-8").replace("<!--TEXT-->", text)
 
 
 @lru_cache(maxsize=1)

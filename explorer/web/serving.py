@@ -252,14 +252,29 @@ class _Job:
         else:
             self._model = OpenModel(given)
 
-    def _make_tab(self, link: Link, size: tuple[int, int, float], view: ViewState | None) -> Tab:
+    async def _make_tab(
+        self, link: Link, size: tuple[int, int, float], view: ViewState | None
+    ) -> Tab:
         from explorer.renderer import Renderer
         from explorer.session import Session
         from explorer.web.tab import Tab
 
-        assert self._model is not None
-        session = Session(self._model, view or self._state, size[0] / size[1])
-        return Tab(link, session, Renderer(size[:2], off_screen=True, legend=False), size)
+        def first_picture() -> Session:
+            assert self._model is not None
+            session = Session(self._model, view or self._state, size[0] / size[1])
+            try:
+                session.draw_list  # noqa: B018  built here, off the event loop
+            except BaseException:
+                session.close_session()
+                raise
+            return session
+
+        session = await asyncio.to_thread(first_picture)
+        try:
+            return Tab(link, session, Renderer(size[:2], off_screen=True, legend=False), size)
+        except BaseException:
+            session.close_session()
+            raise
 
 
 def _import_all() -> None:

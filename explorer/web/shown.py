@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from explorer.color_scale import count, number
@@ -13,6 +13,7 @@ from explorer.web.figures import css_gradient, heat_map_url, histogram_path, rgb
 if TYPE_CHECKING:
     from explorer.draw_list import Legend
     from explorer.session import Session
+    from explorer.weight_summary import WeightSummary
 
 MOST_CRUMBS = 6
 MOST_FOUND = 10
@@ -120,7 +121,7 @@ def tip(text: str, at: tuple[float, float], size: tuple[int, int]) -> dict[str, 
     return {"show": True, "x": round(at[0]), "y": round(at[1]), "shift": shift, "lines": lines}
 
 
-def panel_state(data: Mapping[str, Any], theme: str = "dark") -> dict[str, Any]:
+def panel_state(data: Mapping[str, Any], theme: str) -> dict[str, Any]:
     """`explorer.panel.layer_panel` as the page shows it."""
     families = THEMES[theme].families
     children = [
@@ -132,84 +133,95 @@ def panel_state(data: Mapping[str, Any], theme: str = "dark") -> dict[str, Any]:
         }
         for c in data["children"]
     ]
-    incoming = [
-        [f"{e['source']}[{e['unit']}]", f"{e['value']:.6g}" + (" RMS" if e["weights"] > 1 else "")]
-        for e in data["incoming"]
-    ]
     return {
         "title": data["title"],
         "path": data["path"],
-        "facts": [list(map(str, row)) for row in data["facts"]],
-        "config": [list(map(str, row)) for row in data["config"]],
+        "facts": [list(row) for row in data["facts"]],
+        "config": [list(row) for row in data["config"]],
         "weights": [{"name": w["name"], "role": w["role"]} for w in data["weights"]],
         "children": children,
-        "incoming": incoming,
     }
+
+
+def incoming_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """`explorer.panel.incoming` as rows of (from, value)."""
+    return [
+        [
+            f"{e['source']}[{e['unit']}]",
+            f"{e['signed_mean']:.6g}" if e["weights"] == 1 else f"RMS {e['magnitude']:.6g}",
+        ]
+        for e in rows
+    ]
 
 
 def edge_panel(text: str) -> dict[str, Any]:
     """The panel for a selected edge: its ends and its exact value."""
     ends, *values = text.split(" · ")
-    facts = [["ends", ends], *(["value", v] for v in values)]
+    source, _, target = ends.partition(" → ")
+    facts = [["from", source], ["to", target], *(["stands for", v] for v in values)]
     return {
         "title": "Edge", "path": "", "facts": facts, "config": [], "weights": [], "children": [],
-        "incoming": [],
     }  # fmt: skip
 
 
-def weight_state(session: Session, stats: Mapping[str, Any]) -> dict[str, Any]:
+def failed_state(error: str) -> dict[str, Any]:
+    """What is shown in place of a weight's statistics when it cannot be read."""
+    return {"error": error, "facts": [], "histogram": None, "heat": None}
+
+
+def weight_state(data: Mapping[str, Any], theme: str) -> dict[str, Any]:
     """`explorer.panel.weight_statistics` as the page shows it."""
-    theme = THEMES[session.state.theme]
+    summary: WeightSummary = data["summary"]
     facts = [
-        ["shape", " × ".join(map(str, stats["shape"])) or "a single number"],
-        ["type", stats["dtype"]],
-        ["numbers", count(stats["size"])],
+        ["shape", " × ".join(map(str, data["shape"])) or "a single number"],
+        ["type", data["dtype"] + (", packed codes" if data["codes"] else "")],
+        ["numbers", count(summary.size)],
     ]
-    if stats["finite"]:
-        facts += [[k, f"{stats[k]:.6g}"] for k in ("min", "max", "mean", "std")]
-        facts.append(["zeros", count(stats["zeros"])])
-    if stats["size"] - stats["finite"]:
-        facts.append(["not finite", count(stats["size"] - stats["finite"])])
+    if summary.finite:
+        values = (("least", summary.low), ("most", summary.high), ("mean", summary.mean))
+        facts += [[k, f"{v:.6g}"] for k, v in (*values, ("std", summary.std))]
+        facts.append(["zeros", count(summary.zeros)])
+    if summary.size > summary.finite:
+        facts.append(["not finite", count(summary.size - summary.finite)])
     return {
         "error": "",
         "facts": facts,
-        "histogram": _histogram(stats),
-        "heat": _heat(stats, theme.sequential),
+        "histogram": _histogram(summary),
+        "heat": _heat(data, THEMES[theme].sequential),
     }
 
 
-def _histogram(stats: Mapping[str, Any]) -> dict[str, Any] | None:
-    histogram = stats["histogram"]
-    if histogram is None:
+def _histogram(summary: WeightSummary) -> dict[str, Any] | None:
+    counts = summary.counts
+    if not len(counts):
         return None
-    counts, edges = histogram["counts"], histogram["edges"]
-    low, high = float(edges[0]), float(edges[-1])
-    zero = 320 * -low / (high - low) if low < 0 < high else None
+    low, high = float(summary.edges[0]), float(summary.edges[-1])
     return {
         "path": histogram_path(counts, 320, 90),
-        "zero": zero,
+        "zero": 320 * -low / (high - low) if low < 0 < high else None,
         "low": number(low),
         "high": number(high),
-        "caption": f"all {count(int(counts.sum()))} finite values in {len(counts)} bins, "
-        f"highest bin {count(int(counts.max()))}",
+        "caption": f"{count(int(counts.sum()))} values in {len(counts)} bins; the fullest holds "
+        f"{count(int(counts.max()))}",
     }
 
 
-def _heat(stats: Mapping[str, Any], ramp: Any) -> dict[str, Any] | None:
-    heat = stats["heat"]
-    if heat is None:
+def _heat(data: Mapping[str, Any], ramp: Any) -> dict[str, Any] | None:
+    summary: WeightSummary = data["summary"]
+    heat = summary.heat
+    if not summary.finite or summary.size == 1:
         return None
-    rows, columns = heat["cell"]
-    high = heat["high"]
-    each = "each pixel is one weight"
+    high = max(abs(summary.low), abs(summary.high))
+    rows, columns = heat.cell
+    each = "a pixel is one weight"
     if rows * columns > 1:
-        each = f"each pixel is the largest |w| of {rows} × {columns} weights"
+        each = f"a pixel is the largest |w| of {rows} × {columns} weights"
     return {
-        "url": heat_map_url(heat["matrix"], high, ramp),
+        "url": heat_map_url(heat.matrix, high, ramp),
         "gradient": css_gradient(ramp),
         "high": number(high),
-        "caption": f"|w|, {count(heat['rows'])} rows ({heat['row_axes']}) × "
-        f"{count(heat['columns'])} columns ({heat['column_axis']}); {each}",
+        "caption": f"|w|: {count(heat.rows)} rows ({data['row_axes']}) × "
+        f"{count(heat.columns)} columns ({data['column_axis']}); {each}",
     }
 
 

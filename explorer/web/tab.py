@@ -30,6 +30,7 @@ HOVER_REST = 0.07
 #: How often background reading may change the picture, seconds.
 POLL_EVERY = 0.15
 SAMPLES = 4
+FlyTo = str | None | bool | Callable[[], str | None | bool]
 
 
 class Tab:
@@ -63,6 +64,9 @@ class Tab:
         self.stream = Stream("view", self._render, self._on_event, self._on_still)
         self.stream.backlog = lambda: link.backlog
         self.stream.update_size("", dict(zip("whp", size, strict=True)))
+        #: Path that the panel shows, and a mark of the weight that is being read for it.
+        self.panel_of: str | None = None
+        self.weight_ticket: object = None
         self._pointer = Pointer()
         self._hover: asyncio.Task[None] | None = None
         self._motion: asyncio.Task[None] | None = None
@@ -144,14 +148,14 @@ class Tab:
         with self.state:
             self.state.message = message[:500]
 
-    async def change(self, work: Callable[[], object], fly_to: str | None | bool = False) -> None:
+    async def change(self, work: Callable[[], object], fly_to: FlyTo = False) -> None:
         """Change the session and show what came of it.
 
         Parameters
         ----------
         work : callable ()
             Runs in another thread.
-        fly_to : str or None or False
+        fly_to : str or None or False, or callable () -> one of them
             Path of the node to look at then, ``None`` for everything, ``False`` to stay.
         """
         async with self.lock:
@@ -163,8 +167,9 @@ class Tab:
                 await task
             finally:
                 self.flush(busy=False)
+            to = fly_to() if callable(fly_to) else fly_to
             target = self.session.draw_list
-            camera = None if fly_to is False else self.session.camera_for(fly_to, self.aspect)
+            camera = None if to is False else self.session.camera_for(to, self.aspect)
         self.move(target, camera)
 
     def flush(self, **entries: Any) -> None:
@@ -176,32 +181,33 @@ class Tab:
 
     def move(self, target: DrawList | None, camera: Camera | None) -> None:
         """Pass smoothly to a new draw list, a new camera, or both; replaces a move under way."""
-        self.settle()
-        if target is not None and target is not self._drawn:
+        self._halt()
+        start, end = self._drawn, target or self._drawn
+        if start is None or end is None:
+            return
+        if start is not end:
             self.flush(**shown.drawn_state(self.session))
-        self._motion = self.spawn(self._moving(self._drawn, target or self._drawn, camera))
+        self._motion = self.spawn(self._moving(start, end, camera))
 
-    def settle(self) -> None:
-        """End a move under way at once, at its end."""
+    def _halt(self) -> None:
         if self._motion is not None and not self._motion.done():
             self._motion.cancel()
         self._motion = None
+
+    def settle(self) -> None:
+        """End a move under way at once; the nodes stand where they would have come."""
+        self._halt()
         if self._drawn is not self.session.draw_list:
             self._take(self.session.draw_list)
 
-    async def _moving(
-        self, start: DrawList | None, end: DrawList | None, camera: Camera | None
-    ) -> None:
-        if start is None or end is None:
-            return
-        try:
-            from explorer.animation import blend
-        except ImportError:
-            blend = None
+    async def _moving(self, start: DrawList, end: DrawList, camera: Camera | None) -> None:
+        from explorer.animation import Blend
+
+        way = Blend(start, end) if start is not end else None
         first, begin = self.renderer.camera, time.perf_counter()
         while (t := (time.perf_counter() - begin) / MOVE_TIME) < 1.0:
-            if blend is not None and start is not end:
-                self.renderer.draw(blend(start, end, ease(t)))
+            if way is not None:
+                self._take(way.at(ease(t)))
             if camera is not None:
                 self.renderer.camera = interpolate(first, camera, ease(t))
             await self.stream.quick()
@@ -233,7 +239,7 @@ class Tab:
                 continue
             try:
                 async with self.lock:
-                    changed = await asyncio.to_thread(self.session.poll)
+                    changed = await asyncio.to_thread(self._poll)
             except NeuronautError as error:
                 if str(error) != failed:  # the file is gone or changed: told once
                     failed = str(error)
@@ -243,6 +249,13 @@ class Tab:
                 self._take(self.session.draw_list)
                 self.flush(**shown.drawn_state(self.session))
                 self.stream.request()
+
+    def _poll(self) -> bool:
+        """Look for news and, if there are any, make the draw list anew; in another thread."""
+        if self.session.message:
+            message, self.session.message = self.session.message, ""
+            raise NeuronautError(message)
+        return self.session.poll() and self.session.draw_list is not None
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
@@ -296,13 +309,14 @@ class Tab:
                 await self._actions["select"].run(self, None)
             return
         path = draw_list.nodes[pick.node]
-        await self._actions["close" if pick.frame_title else "press"].run(self, path)
+        await self._actions["press"].run(self, path)
 
     async def select_edge(self, edge: int) -> None:
         """Show what an edge stands for in the panel."""
         async with self.lock:
-            lines = (await asyncio.to_thread(self.session.describe_edge, edge)).splitlines()
-        self.flush(panel=shown.edge_panel(lines), stats=None, weight="")
+            text = await asyncio.to_thread(self.session.describe_edge, edge)
+        self.panel_of = None
+        self.flush(panel=shown.edge_panel(text), stats=None, weight="", incoming=[])
 
     def _rest(self, gesture: Gesture) -> None:
         if self._hover is not None:
