@@ -70,11 +70,42 @@ def family(parent: NDArray[np.int32]) -> Family:
     return Family(order, start, np.array(depth, np.int64), np.array(leaves, np.int64))
 
 
-def lift_links(tree: Tree, depth: I8) -> I8:
-    """Links between siblings that the links between leaves imply.
+def lift_each(tree: Tree, depth: I8) -> I8:
+    """For each link, the two children of the lowest common ancestor of its ends.
 
-    Each link is lifted to the two children of the lowest common ancestor of its ends, in as many
-    array passes as the tree is deep.
+    In as many array passes as the tree is deep.
+
+    Parameters
+    ----------
+    tree : Tree
+    depth : int64 array, shape (n,)
+        As `family` gives it.
+
+    Returns
+    -------
+    int64 array, shape (m, 2)
+        Siblings; (-1, -1) for a link from a node to itself or to a node inside or around it, which
+        joins no siblings.
+    """
+    parent = tree.parent.astype(np.int64)
+    lifted = np.full((len(tree.links), 2), -1, np.int64)
+    at = np.arange(len(tree.links))
+    source, target = tree.links[:, 0].astype(np.int64), tree.links[:, 1].astype(np.int64)
+    while len(at):
+        apart = source != target
+        at, source, target = at[apart], source[apart], target[apart]
+        siblings = parent[source] == parent[target]
+        lifted[at[siblings], 0] = source[siblings]
+        lifted[at[siblings], 1] = target[siblings]
+        at, source, target = at[~siblings], source[~siblings], target[~siblings]
+        up_source, up_target = depth[source] >= depth[target], depth[target] >= depth[source]
+        source = np.where(up_source, parent[source], source)
+        target = np.where(up_target, parent[target], target)
+    return lifted
+
+
+def lift_links(tree: Tree, depth: I8) -> I8:
+    """The links between siblings that the links between leaves imply.
 
     Parameters
     ----------
@@ -85,26 +116,9 @@ def lift_links(tree: Tree, depth: I8) -> I8:
     Returns
     -------
     int64 array, shape (k, 2)
-        Unique pairs of siblings, sorted. Links from a node to itself or to a node inside or around
-        it join no siblings and are left out.
+        Unique pairs of siblings, sorted.
     """
-    source, target = tree.links[:, 0].astype(np.int64), tree.links[:, 1].astype(np.int64)
-    parent = tree.parent.astype(np.int64)
-    found = [np.empty((0, 2), np.int64)]
-    while len(source):
-        deeper, shallower = depth[source] > depth[target], depth[source] < depth[target]
-        level = ~(deeper | shallower)
-        siblings = level & (parent[source] == parent[target])
-        pairs = np.column_stack([source[siblings], target[siblings]])
-        found.append(pairs[pairs[:, 0] != pairs[:, 1]])
-        keep = ~siblings
-        up_source, up_target = (level | deeper)[keep], (level | shallower)[keep]
-        source, target = source[keep], target[keep]
-        source = np.where(up_source, parent[source], source)
-        target = np.where(up_target, parent[target], target)
-        apart = source != target
-        source, target = source[apart], target[apart]
-    pairs = np.concatenate(found)
-    n = len(parent)
-    key = np.unique(pairs[:, 0] * n + pairs[:, 1])
-    return np.column_stack([key // n, key % n]) if n else pairs
+    pairs = lift_each(tree, depth)
+    n = max(len(tree), 1)
+    key = np.unique((pairs[:, 0] * n + pairs[:, 1])[pairs[:, 0] >= 0])
+    return np.column_stack([key // n, key % n])

@@ -60,6 +60,8 @@ class Part:
         Positions among the scope's children.
     spot : float64 array, shape (k, 3)
         Place of the flow through each, from x = 0 on.
+    gutter : float64 array, shape (k,)
+        Height of the gutter above the row of each.
     width, top, bottom : float
         Extents.
     reach : float
@@ -68,13 +70,14 @@ class Part:
 
     members: I8
     spot: F8
+    gutter: F8
     width: float
     top: float
     bottom: float
     reach: float
 
 
-def place_parts(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> F8:
+def place_parts(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> tuple[F8, F8]:
     """Place the children of a scope along the flow.
 
     Parts that do not hang together stand one under another (many of them in columns, like the
@@ -92,22 +95,26 @@ def place_parts(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> F8:
 
     Returns
     -------
-    float64 array, shape (k, 3)
-        Place of the flow through each child.
+    place : float64 array, shape (k, 3)
+        Of the flow through each child.
+    gutter : float64 array, shape (k,)
+        Height of the gutter above the row of each child.
     """
     count = len(pieces.reach)
     parts, alone = _flowing(pieces, links, wish, cut)
-    place = np.zeros((count, 3))
+    place, gutter = np.zeros((count, 3)), np.zeros(count)
     shift = _columns(parts, wish.aspect)
     for part, move in zip(parts, shift, strict=True):
         place[part.members] = part.spot + move
+        gutter[part.members] = part.gutter + move[1]
     if len(alone):
         right = max((p.width + float(m[0]) for p, m in zip(parts, shift, strict=True)), default=0.0)
         shelf = _shelf(pieces, alone, right, wish)
         floor = [p.bottom + float(m[1]) for p, m in zip(parts, shift, strict=True)]
         down = min(floor) - PART_GAP * shelf.reach - shelf.top if floor else 0.0
         place[alone] = shelf.spot + np.array([0.0, down, 0.0])
-    return place
+        gutter[alone] = shelf.gutter + down
+    return place, gutter
 
 
 def _flowing(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> tuple[list[Part], I8]:
@@ -135,10 +142,11 @@ def _flowing(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> tuple[list[Part
 
 
 def _part(members: I8, strip: Strip, cuts: I8) -> Part:
-    spot, pieces = lay(strip, cuts), strip.pieces
+    (spot, gutter), pieces = lay(strip, cuts), strip.pieces
     return Part(
         members,
         spot,
+        gutter,
         width=float((spot[:, 0] + pieces.size[:, 0] / 2).max()),
         top=float((spot[:, 1] + pieces.above).max()),
         bottom=float((spot[:, 1] - pieces.below).min()),

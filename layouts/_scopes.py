@@ -50,7 +50,7 @@ def arrange(tree: Tree, aspect: float, cut: Cut) -> Boxes:
     if not (np.isfinite(wished).all() and (wished > 0).all()):
         raise ValueError("every leaf needs a size of three positive numbers")
     state = _leaf_pieces(tree)
-    offset = np.zeros((n, 3))
+    offset, gutter = np.zeros((n, 3)), np.zeros(n)
     links = _links_by_scope(tree, kin)
     main = _main_scopes(kin)
     for node in np.flatnonzero(scope)[::-1].tolist():
@@ -59,11 +59,20 @@ def arrange(tree: Tree, aspect: float, cut: Cut) -> Boxes:
         cols = int(tree.grid[node, 1])
         if cols > 0:
             place = _place_grid(pieces, cols)
+            above = np.full(len(inside), float((place[:, 1] + pieces.above).max()))
         else:
             wish = Wish(aspect if main[node] else INNER_ASPECT, main[node], int(kin.leaves[node]))
-            place = place_parts(pieces, links.get(node, NO_LINKS), wish, cut)
-        offset[inside] = _frame(state, node, place, pieces, cols > 0)
-    return Boxes(_absolute(tree, kin, offset), state.size)
+            place, above = place_parts(pieces, links.get(node, NO_LINKS), wish, cut)
+        place[:, 1] -= pieces.axis
+        middle = _frame(state, node, place, pieces, cols > 0)
+        # a single row's own axis is y = 0; of several rows, the middle takes part in the flow
+        state.axis[node] = -middle[1] if np.ptp(above) == 0.0 else -TITLE / 2 * state.face[node]
+        offset[inside] = place - middle
+        gutter[inside] = above - middle[1]
+    centers = _absolute(tree, kin, offset)
+    gutter[1:] += centers[tree.parent[1:], 1]
+    gutter[0] = state.size[0, 1] / 2
+    return Boxes(centers, state.size, gutter)
 
 
 def _leaf_pieces(tree: Tree) -> Pieces:
@@ -108,14 +117,12 @@ def _place_grid(pieces: Pieces, cols: int) -> F8:
     return np.column_stack([np.zeros(len(y)), y + pieces.axis, z])
 
 
-def _frame(state: Pieces, node: int, place: F8, pieces: Pieces, grid: bool) -> F8:
-    """Put a frame around the children; returns their centres relative to the frame's centre.
+def _frame(state: Pieces, node: int, centre: F8, pieces: Pieces, grid: bool) -> F8:
+    """Put a frame around the children's centres, into `state`; returns the frame's centre.
 
     Padding and title go by the faces inside, not by the frame's own size: otherwise nested frames
     would grow exponentially with their depth.
     """
-    centre = place.copy()
-    centre[:, 1] -= pieces.axis
     low = (centre - pieces.size / 2).min(axis=0)
     high = (centre + pieces.size / 2).max(axis=0)
     extent = high - low
@@ -125,13 +132,11 @@ def _frame(state: Pieces, node: int, place: F8, pieces: Pieces, grid: bool) -> F
     pad = PADDING * face
     low -= pad
     high += [pad, pad + TITLE * face, pad]
-    middle = (low + high) / 2
+    middle: F8 = (low + high) / 2
     state.size[node] = high - low
-    state.axis[node] = float(place[0, 1] if grid or np.ptp(place[:, 1]) == 0.0 else 0.0) - middle[1]
     state.face[node] = face
     state.reach[node] = (GRID_REACH if grid else FRAME_REACH) * face
-    relative: F8 = centre - middle
-    return relative
+    return middle
 
 
 def _absolute(tree: Tree, kin: Family, offset: F8) -> F8:

@@ -13,6 +13,7 @@ from layouts._lanes import F8, Pieces, lanes
 from layouts._ranks import I8
 
 CUT_WINDOW = 0.2
+FIRST_GUTTER = 0.06
 SLOPE = 0.45
 MAX_GAP_STRETCH = 1.25
 MAX_GUTTER_STRETCH = 2.0
@@ -240,7 +241,7 @@ def _aspect(strip: Strip, cuts: I8) -> float:
     return width / height
 
 
-def lay(strip: Strip, cuts: I8) -> F8:
+def lay(strip: Strip, cuts: I8) -> tuple[F8, F8]:
     """Place the nodes of a strip cut into rows.
 
     Parameters
@@ -251,19 +252,24 @@ def lay(strip: Strip, cuts: I8) -> F8:
 
     Returns
     -------
-    float64 array, shape (k, 3)
-        Place of the flow through each node. The first row's axis runs along y = z = 0 and every
-        row begins at x = 0.
+    place : float64 array, shape (k, 3)
+        Of the flow through each node. The first row's axis runs along y = z = 0 and every row
+        begins at x = 0.
+    gutter : float64 array, shape (k,)
+        Height of the middle of the gutter above each node's row.
     """
     _, top, bottom = _row_extents(strip, cuts)
     row_of_rank = np.searchsorted(cuts, np.arange(len(strip.width)), side="right") - 1
     x = strip.start - strip.start[cuts][row_of_rank]
     row = row_of_rank[strip.rank]
     hanging, depth = _hang(strip, row, len(cuts), bottom)
-    advance = bottom[:-1] - hanging[:-1] - _gutters(strip, cuts) - top[1:]
+    free = _gutters(strip, cuts)
+    advance = bottom[:-1] - hanging[:-1] - free - top[1:]
     axis = np.append(0.0, np.cumsum(advance))
     y = np.where(strip.rail, depth, strip.y) + axis[row]
-    return np.column_stack([x[strip.rank] + strip.width[strip.rank] / 2, y, strip.z])
+    gutter = axis + top + np.append(FIRST_GUTTER * strip.pieces.face.max(), free / 2)
+    place = np.column_stack([x[strip.rank] + strip.width[strip.rank] / 2, y, strip.z])
+    return place, gutter[row]
 
 
 def _hang(strip: Strip, row: I8, rows: int, bottom: F8) -> tuple[F8, F8]:

@@ -47,10 +47,16 @@ class Boxes:
     centers, sizes : float64 array, shape (n, 3)
         In world units. Data flows along +x, y is up, z points to the viewer. An inner node's box
         encloses its children's boxes with room for a title above them.
+    gutter : float64 array, shape (n,), or None
+        Height y, in world units, of a free band right above the row in which the node stands among
+        its siblings; equal for all of a row. Where two linked siblings' gutters differ they stand
+        in different rows, and the line between them may run back along the target's gutter; see
+        `layouts.geometry.return_gutter`.
     """
 
     centers: NDArray[np.float64]
     sizes: NDArray[np.float64]
+    gutter: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from layouts import Boxes, Layout, Tree, layouts, place
 from layouts._links import family, lift_links
-from layouts.geometry import bounds
+from layouts.geometry import bounds, return_gutter
 
 NAMES = sorted(layouts())
 EPS = 1e-9
@@ -220,6 +220,33 @@ def test_a_short_chain_stays_one_straight_row(name: str) -> None:
     boxes = place(chain(8), name)
     assert np.ptp(boxes.centers[1:, 1:], axis=0).max() < EPS
     assert (np.diff(boxes.centers[1:, 0]) > 0).all()
+
+
+@pytest.mark.parametrize("rail", [False, True])
+def test_a_line_back_to_the_left_runs_free_in_its_gutter(rail: bool) -> None:
+    tree = chain(40)
+    if rail:
+        mask = [(41, i) for i in range(3, 41)]
+        tree = make([-1] + [0] * 41, tree.links.tolist() + mask)
+    boxes = place(tree, "serpentine")
+    low, high = (boxes.centers - boxes.sizes / 2)[1:], (boxes.centers + boxes.sizes / 2)[1:]
+    free = return_gutter(tree, boxes)
+    step = boxes.centers[tree.links[:, 1]] - boxes.centers[tree.links[:, 0]]
+    back = step[:39, 0] < 0
+    assert back.sum() > 1
+    assert np.array_equal(np.isfinite(free[:39]), back)
+    for y in np.unique(free[np.isfinite(free)]):
+        assert ((high[:, 1] < y - 0.2) | (low[:, 1] > y + 0.2)).all()
+
+
+def test_layered_needs_no_way_back_and_lines_into_frames_find_theirs() -> None:
+    assert np.isnan(return_gutter(chain(40), place(chain(40), "layered"))).all()
+    tree = opened(chain(40), 20, 3, grid=False)
+    boxes = place(tree, "serpentine")
+    ends = boxes.centers[tree.links]
+    assert np.array_equal(
+        np.isfinite(return_gutter(tree, boxes)), ends[:, 0, 1] - ends[:, 1, 1] > 1
+    )
 
 
 def test_layered_keeps_a_chain_straight_through_frames() -> None:
