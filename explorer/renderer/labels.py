@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.draw_list import DrawList, Label
+from explorer.draw_list import BoxArrays, DrawList, Label
 from explorer.label_placement import place_labels
+from explorer.renderer.geometry import box_corners
 from explorer.renderer.projection import Projection
 from explorer.renderer.sprites import SpriteSheet
 from explorer.renderer.text import INKS, Sprite, legend_sprite, text_sprite
@@ -58,6 +59,9 @@ class LabelLayer:
         self._labels: tuple[Label, ...] = ()
         self._anchors = np.zeros((0, 3))
         self._key: object = None
+        self._corner = 0
+        self._corner_holds = False
+        self._size: tuple[int, int] | None = None
         self._placed: tuple[NDArray[np.int32], NDArray[np.bool_]] | None = None
 
     def load(self, draw_list: DrawList, height: int) -> None:
@@ -76,6 +80,7 @@ class LabelLayer:
             return
         self._key = (key, key_legend)
         sprites = [self._text(la, draw_list.theme, scale) for la in self._labels]
+        self._corner_holds = False
         panel = None
         if legend is not None:
             panel = legend_sprite(legend, round(LEGEND_PX * scale), INKS[draw_list.theme])
@@ -90,16 +95,17 @@ class LabelLayer:
             label.text, px, ink.title if label.title else ink.text, ink.halo, label.title
         )
 
-    def place(self, projection: Projection) -> None:
-        """Put the labels next to what they name, as seen by this camera."""
+    def place(self, projection: Projection, draw_list: DrawList) -> None:
+        """Put the labels next to what they name, as seen by this camera.
+
+        The legend goes into the corner where it covers the least of the scene. It moves there only
+        when its text or the size of the picture has changed: not while the camera moves.
+        """
         width, height = projection.size
         count = len(self._labels)
-        corner = []
-        if self._has_legend:
-            margin = round(MARGIN_PX * text_scale(height))
-            w, h = self.sheet.sizes[count].tolist()
-            if w + 2 * margin <= width and h + 2 * margin <= height:
-                corner = [(margin, height - margin - h, margin + w, height - margin)]
+        if self._size != projection.size:
+            self._size, self._corner_holds = projection.size, False
+        corner = self._legend_place(projection, draw_list)
         positions, visible = place_labels(
             projection.pixels(projection.view(self._anchors)),
             self.sheet.sizes[:count],
@@ -116,6 +122,34 @@ class LabelLayer:
             places = np.vstack([places, np.array([corner[0][:2]], np.int32)])
         self.sheet.show(which, places, height)
 
+    def _legend_place(
+        self, projection: Projection, draw_list: DrawList
+    ) -> list[tuple[int, int, int, int]]:
+        """Rectangle of the legend; none where it is off or larger than the picture."""
+        if not self._has_legend:
+            return []
+        width, height = projection.size
+        w, h = self.sheet.sizes[-1].tolist()
+        margin = round(MARGIN_PX * text_scale(height))
+        if w + 2 * margin > width or h + 2 * margin > height:
+            return []
+        left, right, top, low = margin, width - margin - w, margin, height - margin - h
+        corners = [(left, low), (right, low), (left, top), (right, top)]
+        rectangles = [(x, y, x + w, y + h) for x, y in corners]
+        if not self._corner_holds:
+            covered = np.array(
+                [
+                    _covered(r, projection, draw_list.solids)
+                    + 0.3 * _covered(r, projection, draw_list.frames)
+                    for r in rectangles
+                ]
+            )
+            # A corner is left only for one that is clearly better, the first one being liked best.
+            covered[self._corner] -= 0.06
+            self._corner = int((covered + np.array([0, 0.01, 0.02, 0.02])).argmin())
+            self._corner_holds = True
+        return [rectangles[self._corner]]
+
     def placed(self) -> list[PlacedLabel]:
         """The labels in the picture as last drawn, the least important first."""
         if self._placed is None:
@@ -128,3 +162,14 @@ class LabelLayer:
             (x, y), (w, h) = positions[i].tolist(), self.sheet.sizes[i].tolist()
             out.append(PlacedLabel(self._labels[i], x, y, x + w, y + h))
         return out
+
+
+def _covered(
+    rectangle: tuple[int, int, int, int], projection: Projection, boxes: BoxArrays
+) -> float:
+    """How much of a rectangle on the screen these boxes fill, roughly; 1 is all of it."""
+    corners = projection.pixels(projection.view(box_corners(boxes.centers, boxes.sizes)))
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    overlap = np.minimum(high, rectangle[2:]) - np.maximum(low, rectangle[:2])
+    area = (rectangle[2] - rectangle[0]) * (rectangle[3] - rectangle[1])
+    return float(np.nansum(np.maximum(overlap, 0).prod(axis=1)) / area)

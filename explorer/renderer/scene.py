@@ -15,7 +15,7 @@ WIDTHS_PX = (1.0, 1.5, 2.2, 3.2, 4.5)
 """Widths in which edges are drawn, pixels of a picture 900 pixels high."""
 
 _NEAREST = 5e-5  # nearest depth drawn, as a share of the farthest: what depth precision allows
-_GLASS = {"dark": 0.055, "light": 0.075}  # opacity of a frame's walls
+_GLASS = {"dark": 0.085, "light": 0.075}  # opacity of a frame's walls
 _ACCENT = {"dark": (255, 214, 102), "light": (214, 72, 10)}  # rim of the selected node
 
 

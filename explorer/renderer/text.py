@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ Sprite = NDArray[np.uint8]
 Rgb = tuple[int, int, int]
 
 _MAX_CHARS = 120
+_LEGEND_CHARS = 52
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ def panel_sprite(lines: Sequence[str], px: int, ink: Ink, heading: bool = False)
     widths = [[face.getlength(c) for c in row] for face, row in zip(faces, cells, strict=True)]
     column = max((w[0] + px * 1.5 for w in widths if len(w) > 1), default=0.0)
     width = max((column + w[1] if len(w) > 1 else w[0] for w in widths), default=1.0)
-    picture = _panel(round(width) + 2 * pad, step * len(lines) + 2 * pad - (step - px) // 2, px, ink)
+    picture = _panel(
+        round(width) + 2 * pad, step * len(lines) + 2 * pad - (step - px) // 2, px, ink
+    )
     draw = ImageDraw.Draw(picture)
     for i, (face, row) in enumerate(zip(faces, cells, strict=True)):
         y = pad + i * step + round(px * 0.92)
@@ -154,7 +159,7 @@ def legend_sprite(legend: Legend, px: int, ink: Ink) -> Sprite | None:
     if not (legend.title or len(legend.ramp) or legend.kinds or legend.lines):
         return None
     small, step, pad = font(px), round(px * 1.55), round(px * 0.9)
-    lines = [shortened(line, 90) for line in legend.lines]
+    lines = [piece for line in legend.lines for piece in _wrapped(line)]
     ramp_width = round(px * 17) if len(legend.ramp) else 0
     bold = font(px, True)
     widest = [ramp_width + 2 * px, round(bold.getlength(legend.title))]
@@ -182,6 +187,11 @@ def legend_sprite(legend: Legend, px: int, ink: Ink) -> Sprite | None:
         draw.text((pad, y + px), line, (*ink.dim, 255), small, anchor="ls")
         y += step
     return np.asarray(picture)
+
+
+def _wrapped(line: str) -> list[str]:
+    # A number stays together with its groups of digits and its per cent sign.
+    return textwrap.wrap(re.sub(r"(?<=\d) (?=[\d%])", "\u00a0", shortened(line)), _LEGEND_CHARS)
 
 
 def _panel(width: int, height: int, px: int, ink: Ink) -> Image.Image:

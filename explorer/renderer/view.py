@@ -298,7 +298,7 @@ class Renderer:
         scale = text_scale(size[1])
         self._labels.load(self._draw_list, size[1])
         self._scene.set_scale(scale)
-        self._labels.place(Projection.of(self.camera, size, near))
+        self._labels.place(Projection.of(self.camera, size, near), self._draw_list)
 
     def _current_picker(self, draw_list: DrawList) -> Picker:
         camera, size = self.camera, self.size

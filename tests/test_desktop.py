@@ -1,0 +1,297 @@
+"""The window under a virtual X server: it opens, clicks open clusters, keys do what help says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, Queue
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from explorer.desktop import HELP, save_unique
+from explorer.errors import NeuronautError
+from explorer.renderer import Renderer
+from explorer.session import Session
+
+DIGITS = Path(__file__).parent.parent / "scenes" / "digits.keras"
+SIZE = (900, 600)
+
+# Runs the window as `neuronaut open` does, and tells on stdout what a person did to the session.
+PROGRAM = """
+import json, sys, threading
+from explorer import desktop
+from explorer.open_model import OpenModel
+from explorer.session import Session
+
+session = Session(OpenModel.open(sys.argv[1]), aspect={width} / {height})
+seen = desktop.Desktop._tick
+told = [None]
+
+def tick(self):
+    seen(self)
+    state = self.session.state
+    moving = self._motion is not None
+    now = dict(opened=sorted(state.opened), selected=state.selected, theme=state.theme,
+               overlay=state.overlay, layout=state.layout, moving=moving,
+               camera=list(self.renderer.camera.position), size=list(self.renderer.size),
+               note=list(self.renderer._note[0]))
+    if now != told[0]:
+        told[0] = now
+        print(json.dumps(now), flush=True)
+
+desktop.Desktop._tick = tick
+desktop.run(session, ({width}, {height}))
+session.close_session()
+print(json.dumps("closed"), flush=True)
+"""
+
+
+class Screen:
+    """A virtual X server and the pointer and keyboard of whoever sits before it."""
+
+    def __init__(self) -> None:
+        read, write = os.pipe()
+        self._server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp"],
+            pass_fds=[write], stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            number = pipe.readline().strip()
+        assert number, "Xvfb did not start"
+        self.display = f":{number}"
+
+    def do(self, *words: object) -> None:
+        """Run an xdotool command."""
+        subprocess.run(
+            ["xdotool", *map(str, words)], env={**os.environ, "DISPLAY": self.display}, check=True,
+            timeout=20, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._server.terminate()
+        self._server.wait(10)
+
+
+class App:
+    """The window's process and what it tells of itself."""
+
+    def __init__(self, screen: Screen, folder: Path) -> None:
+        self.screen = screen
+        code = PROGRAM.format(width=SIZE[0], height=SIZE[1])
+        root = str(DIGITS.parent.parent)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, str(DIGITS)], cwd=folder, text=True,
+            env={**os.environ, "DISPLAY": screen.display, "PYTHONPATH": root},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self._lines: Queue[str | None] = Queue()
+        self.state: dict = {}
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def wait(self, condition, what: str):
+        """Read on until the condition holds for what the window tells; at most 40 seconds."""
+        end = time.monotonic() + 40
+        while not (self.state and condition(self.state)):
+            try:
+                line = self._lines.get(timeout=max(end - time.monotonic(), 0.01))
+            except Empty:
+                pytest.fail(f"waited in vain: {what}; last: {self.state}")
+            if line is None:
+                pytest.fail(f"the window died: {what}; {self.process.stderr.read()[-2000:]}")
+            self.state = json.loads(line)
+        return self.state
+
+    def still(self, condition, what: str):
+        """As `wait`, for the time when nothing moves any more."""
+        return self.wait(lambda s: not s["moving"] and condition(s), what)
+
+    def click(self, x: float, y: float) -> None:
+        self.screen.do("mousemove", round(x), round(y), "click", 1)
+
+    def key(self, name: str) -> None:
+        self.screen.do("key", name)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def screen():
+    for program in ("Xvfb", "xdotool"):
+        if shutil.which(program) is None:
+            pytest.fail(f"{program} is not installed: apt-get install xvfb xdotool")
+    made = Screen()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def app(screen, tmp_path):
+    made = App(screen, tmp_path)
+    try:
+        screen.do("mousemove", 5, 5)
+        made.still(lambda s: s["size"] == list(SIZE), "the window opens")
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def twin():
+    """The same session drawn off screen: tells where things are."""
+    from explorer.open_model import OpenModel
+
+    session = Session(OpenModel.open(str(DIGITS)), aspect=SIZE[0] / SIZE[1])
+    with Renderer(SIZE) as renderer:
+        yield session, renderer
+    session.close_session()
+    session.model.close()
+
+
+def spot(twin, path: str, title: bool = False) -> tuple[float, float]:
+    """A pixel that picks this node."""
+    session, renderer = twin
+    renderer.draw(session.draw_list)
+    renderer.camera = session.state.camera or session.camera_for(None, SIZE[0] / SIZE[1])
+    renderer.image()
+    node = session.draw_list.nodes.index(path)
+    if title:
+        (label,) = (p for p in renderer.placed_labels() if p.label.node == node and p.label.title)
+        return (label.left + label.right) / 2, (label.top + label.bottom) / 2
+    found = [
+        (x, y)
+        for y in range(4, SIZE[1], 8)
+        for x in range(4, SIZE[0], 8)
+        if renderer.pick(x, y).node == node
+    ]
+    return tuple(np.median(np.array(found), axis=0)) if found else pytest.fail(f"{path} not seen")
+
+
+def closed_cluster(session: Session) -> str:
+    """A closed node of the first picture that can be opened."""
+    solids = session.draw_list.solids.node.tolist()
+    return next(p for p in map(session.draw_list.nodes.__getitem__, solids) if session.can_open(p))
+
+
+@pytest.mark.window
+def test_click_opens_a_cluster_and_a_click_on_its_title_closes_it(app, twin) -> None:
+    session, _ = twin
+    path = closed_cluster(session)
+    app.click(*spot(twin, path))
+    state = app.still(lambda s: path in s["opened"], f"{path} opens")
+    assert state["selected"] == path
+    session.click(path)
+    session.state = replace(session.state, camera=session.camera_for(path, SIZE[0] / SIZE[1]))
+    app.click(*spot(twin, path, title=True))
+    app.still(lambda s: path not in s["opened"], f"{path} closes")
+
+
+@pytest.mark.window
+def test_key_saves_a_picture_and_never_overwrites_one(app, tmp_path) -> None:
+    (tmp_path / "neuronaut-1.png").write_bytes(b"mine")
+    app.key("s")
+    app.wait(lambda s: s["note"] == ["saved neuronaut.png"], "a picture is saved")
+    app.key("s")
+    app.wait(lambda s: s["note"] == ["saved neuronaut-2.png"], "another one is saved")
+    picture = np.asarray(Image.open(tmp_path / "neuronaut.png"))
+    assert picture.shape == (SIZE[1], SIZE[0], 3)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1000
+    assert (tmp_path / "neuronaut-1.png").read_bytes() == b"mine"
+    assert np.array_equal(picture, np.asarray(Image.open(tmp_path / "neuronaut-2.png")))
+
+
+@pytest.mark.window
+def test_drag_turns_and_opens_nothing(app, twin) -> None:
+    before = app.state
+    x, y = spot(twin, closed_cluster(twin[0]))
+    app.screen.do("mousemove", round(x), round(y), "mousedown", 1)
+    app.screen.do("mousemove", round(x) + 60, round(y) + 10)
+    app.screen.do("mousemove", round(x) + 120, round(y) + 20, "mouseup", 1)
+    app.wait(lambda s: s["camera"] != before["camera"], "the camera turns")
+    app.key("r")
+    state = app.still(
+        lambda s: np.allclose(s["camera"], before["camera"], rtol=1e-3), "the view is reset"
+    )
+    assert state["opened"] == before["opened"]
+
+
+@pytest.mark.window
+def test_wheel_zooms_in(app) -> None:
+    before = np.array(app.state["camera"])
+    app.screen.do("mousemove", 450, 300, "click", 4, "click", 4)
+    state = app.wait(lambda s: s["camera"] != before.tolist(), "the camera comes nearer")
+    assert np.linalg.norm(state["camera"]) < np.linalg.norm(before)
+
+
+@pytest.mark.window
+def test_hover_tells_name_kind_and_shape(app, twin) -> None:
+    session, _ = twin
+    path = closed_cluster(session)
+    x, y = spot(twin, path)
+    app.screen.do("mousemove", round(x), round(y))
+    state = app.wait(lambda s: s["note"], "a tip appears")
+    assert " · ".join(state["note"]) == session.describe(path)
+    app.screen.do("mousemove", 5, 5)
+    app.wait(lambda s: not s["note"], "the tip goes")
+
+
+@pytest.mark.window
+def test_keys_change_theme_overlay_and_layout_show_help_and_quit(app) -> None:
+    first = app.state
+    app.key("t")
+    app.still(lambda s: s["theme"] == "light", "the theme changes")
+    app.key("o")
+    app.still(lambda s: s["overlay"] != first["overlay"], "the overlay changes")
+    app.key("l")
+    app.still(lambda s: s["layout"] != first["layout"], "the layout changes")
+    app.key("question")
+    app.wait(lambda s: s["note"] == list(HELP), "help shows")
+    app.key("Escape")
+    app.wait(lambda s: not s["note"], "help goes")
+    app.key("f")
+    app.wait(lambda s: s["note"] and "nothing is selected" in s["note"][0], "a reason is given")
+    app.key("q")
+    app.wait(lambda s: s == "closed", "the window closes")
+    assert app.process.wait(20) == 0
+    assert app.process.stderr.read() == ""
+
+
+@pytest.mark.window
+def test_key_closes_what_is_selected_or_around_it(app, twin) -> None:
+    session, _ = twin
+    path = closed_cluster(session)
+    app.click(*spot(twin, path))
+    app.still(lambda s: path in s["opened"], f"{path} opens")
+    app.key("u")
+    app.still(lambda s: path not in s["opened"], f"{path} closes")
+
+
+@pytest.mark.window
+def test_interrupt_ends_the_window_at_once(app) -> None:
+    app.process.send_signal(2)
+    assert app.process.wait(20) != 0
+    assert "KeyboardInterrupt" in app.process.stderr.read()
+
+
+def test_save_in_a_folder_that_is_not_there_is_told(tmp_path) -> None:
+    with pytest.raises(NeuronautError, match="cannot be written"):
+        save_unique(Image.new("RGB", (4, 4)), tmp_path / "missing")
