@@ -65,7 +65,8 @@ async def _close(tab: Tab, path: str) -> None:
 
 
 async def _select(tab: Tab, path: str | None) -> None:
-    if path is None and tab.session.state.selected is None and tab.state.panel is None:
+    path = path or None
+    if path is None and tab.session.state.selected is None and tab.panel_of == "":
         return
     await tab.change(lambda: tab.session.select(path))
     await _show_panel(tab, path)
@@ -79,10 +80,8 @@ async def _go(tab: Tab, path: str) -> None:
 
 
 async def _show_panel(tab: Tab, path: str | None) -> None:
+    path = path or ""  # nothing selected: the whole network
     tab.panel_of = path
-    if path is None:
-        tab.flush(panel=None, stats=None, weight="", incoming=[])
-        return
     from explorer import panel
 
     model, theme = tab.session.model, tab.session.state.theme
@@ -104,7 +103,7 @@ async def _weight(tab: Tab, name: str) -> None:
     from explorer.weight_summary import Stopped
 
     path, shows = tab.panel_of, tab.state.panel
-    if path is None or shows is None or name not in [w["name"] for w in shows["weights"]]:
+    if not path or shows is None or name not in [w["name"] for w in shows["weights"]]:
         return
     tab.flush(weight=name, stats=None)
     ticket = tab.weight_ticket = object()

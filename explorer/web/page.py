@@ -13,7 +13,7 @@ from typing import Any
 
 STATIC = Path(__file__).with_name("static")
 #: Entries that the page itself may change.
-CLIENT_KEYS: dict[str, type] = {}
+CLIENT_KEYS: dict[str, type] = {"panel_shown": bool}
 
 EMPTY_TIP = {"show": False, "x": 0, "y": 0, "shift": "", "lines": []}
 INITIAL: dict[str, Any] = {
@@ -21,10 +21,9 @@ INITIAL: dict[str, Any] = {
     "about": "",
     "file_name": "neuronaut.png",
     "crumbs": [],
-    "more_crumbs": "",
+    "open_count": "",
     "legend": {"title": "", "gradient": "", "ticks": [], "kinds": [], "lines": []},
     "pending": True,
-    "progress": "",
     "picture": 0,
     "drawn": {"nodes": 0, "edges": 0},
     "overlay": "",
@@ -37,6 +36,8 @@ INITIAL: dict[str, Any] = {
     "message": "",
     "tip": EMPTY_TIP,
     "panel": None,
+    "panel_shown": True,
+    "hint": True,
     "weight": "",
     "stats": None,
     "incoming": [],

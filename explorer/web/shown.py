@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from explorer.session import Session
     from explorer.weight_summary import WeightSummary
 
-MOST_CRUMBS = 6
 MOST_FOUND = 10
 
 
 def first_state(session: Session) -> dict[str, Any]:
     """State entries that a page begins with."""
     import layouts
+    from explorer.panel import layer_panel
     from explorer.overlays import overlays
 
     network = session.network
@@ -36,7 +36,7 @@ def first_state(session: Session) -> dict[str, Any]:
         "file_name": f"{stem or 'network'}.png",
         "overlays": [_choice(o.name, o.summary) for o in overlays().values()],
         "layouts": [_choice(o.name, o.summary) for o in layouts.layouts().values()],
-        "message": notes[:500],
+        "panel": panel_state(layer_panel(session.model, ""), session.state.theme),
         **drawn_state(session),
     }
 
@@ -44,11 +44,10 @@ def first_state(session: Session) -> dict[str, Any]:
 def drawn_state(session: Session) -> dict[str, Any]:
     """State entries that follow from the draw list and the view state."""
     drawn, state = session.draw_list, session.state
-    crumbs = open_nodes(session)
-    hidden = len(crumbs) - MOST_CRUMBS
+    opened = len(drawn.frames.node)
     return {
-        "crumbs": crumbs[-MOST_CRUMBS:],
-        "more_crumbs": f"+ {hidden} more open" if hidden > 0 else "",
+        "crumbs": crumbs(session),
+        "open_count": f"{opened} open" if opened else "",
         "legend": legend_state(drawn.legend),
         "pending": drawn.pending,
         "drawn": {"nodes": len(drawn.solids.node), "edges": len(drawn.edges.source)},
@@ -58,15 +57,16 @@ def drawn_state(session: Session) -> dict[str, Any]:
     }
 
 
-def open_nodes(session: Session) -> list[dict[str, str]]:
-    """The open nodes that are visible, outermost first; those around the selection come last."""
+def crumbs(session: Session) -> list[dict[str, str]]:
+    """The open nodes around the selected one, outermost first, and itself when it is open."""
+    selected = session.state.selected
+    if not selected:
+        return []
     drawn = session.draw_list
-    titles = {label.node: label.text for label in drawn.labels if label.title}
-    paths = [(int(n), drawn.nodes[int(n)]) for n in drawn.frames.node]
-    selected = session.state.selected or ""
-    near = set(around(session, selected)) | {selected} if selected else set()
-    paths.sort(key=lambda item: item[1] in near)  # stable: the order of the picture stays
-    return [{"path": p, "title": titles.get(n, p.rsplit("/", 1)[-1])} for n, p in paths]
+    titles = {drawn.nodes[la.node]: la.text for la in drawn.labels if la.title and la.node >= 0}
+    frames = {drawn.nodes[int(n)] for n in drawn.frames.node}
+    chain = [p for p in (*around(session, selected), selected) if p in frames]
+    return [{"path": p, "title": titles.get(p) or p.rsplit("/", 1)[-1]} for p in chain]
 
 
 def around(session: Session, path: str) -> list[str]:

@@ -65,7 +65,7 @@ class Tab:
         self.stream.backlog = lambda: link.backlog
         self.stream.update_size("", dict(zip("whp", size, strict=True)))
         #: Path that the panel shows, and a mark of the weight that is being read for it.
-        self.panel_of: str | None = None
+        self.panel_of = ""
         self.weight_ticket: object = None
         self._pointer = Pointer()
         self._hover: asyncio.Task[None] | None = None
@@ -272,6 +272,8 @@ class Tab:
             self._rest(gesture)
             return
         self.hide_tip()
+        if self.state.hint:
+            self.flush(hint=False)
         if gesture.kind == "click":
             self.spawn(self.guarded(self._click(gesture)))
         elif gesture.kind == "end":
@@ -315,7 +317,7 @@ class Tab:
         """Show what an edge stands for in the panel."""
         async with self.lock:
             text = await asyncio.to_thread(self.session.describe_edge, edge)
-        self.panel_of = None
+        self.panel_of = "edge"
         self.flush(panel=shown.edge_panel(text), stats=None, weight="", incoming=[])
 
     def _rest(self, gesture: Gesture) -> None:

@@ -14,10 +14,11 @@
       sessionStorage.setItem("neuronaut-tab", tab);
     }
   } catch (_) { /* storage is shut in some frames: a reload then needs the whole address */ }
+  // The panel, the bar and the legend (page.css) stand around the picture.
   const ws = new URL("ws", document.baseURI);
   ws.protocol = ws.protocol === "https:" ? "wss:" : "ws:";
   ws.search = new URLSearchParams({
-    key, tab, w: innerWidth, h: innerHeight, p: devicePixelRatio || 1,
+    key, tab, w: innerWidth - 340, h: innerHeight - 48 - 88, p: devicePixelRatio || 1,
   });
   const next = new URLSearchParams({ sessionURL: ws.href, secret: key });
   history.replaceState(null, "", location.pathname + "?" + next);
