@@ -34,6 +34,7 @@ Progress = Callable[[int, int], None]
 
 _CAPTION_PX = 26
 _CAPTION_FADE = 0.35  # seconds
+_LEGEND_SHARE = 0.36  # of the picture's width, where the legend is
 _TRANSITION = 1.6  # seconds that boxes take to their new places, at most
 
 
@@ -231,9 +232,11 @@ class _Leg:
         if shown is not self._shown:
             renderer.draw(shown)
             self._shown = shown
-        e = ease(share)
-        base = interpolate(self._start.camera, self._end.camera, e)
-        renderer.camera = _turned(base, self._end.yaw - self._turn * (1.0 - e))
+        # The viewer goes along with the boxes, so that what moves stays in the picture; turning
+        # may go on for longer.
+        way = ease(share / self._move) if self._blend is not None else ease(share)
+        base = interpolate(self._start.camera, self._end.camera, way)
+        renderer.camera = _turned(base, self._end.yaw - self._turn * (1.0 - ease(share)))
         image = renderer.image()
         if self.step.title:
             past, left = share * self.step.seconds, (1.0 - share) * self.step.seconds
@@ -265,17 +268,18 @@ def _turned(camera: Camera, degrees: float) -> Camera:
 
 
 def _caption(image: NDArray[np.uint8], text: str, theme: str, alpha: float) -> None:
-    """Write a line of text into the lower part of a picture, in place."""
+    """Write a line of text into the lower part of a picture, right of the legend, in place."""
     height, width = image.shape[:2]
     ink = INKS[theme]
+    room = round((1.0 - _LEGEND_SHARE) * width)
     px = round(_CAPTION_PX * text_scale(height))
     sprite = text_sprite(text, px, ink.title, ink.halo, True)
-    while sprite.shape[1] > 0.94 * width and px > 8:
+    while sprite.shape[1] > room and px > 8:
         px = max(8, round(px * 0.9))
         sprite = text_sprite(text, px, ink.title, ink.halo, True)
-    sprite = sprite[:height, :width]
+    sprite = sprite[:height, :room]
     h, w = sprite.shape[:2]
-    top, left = max(0, height - h - round(0.045 * height)), (width - w) // 2
+    top, left = max(0, height - h - round(0.045 * height)), width - room + (room - w) // 2
     part = image[top : top + h, left : left + w]
     opacity = sprite[..., 3:] / 255.0 * min(max(alpha, 0.0), 1.0)
     part[:] = np.rint(part + (sprite[..., :3] - part.astype(np.float64)) * opacity)
