@@ -85,7 +85,7 @@ def measure(matrix: Matrix, level0: Level0, cancelled: Callable[[], bool]) -> Ti
         ``None`` when `cancelled` returned true in between.
     """
     shape = (matrix.major, tile_count(matrix))
-    out: list[Values] = [np.empty(shape, np.float32) for _ in range(4 + (matrix.taps > 1))]
+    out: list[Values] = [np.zeros(shape, np.float32) for _ in range(4 + (matrix.taps > 1))]
     bad: NDArray[np.int32] | None = None
     step = max(1, BLOCK // matrix.minor)
     for r0 in range(0, matrix.major, step):
