@@ -168,7 +168,8 @@ def _counterpart(row: int, center: F4, size: F4, here: _Places, there: _Places) 
             old_center, old_size = here.box[outer]
             new_center, new_size = there.box[outer]
             scale = new_size / np.maximum(old_size, 1e-9)
-            return new_center + (center - old_center) * scale, size * scale
+            moved = new_center + (center - old_center) * scale
+            return moved.astype(np.float32), (size * scale).astype(np.float32)
     return center, np.zeros(3, np.float32)
 
 
@@ -221,7 +222,9 @@ def _other_ends(
     boxes: BoxArrays, rows: Index, which: Index, here: _Places, there: _Places
 ) -> BoxArrays:
     """The ends, in the other picture, of boxes that are in this one only."""
-    ends = [_counterpart(int(rows[i]), boxes.centers[i], boxes.sizes[i], here, there) for i in which]
+    ends = [
+        _counterpart(int(rows[i]), boxes.centers[i], boxes.sizes[i], here, there) for i in which
+    ]
     return BoxArrays(
         np.array([e[0] for e in ends], np.float32).reshape(-1, 3),
         np.array([e[1] for e in ends], np.float32).reshape(-1, 3),
@@ -349,4 +352,5 @@ def _resampled(points: F4, count: int) -> F4:
     low = np.minimum(at.astype(np.intp), max(old - 2, 0))
     high = np.minimum(low + 1, old - 1)
     share = (at - low).astype(np.float32)[None, :, None]
-    return points[:, low] * (1 - share) + points[:, high] * share
+    between: F4 = points[:, low] * (1 - share) + points[:, high] * share
+    return between

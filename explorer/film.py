@@ -132,7 +132,8 @@ def check_names(tour: Tour, session: Session) -> None:
                 if name:
                     session.resolve(name)
             if step.overlay or step.layout:
-                session.update(_changed(session, Step(0.0, layout=step.layout, overlay=step.overlay)))
+                look = Step(0.0, layout=step.layout, overlay=step.overlay)
+                session.update(_changed(session, look))
     session.update(before)
 
 

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import ModelError, NeuronautError, UnknownNameError
-from explorer.view_state import Camera
+from explorer.view_state import Camera, Point
 
 MOST_PIXELS_ASIDE = 8192
 MOST_SECONDS = 600.0
@@ -247,28 +247,30 @@ def _theme(data: dict[str, Any]) -> str | None:
     return theme
 
 
-def _is_number(value: object) -> bool:
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and abs(value) < 1e300  # type: ignore[operator]  # false for NaN and infinities
+def _as_number(value: object) -> float | None:
+    """The value if it is a finite number, else ``None``; true and false are no numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        return None
+    return float(value)
 
 
 def _number(
     data: dict[str, Any], key: str, low: float, high: float, default: float | None = None
 ) -> float:
-    value = data.get(key, default)
-    if not _is_number(value) or not low <= value <= high:
+    value = _as_number(data.get(key, default))
+    if value is None or not low <= value <= high:
         raise NeuronautError(f"{key} must be a number from {low:g} to {high:g}")
-    return float(value)
+    return value
 
 
 def _size(value: object) -> tuple[int, int]:
-    whole = isinstance(value, list) and [type(v) for v in value] == [int, int]
-    if not whole or not all(16 <= v <= MOST_PIXELS_ASIDE for v in value):  # type: ignore[attr-defined]
-        raise NeuronautError(
-            f"size must be [width, height], whole numbers from 16 to {MOST_PIXELS_ASIDE}"
-        )
-    width, height = value  # type: ignore[misc]
-    return width, height
+    if isinstance(value, list) and [type(v) for v in value] == [int, int]:
+        width, height = value
+        if 16 <= min(value) and max(value) <= MOST_PIXELS_ASIDE:
+            return width, height
+    raise NeuronautError(
+        f"size must be [width, height], whole numbers from 16 to {MOST_PIXELS_ASIDE}"
+    )
 
 
 def _fps(value: object) -> int:
@@ -282,16 +284,18 @@ def _camera(value: object) -> Camera:
     if not isinstance(value, dict):
         raise NeuronautError(what)
     _only(value, ("position", "focal_point", "up", "view_angle"), "camera entry")
-    points = {}
+    points: dict[str, Point] = {}
     for key in ("position", "focal_point", "up"):
         point = value.get(key, [0.0, 1.0, 0.0] if key == "up" else None)
-        if not isinstance(point, list) or len(point) != 3 or not all(map(_is_number, point)):
+        numbers = [_as_number(v) for v in point] if isinstance(point, list) else []
+        x, y, z = numbers if len(numbers) == 3 else (None, None, None)
+        if x is None or y is None or z is None:
             raise NeuronautError(what)
-        points[key] = (float(point[0]), float(point[1]), float(point[2]))
+        points[key] = (x, y, z)
     back = [p - f for p, f in zip(points["position"], points["focal_point"], strict=True)]
-    x, y, z = back
+    u, v, w = back
     a, b, c = points["up"]
-    across = (b * z - c * y, c * x - a * z, a * y - b * x)
+    across = (b * w - c * v, c * u - a * w, a * v - b * u)
     if not math.hypot(*across) > 1e-9 * math.hypot(*back) * math.hypot(a, b, c):
         raise NeuronautError("camera looks nowhere: position, focal_point and up are on one line")
     return Camera(**points, view_angle=_number(value, "view_angle", 1.0, 120.0, 30.0))

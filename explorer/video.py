@@ -185,9 +185,7 @@ def _only_frames(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_writer(
-    out: str | os.PathLike[str], size: tuple[int, int], fps: int
-) -> Iterator[Writer]:
+def open_writer(out: str | os.PathLike[str], size: tuple[int, int], fps: int) -> Iterator[Writer]:
     """A writer for a film; the film is in its place after the ``with`` block has ended well.
 
     Parameters

@@ -57,6 +57,11 @@ def box_of(picture: DrawList, kind: str, path: str) -> tuple[np.ndarray, np.ndar
     return arrays.centers[row], arrays.sizes[row]
 
 
+def ends_of(picture: DrawList) -> list[tuple[str, str]]:
+    rows = zip(picture.edges.source, picture.edges.target, strict=True)
+    return [(picture.nodes[a], picture.nodes[b]) for a, b in rows]
+
+
 CLOSED = drawn(
     [("p", (0, 0, 0), (2, 2, 2)), ("q", (5, 0, 0), (1, 1, 1))],
     edges=[("p", "q", [(1, 0, 0), (3, 0, 0), (4.5, 0, 0)])],
@@ -123,12 +128,10 @@ def test_children_stay_inside_their_frame(t: float) -> None:
 
 def test_old_edges_fade_first_then_new_ones_appear_and_both_keep_to_their_nodes() -> None:
     early, late = blend(CLOSED, OPEN, 0.25), blend(CLOSED, OPEN, 0.75)
-    ends = [(early.nodes[a], early.nodes[b]) for a, b in zip(early.edges.source, early.edges.target)]
-    assert ends == [("p", "q")]
+    assert ends_of(early) == [("p", "q")]
     assert early.edges.colors[0, 3] == 100
     np.testing.assert_allclose(early.edges.points[0, -1], (5.5, 0, 0), atol=1e-5)
-    ends = [(late.nodes[a], late.nodes[b]) for a, b in zip(late.edges.source, late.edges.target)]
-    assert ends == [("p/x", "p/y"), ("p/y", "q")]
+    assert ends_of(late) == [("p/x", "p/y"), ("p/y", "q")]
     assert late.edges.colors[:, 3].tolist() == [100, 100]
     shift = box_of(late, "solids", "p/x")[0] - (-2, 1, 0)
     np.testing.assert_allclose(late.edges.points[0, 0], np.array((-1.5, 1, 0)) + shift, atol=1e-5)
@@ -191,7 +194,8 @@ def test_labels_of_nodes_in_both_are_carried_along_and_indices_fit() -> None:
         return (Label("q", (x, 1.0, 0.0), 1.0, node), Label("note", (0.0, 0.0, 0.0), 1.0))
 
     a = drawn([("p", (0, 0, 0), (1, 1, 1)), ("q", (5, 0, 0), (1, 1, 1))], labels=labels(5, 1))
-    b = drawn([("q", (9, 0, 0), (1, 1, 1)), ("r", (0, 0, 0), (1, 1, 1))], labels=labels(9, 0), shade=1)
+    rows: list[Row] = [("q", (9, 0, 0), (1, 1, 1)), ("r", (0, 0, 0), (1, 1, 1))]
+    b = drawn(rows, labels=labels(9, 0), shade=1)
     for t, legend in ((0.25, LEGEND_A), (0.75, LEGEND_B)):
         between = blend(a, b, t)
         first, note = between.labels
@@ -211,9 +215,10 @@ def test_empty_pictures_and_total_change() -> None:
 
 
 def test_inputs_are_left_as_they_are() -> None:
-    copies = [np.copy(x) for d in (CLOSED, OPEN) for x in (d.solids.centers, d.edges.colors)]
+    arrays = [x for d in (CLOSED, OPEN) for x in (d.solids.centers, d.edges.colors)]
+    copies = [np.copy(x) for x in arrays]
     way = Blend(CLOSED, OPEN)
     for t in np.linspace(0, 1, 7):
         way.at(float(t))
-    for old, new in zip(copies, (x for d in (CLOSED, OPEN) for x in (d.solids.centers, d.edges.colors))):
+    for old, new in zip(copies, arrays, strict=True):
         np.testing.assert_array_equal(old, new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_a_film_decodes_with_the_size_length_and_rate_asked_for(tmp_path: Path) 
         assert container.duration == pytest.approx(1.5e6, rel=0.01)
     assert len(frames) == 15
     # Something moves all the time.
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in itertools.pairwise(frames):
         assert np.abs(before.astype(int) - after).mean() > 0.05
 
 

@@ -85,10 +85,14 @@ def test_an_installed_wheel_finds_its_scenes_and_carries_nothing_else(tmp_path: 
     names = {p.name for p in installed.iterdir()}
     assert names == {"explorer", "layouts", metadata.name}
     assert "neuronaut = explorer.__main__:main" in (metadata / "entry_points.txt").read_text()
-    code = "from explorer.bundled import scene_path as s; from explorer.scene_file import load_scene as l; print(l(s())[0])"
+    code = (
+        "from explorer.bundled import scene_path; from explorer.scene_file import load_scene;"
+        "print(load_scene(scene_path())[0])"
+    )
+    env = {**os.environ, "PYTHONPATH": str(installed)}
     found = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(installed)},
-        check=True, capture_output=True, text=True,
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, capture_output=True,
+        text=True,
     ).stdout.strip()  # fmt: skip
     assert found == str(installed / "explorer" / "_scenes" / "digits.keras")
     assert Path(found).read_bytes() == (ROOT / "scenes" / "digits.keras").read_bytes()
@@ -98,7 +102,7 @@ def test_an_installed_wheel_finds_its_scenes_and_carries_nothing_else(tmp_path: 
         assert code_here == code_there
 
 
-# --- the scripts, with stand-ins for Python, pip, apt-get and sudo ---------------------------------
+# --- the scripts, with stand-ins for Python, pip, apt-get and sudo --------------------------------
 
 REAL = ("sh", "dirname", "cat", "cksum", "mktemp", "rm", "mv", "tail", "grep", "env", "flock")
 
@@ -125,8 +129,10 @@ esac
 """
 APT = """#!/bin/sh
 printf 'apt-get %s as %s %s\\n' "$*" "$(id -u)" "${DEBIAN_FRONTEND:-}" >>"$CALLS"
-case "$*" in *install*) [ ! -e "$STATE/old-lists" ] || exit 100; rm -f "$STATE/no-library" "$STATE/no-venv" ;; esac
-case "$*" in *update*) rm -f "$STATE/old-lists" ;; esac
+case "$*" in
+    *install*) [ ! -e "$STATE/old-lists" ] || exit 100; rm -f "$STATE/no-library" "$STATE/no-venv" ;;
+    *update*) rm -f "$STATE/old-lists" ;;
+esac
 """
 SUDO = """#!/bin/sh
 [ -e "$STATE/may-sudo" ] || { echo 'sudo: a password is required' >&2; exit 1; }
@@ -150,7 +156,7 @@ class Machine:
         shutil.copytree(ROOT / "scripts", self.root / "scripts")
         for name in ("pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, self.root)
-        for name in REAL + ("mkdir", "cp", "chmod", "true"):
+        for name in (*REAL, "mkdir", "cp", "chmod", "true"):
             (bin_ / name).symlink_to(shutil.which(name) or "/none")
         stubs = {"python3": PYTHON, "apt-get": APT, "sudo": SUDO, "id": ID}
         stubs |= dict.fromkeys(("chromium", "Xvfb", "xdotool"), "#!/bin/sh\n")

@@ -106,7 +106,11 @@ def test_a_wrong_scene_is_refused_in_one_line(tmp_path: Path, text: str, says: s
 
 def test_missing_binary_and_folder(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(b"\xff\x00")
-    for name, says in [("none.json", "no such file"), ("", "cannot be read"), ("b.json", "no JSON")]:
+    for name, says in [
+        ("none.json", "no such file"),
+        ("", "cannot be read"),
+        ("b.json", "no JSON"),
+    ]:
         with pytest.raises(NeuronautError, match=says):
             load_scene(tmp_path / name)
 

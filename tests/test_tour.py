@@ -122,6 +122,10 @@ def test_a_wrong_tour_is_refused_in_one_line_that_names_file_and_reason(
 
 def test_a_missing_tour_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
-    for name, says in [("none.toml", "no such file"), ("", "cannot be read"), ("bytes.toml", "UTF")]:
+    for name, says in [
+        ("none.toml", "no such file"),
+        ("", "cannot be read"),
+        ("bytes.toml", "UTF"),
+    ]:
         with pytest.raises(NeuronautError, match=says):
             load_tour(tmp_path / name)

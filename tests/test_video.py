@@ -100,7 +100,7 @@ def test_a_stop_leaves_nothing_new_and_keeps_what_was_there(
     path = tmp_path / name
     write(path, 2, 10)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    with pytest.raises(stop), open_writer(path, SIZE, 10) as writer:
+    with pytest.raises(stop), open_writer(path, SIZE, 10) as writer:  # noqa: PT012
         writer.add(picture(5))
         raise stop
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
@@ -144,14 +144,16 @@ def test_without_pyav_the_command_that_mends_it_is_named(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("name", ["f.mp4", "f.gif"])
-def test_a_full_disk_is_one_line(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from explorer import video
 
     real = video._writer
     full = lambda path, *rest: real(Path("/dev/full"), *rest)  # noqa: E731
     monkeypatch.setattr(video, "_writer", full)
     noise = np.random.default_rng(0).integers(0, 256, (*SIZE[::-1], 3), np.uint8)
-    with (
+    with (  # noqa: PT012
         pytest.raises(NeuronautError, match="cannot be written: No space left"),
         open_writer(tmp_path / name, SIZE, 30) as writer,
     ):
