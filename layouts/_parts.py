@@ -111,7 +111,8 @@ def place_parts(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> tuple[F8, F8
         right = max((p.width + float(m[0]) for p, m in zip(parts, shift, strict=True)), default=0.0)
         shelf = _shelf(pieces, alone, right, wish)
         floor = [p.bottom + float(m[1]) for p, m in zip(parts, shift, strict=True)]
-        down = min(floor) - PART_GAP * shelf.reach - shelf.top if floor else 0.0
+        reach = max([shelf.reach, *(p.reach for p in parts)])
+        down = min(floor) - PART_GAP * reach - shelf.top if floor else 0.0
         place[alone] = shelf.spot + np.array([0.0, down, 0.0])
         gutter[alone] = shelf.gutter + down
     return place, gutter

@@ -61,7 +61,7 @@ def components(count: int, links: I8) -> I8:
     low = np.minimum(links[:, 0], links[:, 1])
     high = np.maximum(links[:, 0], links[:, 1])
     joined = np.zeros(count, bool)
-    joined[high] = True
+    joined[high[low < high]] = True
     if count and joined[1:].all():  # each hangs on an earlier one: all hang on the first
         return np.zeros(count, np.int64)
     root = list(range(count))

@@ -222,6 +222,32 @@ def test_a_short_chain_stays_one_straight_row(name: str) -> None:
     assert (np.diff(boxes.centers[1:, 0]) > 0).all()
 
 
+def test_serpentine_wraps_an_inner_strip_but_not_a_short_one() -> None:
+    for n, wrapped in ((30, True), (8, False)):
+        chain_inside = [(i, i + 1) for i in range(3, n + 2)]
+        links = [(1, 3), *chain_inside, (n + 2, n + 3)]
+        tree = make([-1, 0, 0] + [2] * n + [0], links)
+        size = place(tree, "serpentine").sizes[2]
+        assert (size[0] / size[1] < 4) == wrapped
+        size = place(tree, "layered").sizes[2]
+        assert size[0] / size[1] > 4
+
+
+@pytest.mark.parametrize("blocks", [8, 20])
+def test_serpentine_cuts_rows_between_blocks_where_one_line_crosses(blocks: int) -> None:
+    # each block: two branches of two layers, and a join
+    links, last = [], 1
+    for _ in range(blocks):
+        a, b, c, d, join = range(last + 1, last + 6)
+        links += [(last, a), (a, b), (last, c), (c, d), (b, join), (d, join)]
+        last = join
+    tree = make([-1] + [0] * last, links)
+    free = return_gutter(tree, place(tree, "serpentine"))
+    wrapping = tree.links[np.isfinite(free), 0]
+    assert len(wrapping) >= 2
+    assert (wrapping % 5 == 1).all()  # only joins (and the first node) feed the next row
+
+
 @pytest.mark.parametrize("rail", [False, True])
 def test_a_line_back_to_the_left_runs_free_in_its_gutter(rail: bool) -> None:
     tree = chain(40)
@@ -339,6 +365,17 @@ def test_separate_parts_stand_one_under_another(name: str) -> None:
     low, high = boxes.centers - boxes.sizes / 2, boxes.centers + boxes.sizes / 2
     assert high[4:, 1].max() < low[1:4, 1].min()
     assert abs(low[1, 0] - low[4, 0]) < EPS
+
+
+@every_layout
+def test_many_separate_parts_fill_the_picture_in_columns(name: str) -> None:
+    pairs = [(i, i + 1) for i in range(1, 60, 2)]
+    tree = make([-1] + [0] * 60, pairs)
+    boxes = place(tree, name)
+    check_contract(tree, boxes)
+    low, high = bounds(boxes)
+    width, height, _ = high - low
+    assert 1 / 1.8 < width / height / WIDE < 1.8
 
 
 @every_layout
