@@ -61,7 +61,7 @@ class Screen:
     def __init__(self) -> None:
         read, write = os.pipe()
         self._server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp"],
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-noreset"],
             pass_fds=[write], stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(write)
@@ -179,8 +179,8 @@ def spot(twin, path: str, title: bool = False) -> tuple[float, float]:
         return (label.left + label.right) / 2, (label.top + label.bottom) / 2
     found = [
         (x, y)
-        for y in range(4, SIZE[1], 8)
-        for x in range(4, SIZE[0], 8)
+        for y in range(8, SIZE[1], 20)
+        for x in range(8, SIZE[0], 20)
         if renderer.pick(x, y).node == node
     ]
     return tuple(np.median(np.array(found), axis=0)) if found else pytest.fail(f"{path} not seen")

@@ -106,12 +106,16 @@ def _window_fault() -> str | None:
     for name in ("libX11.so.6", "libXcursor.so.1", "libGL.so.1"):
         if not _loads(name):
             return f"the library {name} is missing; install with: apt-get install {WINDOW_PACKAGES}"
+    if not _display_answers():
+        return f"the display {os.environ.get('DISPLAY')!r} does not answer"
+    return None
+
+
+@functools.cache
+def _display_answers() -> bool:
     x11 = ctypes.CDLL("libX11.so.6")
     x11.XOpenDisplay.restype = ctypes.c_void_p
     x11.XOpenDisplay.argtypes = [ctypes.c_char_p]
-    x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
-    display = x11.XOpenDisplay(None)
-    if not display:
-        return f"the display {os.environ.get('DISPLAY')!r} does not answer"
-    x11.XCloseDisplay(display)
-    return None
+    # Left open: a server without other clients would restart when its last one leaves, and refuse
+    # the window that is about to be opened.
+    return bool(x11.XOpenDisplay(None))

@@ -313,7 +313,11 @@ class Renderer:
 def _make_window(off_screen: bool) -> vtkRenderWindow:
     if not off_screen:
         require_window()
-        return vtkRenderWindow()
+        shown = vtkRenderWindow()
+        if shown.IsA("vtkEGLRenderWindow") or shown.IsA("vtkOSOpenGLRenderWindow"):
+            # VTK's choice where it cannot reach the X server: nobody would see anything.
+            raise NeuronautError("cannot open a window: the display does not answer")
+        return shown
     name = off_screen_window_class()
     made = getattr(vtkmodules.vtkRenderingOpenGL2, name, None) if name else None
     window: vtkRenderWindow = made() if made is not None else vtkRenderWindow()
