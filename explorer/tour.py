@@ -266,7 +266,7 @@ def _number(
 def _size(value: object) -> tuple[int, int]:
     if isinstance(value, list) and [type(v) for v in value] == [int, int]:
         width, height = value
-        if 16 <= min(value) and max(value) <= MOST_PIXELS_ASIDE:
+        if min(value) >= 16 and max(value) <= MOST_PIXELS_ASIDE:
             return width, height
     raise NeuronautError(
         f"size must be [width, height], whole numbers from 16 to {MOST_PIXELS_ASIDE}"

@@ -130,7 +130,9 @@ esac
 APT = """#!/bin/sh
 printf 'apt-get %s as %s %s\\n' "$*" "$(id -u)" "${DEBIAN_FRONTEND:-}" >>"$CALLS"
 case "$*" in
-    *install*) [ ! -e "$STATE/old-lists" ] || exit 100; rm -f "$STATE/no-library" "$STATE/no-venv" ;;
+    *install*)
+        [ ! -e "$STATE/old-lists" ] || exit 100
+        rm -f "$STATE/no-library" "$STATE/no-venv" ;;
     *update*) rm -f "$STATE/old-lists" ;;
 esac
 """
