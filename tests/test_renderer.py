@@ -26,7 +26,7 @@ FRONT = Camera((0, 0, 10), (0, 0, 0))
 
 @pytest.fixture(scope="module")
 def shared():
-    with Renderer(SIZE) as renderer:
+    with Renderer(SIZE, multi_samples=0) as renderer:
         yield renderer
 
 
@@ -242,7 +242,7 @@ def test_legend_is_drawn_only_when_asked_for(renderer) -> None:
     assert (difference.max(axis=2) > 40).mean() > 0.05
     top = legend.ramp[-1]
     assert (np.abs(with_legend.astype(int) - top).max(axis=2) <= 3).sum() > 10
-    with Renderer((800, 600), legend=False) as bare:
+    with Renderer((800, 600), legend=False, multi_samples=0) as bare:
         bare.draw(scene(legend=legend))
         bare.camera = FRONT
         assert np.array_equal(bare.image(), renderer.image())

@@ -23,7 +23,7 @@ FRONT = Camera((0, 0, 10), (0, 0, 0))
 
 @pytest.fixture(scope="module")
 def shared():
-    with Renderer(SIZE) as renderer:
+    with Renderer(SIZE, multi_samples=0) as renderer:
         yield renderer
 
 

@@ -118,7 +118,7 @@ class Scene:
         centers = np.concatenate([np.zeros((0, 3), np.float32), *(b.centers for b in found)])
         sizes = np.concatenate([np.zeros((0, 3), np.float32), *(b.sizes for b in found)])
         color = np.array([(*_ACCENT[draw_list.theme], 255)] * len(centers), np.uint8)
-        grown = sizes + 0.03 * sizes.max(axis=1, initial=0.0, keepdims=True)
+        grown = sizes + np.float32(0.012) * sizes.max(axis=1, initial=0.0, keepdims=True)
         _outline(self._mark, centers, grown, color.reshape(-1, 4))
 
 

@@ -34,16 +34,15 @@ def off_screen_window_class() -> str | None:
     if not sys.platform.startswith("linux"):
         return None
     asked = os.environ.get("VTK_DEFAULT_OPENGL_WINDOW")
-    if asked:
+    if asked and asked != "vtkEGLRenderWindow":
         return asked
-    reason = _egl_fault()
-    if reason is None:
+    if isinstance(found := egl_device(), int):
         return "vtkEGLRenderWindow"
     if _loads("libOSMesa.so.8") or _loads("libOSMesa.so.6"):
         return "vtkOSOpenGLRenderWindow"
     if os.environ.get("DISPLAY") and _window_fault() is None:
         return None
-    raise NeuronautError(f"cannot draw: {reason}; install it with: apt-get install {PACKAGES}")
+    raise NeuronautError(f"cannot draw: {found}; install it with: apt-get install {PACKAGES}")
 
 
 def require_window() -> None:
@@ -75,8 +74,11 @@ def _loads(name: str) -> bool:
 
 
 @functools.cache
-def _egl_fault() -> str | None:
-    """Why EGL cannot draw on this machine, or ``None`` if it can."""
+def egl_device() -> int | str:
+    """Number of the first EGL device that can draw here, or the reason why none can.
+
+    The first device may be a graphics card that this person has no right to use.
+    """
     try:
         egl = ctypes.CDLL("libEGL.so.1")
     except OSError:
@@ -94,10 +96,10 @@ def _egl_fault() -> str | None:
     platform = ctypes.CFUNCTYPE(pointer, ctypes.c_uint, pointer, pointer)(display_of)
     egl.eglInitialize.argtypes = [pointer, pointer, pointer]
     egl_platform_device = 0x313F
-    for device in devices[: count.value]:
+    for index, device in enumerate(devices[: count.value]):
         display = platform(egl_platform_device, device, None)
         if display and egl.eglInitialize(display, None, None):
-            return None  # left initialised: VTK opens the same display again in a moment
+            return index  # left initialised: VTK opens the same display again in a moment
     return "EGL finds no driver"
 
 

@@ -20,7 +20,7 @@ from explorer.renderer.labels import LabelLayer, PlacedLabel, text_scale
 from explorer.renderer.projection import Picker, Projection
 from explorer.renderer.scene import Scene
 from explorer.renderer.sprites import SpriteSheet
-from explorer.renderer.system import off_screen_window_class, require_window
+from explorer.renderer.system import egl_device, off_screen_window_class, require_window
 from explorer.renderer.text import INKS, panel_sprite
 from explorer.view_state import Camera
 
@@ -66,7 +66,8 @@ class Renderer:
     legend : bool
         Whether the legend is part of the picture.
     multi_samples : int
-        Samples per pixel for smooth rims; 0 for speed. A software renderer has at most 4.
+        Samples per pixel for smooth rims; 0 is three times as fast on a software renderer, which
+        has at most 4.
 
     Raises
     ------
@@ -79,7 +80,7 @@ class Renderer:
         size: tuple[int, int] = (1600, 900),
         off_screen: bool = True,
         legend: bool = True,
-        multi_samples: int = 0,
+        multi_samples: int = 8,
     ) -> None:
         _check_size(size)
         self._window = _make_window(off_screen)
@@ -321,6 +322,8 @@ def _make_window(off_screen: bool) -> vtkRenderWindow:
     name = off_screen_window_class()
     made = getattr(vtkmodules.vtkRenderingOpenGL2, name, None) if name else None
     window: vtkRenderWindow = made() if made is not None else vtkRenderWindow()
+    if name == "vtkEGLRenderWindow" and isinstance(device := egl_device(), int):
+        window.SetDeviceIndex(device)
     window.SetShowWindow(False)
     window.SetUseOffScreenBuffers(True)
     return window

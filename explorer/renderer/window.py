@@ -60,7 +60,7 @@ class Window:
     """
 
     def __init__(self, size: tuple[int, int], title: str) -> None:
-        self.renderer = Renderer(size, off_screen=False)
+        self.renderer = Renderer(size, off_screen=False, multi_samples=0)
         window = self.renderer.render_window
         width, height = window.GetScreenSize()
         if 0 < width < size[0] or 0 < height < size[1]:
