@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageColor
 
 from explorer.animation import Blend
 from explorer.draw_list import DrawList
@@ -22,8 +23,8 @@ from explorer.errors import ModelError, NeuronautError
 from explorer.lod import opening
 from explorer.open_model import OpenModel
 from explorer.renderer import Renderer
-from explorer.renderer.labels import text_scale
 from explorer.renderer.text import INKS, text_sprite
+from explorer.renderer.view import BACKGROUNDS
 from explorer.scene_file import is_scene, load_scene
 from explorer.session import Session
 from explorer.tour import Step, Tour, load_tour
@@ -32,9 +33,8 @@ from explorer.view_state import Camera, ViewState, ease, interpolate
 
 Progress = Callable[[int, int], None]
 
-_CAPTION_PX = 26
+_BAR_SHARE = 0.085  # of the picture's height, for captions
 _CAPTION_FADE = 0.35  # seconds
-_LEGEND_SHARE = 0.36  # of the picture's width, where the legend is
 _TRANSITION = 1.6  # seconds that boxes take to their new places, at most
 
 
@@ -73,7 +73,7 @@ def film(
     with _session(tour, session) as flown:
         check_names(tour, flown)
         with (
-            Renderer(tour.size, off_screen=True, multi_samples=4) as renderer,
+            Renderer(scene_size(tour), off_screen=True, multi_samples=4) as renderer,
             open_writer(out, tour.size, tour.fps) as writer,
         ):
             for number, picture in enumerate(pictures(tour, flown, renderer), 1):
@@ -81,6 +81,13 @@ def film(
                 if progress is not None:
                     progress(number, tour.frames)
     return tour.frames
+
+
+def scene_size(tour: Tour) -> tuple[int, int]:
+    """Width and height of the scene in a tour's pictures; titles have a bar of their own below."""
+    width, height = tour.size
+    titled = any(step.title for step in tour.steps)
+    return width, height - (round(_BAR_SHARE * height) if titled else 0)
 
 
 @contextlib.contextmanager
@@ -96,7 +103,7 @@ def _session(tour: Tour, present: Session | None) -> Iterator[Session]:
             if is_scene(path):
                 path, state = load_scene(path)
             model = stack.enter_context(OpenModel.open(str(path)))
-        width, height = tour.size
+        width, height = scene_size(tour)
         session = Session(model, state, width / height)
         stack.callback(session.close_session)
         with _naming(tour.path):
@@ -188,8 +195,9 @@ def pictures(tour: Tour, session: Session, renderer: Renderer) -> Iterator[NDArr
     session : Session
         Of the tour's network, in the view that the tour begins with.
     renderer : Renderer
-        Of the tour's size.
+        Of `scene_size`.
     """
+    bar = tour.size[1] - scene_size(tour)[1]
     start = session.state.camera or ""
     base = start if isinstance(start, Camera) else session.camera_for(None)
     pose = _Pose(start, base)
@@ -206,7 +214,8 @@ def pictures(tour: Tour, session: Session, renderer: Renderer) -> Iterator[NDArr
             # Both ends count: the first picture of a step has already begun to move, its last
             # one stands where the next step starts.
             share = (frame + 1 - done) / (end - done)
-            yield leg.picture(renderer, share)
+            picture = leg.picture(renderer, share)
+            yield _with_bar(picture, bar, *leg.caption(share)) if bar else picture
         before, pose, done = after, target, end
 
 
@@ -238,11 +247,13 @@ class _Leg:
         way = ease(share / self._move) if self._blend is not None else ease(share)
         base = interpolate(self._start.camera, self._end.camera, way)
         renderer.camera = _turned(base, self._end.yaw - self._turn * (1.0 - ease(share)))
-        image = renderer.image()
-        if self.step.title:
-            past, left = share * self.step.seconds, (1.0 - share) * self.step.seconds
-            _caption(image, self.step.title, shown.theme, min(past, left) / _CAPTION_FADE)
-        return image
+        return renderer.image()
+
+    def caption(self, share: float) -> tuple[str, str, float]:
+        """Title, theme, and how far the title is faded in after this share of the step, 0 to 1."""
+        past, left = share * self.step.seconds, (1.0 - share) * self.step.seconds
+        alpha = min(max(min(past, left) / _CAPTION_FADE, 0.0), 1.0)
+        return self.step.title, self.after.theme, alpha
 
 
 def _nearer(camera: Camera, zoom: float) -> Camera:
@@ -268,19 +279,29 @@ def _turned(camera: Camera, degrees: float) -> Camera:
     return replace(camera, position=(fx + dx, fy + dy, fz + dz), up=turn(*camera.up))
 
 
-def _caption(image: NDArray[np.uint8], text: str, theme: str, alpha: float) -> None:
-    """Write a line of text into the lower part of a picture, right of the legend, in place."""
-    height, width = image.shape[:2]
+def _with_bar(
+    scene: NDArray[np.uint8], bar: int, text: str, theme: str, alpha: float
+) -> NDArray[np.uint8]:
+    """The scene above a bar, `bar` pixels high, with a line of text.
+
+    The bar has the colour at the lower end of the scene's background, so that it seems to go on.
+    """
+    height, width = scene.shape[:2]
+    picture = np.empty((height + bar, width, 3), np.uint8)
+    picture[:height] = scene
+    picture[height:] = ImageColor.getrgb(BACKGROUNDS[theme][0])
+    if not text:
+        return picture
     ink = INKS[theme]
-    room = round((1.0 - _LEGEND_SHARE) * width)
-    px = round(_CAPTION_PX * text_scale(height))
+    px = max(8, round(0.45 * bar))
     sprite = text_sprite(text, px, ink.title, ink.halo, True)
-    while sprite.shape[1] > room and px > 8:
+    while sprite.shape[1] > 0.96 * width and px > 8:
         px = max(8, round(px * 0.9))
         sprite = text_sprite(text, px, ink.title, ink.halo, True)
-    sprite = sprite[:height, :room]
+    sprite = sprite[:bar, :width]
     h, w = sprite.shape[:2]
-    top, left = max(0, height - h - round(0.045 * height)), width - room + (room - w) // 2
-    part = image[top : top + h, left : left + w]
-    opacity = sprite[..., 3:] / 255.0 * min(max(alpha, 0.0), 1.0)
+    top, left = height + (bar - h) // 2, (width - w) // 2
+    part = picture[top : top + h, left : left + w]
+    opacity = sprite[..., 3:] / 255.0 * alpha
     part[:] = np.rint(part + (sprite[..., :3] - part.astype(np.float64)) * opacity)
+    return picture

@@ -116,15 +116,23 @@ def test_an_orbit_turns_and_a_full_turn_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_title_is_written_and_only_in_its_step(tmp_path: Path) -> None:
-    plain = "[[step]]\nseconds = 1.0\n[[step]]\nseconds = 0.2\n"
-    titled = plain.replace("1.0\n", '1.0\ntitle = "Hello"\n')
-    for name, steps in (("plain", plain), ("titled", titled)):
-        film(written(tmp_path, steps), tmp_path / name)
-    a, b = pictures(tmp_path / "plain"), pictures(tmp_path / "titled")
-    changed = [bool((x != y).any()) for x, y in zip(a, b, strict=True)]
-    assert changed == [True] * 9 + [False] * 3
-    where = np.argwhere((a[4] != b[4]).any(axis=2))
-    assert where[:, 0].min() > SIZE[1] / 2
+    steps = '[[step]]\nseconds = 1.0\ntitle = "Hello"\n[[step]]\nseconds = 0.3\n'
+    film(written(tmp_path, steps), tmp_path / "frames")
+    bar = round(0.085 * SIZE[1])
+    bright = [int(p[-bar:].max()) for p in pictures(tmp_path / "frames")]
+    assert min(bright[3:7]) > 200
+    assert max(bright[-4:]) < 30
+
+
+def test_a_title_stands_in_a_bar_of_its_own(tmp_path: Path) -> None:
+    film(written(tmp_path, '[[step]]\nseconds = 1.0\ntitle = "Hello"\n'), tmp_path / "frames")
+    (first, *_, last) = pictures(tmp_path / "frames")
+    assert first.shape == last.shape == (SIZE[1], SIZE[0], 3)
+    bar = last[-round(0.085 * SIZE[1]) :].astype(int)
+    ground = np.abs(bar - (0x0A, 0x0D, 0x13)).max(axis=2) <= 1
+    assert ground.mean() == 1.0  # faded out
+    middle = pictures(tmp_path / "frames")[5][-round(0.085 * SIZE[1]) :]
+    assert 0.02 < (middle.max(axis=2) > 128).mean() < 0.5
 
 
 @pytest.mark.parametrize(
