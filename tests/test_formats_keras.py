@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import keras_models
 import numpy as np
 import pytest
 from keras import layers as kl
 
-import keras_models
 from explorer.formats import open_network
 from explorer.network import Network
 from explorer.weight_reader import WeightReader
@@ -212,6 +212,7 @@ def test_wiring_with_names_and_many_tensors(tmp_path: Path) -> None:
 
 def nested_everything() -> Any:
     """Models in models three deep, one shared, one frozen, one in a TimeDistributed."""
+
     def core(name: str, width: int) -> Any:
         x = keras.Input((width,), name="core_in")
         y = kl.BatchNormalization(name="norm")(kl.Dense(width, name="dense")(x))
@@ -289,9 +290,7 @@ def test_unbuilt_layers_have_no_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_element_types(tmp_path: Path, dtype: str) -> None:
-    model = keras.Sequential(
-        [keras.Input((5,)), kl.Dense(4, dtype=dtype, name="d")], name="typed"
-    )
+    model = keras.Sequential([keras.Input((5,)), kl.Dense(4, dtype=dtype, name="d")], name="typed")
     network = save(fill(model), tmp_path / "t.keras")
     kernel = network.layer_by_path["d"].weights[0]
     assert kernel.dtype == dtype

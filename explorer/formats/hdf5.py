@@ -85,6 +85,8 @@ class Hdf5:
                 raise UnreadableError("the HDF5 file is damaged (base address)")
             self.view = View(view.source, view.start + base, view.length - base)
             block = SuperBlock(self.view, 0)
+        if int(block._contents["end_of_file_address"]) > self.view.length:
+            raise UnreadableError("the HDF5 file is truncated")
         self._objects = 0
         self._heaps: dict[int, Any] = {}
         self._header = _header_class()
@@ -270,7 +272,9 @@ class Node:
         elif layout == 1:
             (address,) = struct.unpack_from("<Q", header.msg_data, at)
             if address == UNDEFINED and nbytes:
-                return Tensor(shape, dtype, None, "the file holds no data for it")
+                raise UnreadableError(
+                    f"{clean(self.name)!r} is said to have shape {shape}, but no data"
+                )
             where = self.file.absolute(0 if not nbytes else address, nbytes)
         else:
             where, problem = self._chunked(shape, size)

@@ -45,6 +45,7 @@ class View:
     """
 
     BLOCK = 1 << 16
+    closed = False
 
     def __init__(self, source: Source, start: int, length: int) -> None:
         self.source = source
