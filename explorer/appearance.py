@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,7 @@ def unit_size(layer: Layer, units: Units, shown: int, here: UnitRange) -> tuple[
     return 0.30, side, side
 
 
+@lru_cache(maxsize=1024)
 def unit_places(units: Units) -> F8:
     """Where each unit stands on the face of its closed layer.
 
@@ -90,7 +92,7 @@ def unit_places(units: Units) -> F8:
     -------
     float64 array, shape (count, 2)
         Offsets along (y, z) from the centre, in shares of the face, each within -0.5 .. 0.5;
-        the same arrangement as when the layer is open.
+        the same arrangement as when the layer is open. Shared: not to be written to.
     """
     return _places(units, None, units.count)
 

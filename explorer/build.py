@@ -104,7 +104,7 @@ def build_draw_list(
     labels = _labels(model, placed, theme)
     draw_list = DrawList(
         solids, frames, edges, labels, legend, tuple(names.paths),
-        names.index.get(state.selected or "", -1), state.theme, bool(crossing.missing),
+        names.index.get(state.selected or "", -1), state.theme, bool(crossing.missing or crossing.searches),
     )
     return draw_list, placed, crossing
 
@@ -252,18 +252,19 @@ def _ends(
     model: OpenModel, rows: EdgeRows, names: _Names
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Index of each edge's source and target in the draw list's nodes."""
-    found = []
-    for row, unit, layer in (
-        (rows.source, rows.source_unit, rows.source_layer),
-        (rows.target, rows.target_unit, rows.target_layer),
-    ):
-        index = row.copy()
-        for e in np.flatnonzero(unit >= 0):
-            path = model.graph.layers[layer[e]].path
-            u = int(unit[e])
-            index[e] = names(unit_path(path, UnitRange(u, u + 1)))
-        found.append(index)
-    return found[0], found[1]
+    layers = model.graph.layers
+    index = np.concatenate((rows.source, rows.target))
+    unit = np.concatenate((rows.source_unit, rows.target_unit)).astype(np.int64)
+    layer = np.concatenate((rows.source_layer, rows.target_layer)).astype(np.int64)
+    chosen = np.flatnonzero(unit >= 0)
+    # Many strands share their ends: each distinct unit is named once.
+    distinct, which = np.unique(layer[chosen] << 32 | unit[chosen], return_inverse=True)
+    named = np.empty(len(distinct), np.int32)
+    for k, code in enumerate(distinct.tolist()):
+        u = code & 0xFFFFFFFF
+        named[k] = names(unit_path(layers[code >> 32].path, UnitRange(u, u + 1)))
+    index[chosen] = named[which]
+    return index[: len(rows)], index[len(rows) :]
 
 
 def _points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.float32]:

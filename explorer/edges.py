@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from explorer.connections import Connection
 from explorer.lod import Cut
 from explorer.open_model import OpenModel
 from explorer.overlays import EdgeStats
+from explorer.pyramid import Stats
+from explorer.strongest import Strongest, strongest
 
 I4 = NDArray[np.int32]
 F8 = NDArray[np.float64]
@@ -73,6 +76,8 @@ class Crossing:
         Bundles, unit edges, strands and flow links, in no particular order.
     missing : tuple of Connection
         Connections whose weights are not yet read.
+    searches : tuple of Search
+        Strands that are still to be looked for.
     shown, total : int
         Connections drawn one by one, and all there are between what is visible.
     shown_sum_sq, total_sum_sq : float
@@ -81,20 +86,35 @@ class Crossing:
 
     edges: EdgeRows
     missing: tuple[Connection, ...]
+    searches: tuple[Search, ...]
     shown: int
     total: int
     shown_sum_sq: float
     total_sum_sq: float
 
 
-@dataclass(frozen=True)
-class _Wire:
-    """One tensor's way into a connection, between rows of the cut."""
+@dataclass(frozen=True, eq=False)
+class Search:
+    """One tensor's way into a connection: what the strongest connections are looked for in.
+
+    Attributes
+    ----------
+    connection : Connection
+    source, target : int
+        Positions in ``graph.layers``.
+    in_unit : int32 array, shape (connection.in_units,)
+        The source's drawn unit behind each in unit of the connection, or -1.
+    """
 
     connection: Connection
-    source: int  # position in graph.layers
+    source: int
     target: int
-    in_unit: I4  # for each in-unit of the connection the source's drawn unit, or -1
+    in_unit: I4
+
+    @cached_property
+    def key(self) -> Hashable:
+        """Equal for equal searches in one model."""
+        return (self.connection.key, self.source, hash(self.in_unit.tobytes()))
 
 
 @dataclass(frozen=True)
@@ -142,25 +162,35 @@ class EdgeFinder:
         wires = list(self._wires(places))
         ready = [w for w in wires if self.model.pyramid.ready(w.connection)]
         waiting = [w for w in wires if not self.model.pyramid.ready(w.connection)]
-        weight = [8 if places.is_open(w.source) or places.is_open(w.target) else 1 for w in ready]
+        weight = [1 if places.closed(w) else 8 for w in ready]
         unit = budget / max(sum(weight), 1)
         found = [
             self._remembered(w, places, int(unit * share))
             for w, share in zip(ready, weight, strict=True)
         ]
-        rows = [self._bundles(found, ready, waiting, places), *self._strands(found, ready, places)]
+        rows = [self._bundles(found, ready, waiting, places), *self._singles(found, ready, places)]
         weighted = {(int(a), int(b)) for r in rows for a, b in zip(r.source, r.target, strict=True)}
         rows.append(self._flows(places, weighted, wires))
         missing = {id(w.connection): w.connection for w in waiting}
+        searches = tuple(
+            w for w in ready if places.closed(w) and w.key not in self.model.strands
+        )
         return Crossing(
-            _concatenate(rows), tuple(missing.values()),
+            _concatenate(rows), tuple(missing.values()), searches,
             sum(f.shown for f in found), sum(f.total for f in found),
             sum(f.shown_sum_sq for f in found), sum(f.total_sum_sq for f in found),
         )
 
+    def search(self, search: Search) -> None:
+        """Find the strands of a closed pair; the next `crossing` shows them."""
+        units = np.arange(search.connection.out_units, dtype=np.int32)
+        self.model.strands[search.key] = strongest(
+            self.model.pyramid, search.connection, units, search.in_unit, STRANDS
+        )
+
     # -- which weights -----------------------------------------------------------------------
 
-    def _wires(self, places: _Places) -> Iterator[_Wire]:
+    def _wires(self, places: _Places) -> Iterator[Search]:
         """Every way of a tensor from a visible node into the weights of another."""
         layers = self.model.graph.layers
         wires = self.model.wires
@@ -182,20 +212,19 @@ class EdgeFinder:
                     units = self.model.units_of(layers[source])
                     # A recurrent layer speaks through its last gate's row (o, or the candidate).
                     shift = (max(len(units.blocks), 1) - 1) * units.channels
-                    yield _Wire(connection, source, target,
+                    yield Search(connection, source, target,
                                 np.where(channel >= 0, channel + shift, -1).astype(np.int32))
 
     # -- statistics --------------------------------------------------------------------------
 
-    def _remembered(self, wire: _Wire, places: _Places, quota: int) -> _Found:
+    def _remembered(self, wire: Search, places: _Places, quota: int) -> _Found:
+        strands = self.model.strands.get(wire.key) if places.closed(wire) else None
         key = (
-            wire.connection.key, wire.source, quota,
-            hash(wire.in_unit.tobytes()),
-            places.key(wire.source), places.key(wire.target),
+            wire.key, quota, strands is None, places.key(wire.source), places.key(wire.target),
         )
         found = self._memory.get(key)
         if found is None:
-            found = self._find(wire, places, quota)
+            found = self._find(wire, places, quota, strands)
             self._memory[key] = found
             while len(self._memory) > _REMEMBERED:
                 self._memory.popitem(last=False)
@@ -203,15 +232,15 @@ class EdgeFinder:
             self._memory.move_to_end(key)
         return found
 
-    def _find(self, wire: _Wire, places: _Places, quota: int) -> _Found:
+    def _find(
+        self, wire: Search, places: _Places, quota: int, strands: Strongest | None
+    ) -> _Found:
         connection = wire.connection
         out_label, n_out = places.labels(wire.target, np.arange(connection.out_units))
         in_label, n_in = places.labels(wire.source, wire.in_unit)
         stats = self.model.pyramid.stats(connection, out_label, in_label, n_out, n_in)
-        if n_out == 1 and n_in == 1 and not (
-            places.is_open(wire.source) or places.is_open(wire.target)
-        ):
-            return self._closed(wire, stats, min(quota, STRANDS))
+        if places.closed(wire):
+            return _bundle(connection, stats, strands, quota)
         out, inn = np.nonzero(stats.count)
         magnitude = stats.sum_sq[out, inn] / stats.count[out, inn]
         keep = strongest_positions(magnitude, min(quota, MOST_OPEN))
@@ -222,32 +251,17 @@ class EdgeFinder:
             len(keep), len(out), float(rows.sum_sq.sum()), float(stats.sum_sq.sum()),
         )
 
-    def _closed(self, wire: _Wire, stats: EdgeStats, quota: int) -> _Found:
-        """A bundle (first row) with its strongest single connections behind it."""
-        best = self.model.pyramid.strongest(
-            wire.connection, np.arange(wire.connection.out_units, dtype=np.int32), wire.in_unit,
-            quota,
-        )
-        zero = np.zeros(len(best.sum_sq) + 1, np.int32)
-        columns = {f: np.append(getattr(stats, f)[0, 0], getattr(best, f)) for f in _STATS}
-        return _Found(
-            zero, zero, np.append(-1, best.out).astype(np.int32),
-            np.append(-1, best.inn).astype(np.int32), EdgeStats(**columns),
-            len(best.sum_sq), int(best.total_pairs), float(best.sum_sq.sum()),
-            float(stats.sum_sq.sum()),
-        )
-
     # -- rows --------------------------------------------------------------------------------
 
     def _bundles(
-        self, found: list[_Found], ready: list[_Wire], waiting: list[_Wire], places: _Places
+        self, found: list[_Found], ready: list[Search], waiting: list[Search], places: _Places
     ) -> EdgeRows:
         """One row for each pair of closed nodes, however many connections join them."""
         sums: dict[tuple[int, int], list[float]] = {}
         layers: dict[tuple[int, int], tuple[int, int]] = {}
         late: set[tuple[int, int]] = set()
         for wire, f in [*zip(ready, found, strict=True), *((w, None) for w in waiting)]:
-            if f is not None and not _is_closed(wire, places):
+            if f is not None and not places.closed(wire):
                 continue
             pair = (places.outer(wire.source), places.outer(wire.target))
             ends = (wire.source, wire.target)
@@ -269,12 +283,12 @@ class EdgeFinder:
         return EdgeRows(pairs[:, 0], pairs[:, 1], none, none, ends_of[:, 0], ends_of[:, 1], stats,
                         np.zeros(len(pairs), bool), pending)
 
-    def _strands(
-        self, found: list[_Found], ready: list[_Wire], places: _Places
+    def _singles(
+        self, found: list[_Found], ready: list[Search], places: _Places
     ) -> Iterator[EdgeRows]:
         """Edges between visible units, and the strands between closed nodes."""
         for wire, f in zip(ready, found, strict=True):
-            closed = _is_closed(wire, places)
+            closed = places.closed(wire)
             first = 1 if closed else 0
             if len(f.out_row) <= first:
                 continue
@@ -289,7 +303,7 @@ class EdgeFinder:
             )
 
     def _flows(
-        self, places: _Places, weighted: set[tuple[int, int]], wires: list[_Wire]
+        self, places: _Places, weighted: set[tuple[int, int]], wires: list[Search]
     ) -> EdgeRows:
         """Neutral links: data flows, no weight acts."""
         carried = {(w.source, w.target) for w in wires}
@@ -348,6 +362,10 @@ class _Places:
         """Whether the layer's units show."""
         return layer in self._unit_rows
 
+    def closed(self, wire: Search) -> bool:
+        """Whether both ends are hidden in closed nodes."""
+        return not (self.is_open(wire.source) or self.is_open(wire.target))
+
     def outer(self, layer: int) -> int:
         """The row of the closed node around the layer, or of its own open frame."""
         return self._opened[layer] if layer in self._opened else int(self.home[layer])
@@ -378,8 +396,24 @@ class _Places:
         return first <= low and high < last
 
 
-def _is_closed(wire: _Wire, places: _Places) -> bool:
-    return not (places.is_open(wire.source) or places.is_open(wire.target))
+def _bundle(
+    connection: Connection, stats: Stats, strands: Strongest | None, quota: int
+) -> _Found:
+    """A bundle (first row) with its strongest single connections behind it."""
+    drawn = 0 if strands is None else min(quota, len(strands.out))
+    parts: dict[str, F8] = {}
+    for name in _STATS:
+        own = getattr(stats, name)[:1, 0]
+        parts[name] = own if strands is None else np.append(own, getattr(strands, name)[:drawn])
+    none = np.full(1, -1, np.int32)
+    zero = np.zeros(drawn + 1, np.int32)
+    out = none if strands is None else np.append(none, strands.out[:drawn])
+    inside = none if strands is None else np.append(none, strands.inside[:drawn])
+    return _Found(
+        zero, zero, out, inside, EdgeStats(**parts), drawn,
+        connection.joined if strands is None else strands.total_pairs,
+        float(parts["sum_sq"][1:].sum()), float(stats.sum_sq.sum()),
+    )
 
 
 def strongest_positions(magnitude: F8, most: int) -> NDArray[np.int64]:

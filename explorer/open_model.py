@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cached_property
 from types import TracebackType
 
@@ -10,6 +11,7 @@ from explorer.composites import expand
 from explorer.hierarchy import Hierarchy, build_hierarchy
 from explorer.network import Layer, Network
 from explorer.pyramid import Pyramid
+from explorer.strongest import Strongest
 from explorer.units import Units
 from explorer.weight_reader import WeightReader
 from explorer.wires import Wires, wires
@@ -33,6 +35,8 @@ class OpenModel:
         The same with composite layers expanded into their parts.
     reader : WeightReader
     pyramid : Pyramid
+    strands : dict
+        Strongest connections between closed nodes found so far, by `explorer.edges.Search.key`.
     """
 
     def __init__(self, network: Network) -> None:
@@ -40,6 +44,7 @@ class OpenModel:
         self.graph = expand(network)
         self.reader = WeightReader(network)
         self.pyramid = Pyramid(self.reader)
+        self.strands: dict[Hashable, Strongest] = {}
 
     @classmethod
     def open(cls, path: str) -> OpenModel:

@@ -77,7 +77,7 @@ def edges_json(model: OpenModel, source: str, target: str, top: int) -> dict[str
     (from_layers, from_units), (to_layers, to_units) = ends
     found = strongest_edges(
         model.graph, model.pyramid, from_layers, to_layers, top,
-        from_units=from_units, to_units=to_units,
+        from_range=from_units, to_range=to_units,
     )
     return found.to_json()
 

@@ -60,9 +60,10 @@ def curves(start: F8, end: F8, over: F8, reach: F8) -> NDArray[np.float32]:
     """
     control = np.empty((len(start), _CONTROLS, 3))
     step = end - start
-    for k, t in enumerate((0.0, 0.3, 0.5, 0.5, 0.7, 1.0)):
-        control[:, k] = start if k < 3 else end
-        control[:, k, 0] = start[:, 0] + t * step[:, 0]
+    # Straight out of the face, a soft turn, straight in: (share along x, share along y and z).
+    for k, (x, yz) in enumerate(((0, 0), (0.2, 0), (0.4, 0.12), (0.6, 0.88), (0.8, 1), (1, 1))):
+        control[:, k] = start + yz * step
+        control[:, k, 0] = start[:, 0] + x * step[:, 0]
     bent = ~np.isnan(over)
     if bent.any():
         a, b = start[bent], end[bent]

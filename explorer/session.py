@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from explorer import lod
 from explorer.appearance import describe
 from explorer.build import ASPECT, Placed, build_draw_list
 from explorer.color_scale import count, number
-from explorer.connections import Connection
 from explorer.draw_list import DrawList
 from explorer.edges import Crossing, EdgeFinder
 from explorer.errors import NeuronautError
@@ -24,7 +24,8 @@ from explorer.view_state import Camera, ViewState, frame
 from explorer.weight_reader import WeightReader
 
 # What may be read while a person waits for a click; the rest is read in the background.
-READ_AT_ONCE = 6 << 20
+READ_AT_ONCE = 1 << 20  # bytes of one connection
+AT_ONCE = 0.03  # seconds
 _PATIENCE = 0.25  # seconds between two redraws while weights are being read
 
 
@@ -108,20 +109,15 @@ class Session:
             return self._built
 
     def _build(self) -> tuple[DrawList, Placed, Crossing]:
-        built = build_draw_list(self.model, self._finder, self.state, self.aspect)
-        missing = sorted(built[2].missing, key=self.pyramid.bytes_needed)
-        total, soon = 0, []
-        for connection in missing:
-            total += self.pyramid.bytes_needed(connection)
-            if total > READ_AT_ONCE:
-                break
-            soon.append(connection)
-        if soon:
-            self._read(soon)
-            built = build_draw_list(self.model, self._finder, self.state, self.aspect)
-        if built[2].missing:
+        built = self._make()
+        if self._read(built[2], time.monotonic() + AT_ONCE):
+            built = self._make()
+        if _unread(built[2]):
             self._start_reading()
         return built
+
+    def _make(self) -> tuple[DrawList, Placed, Crossing]:
+        return build_draw_list(self.model, self._finder, self.state, self.aspect)
 
     def poll(self) -> bool:
         """Whether weights read in the background changed the picture since the last look."""
@@ -148,14 +144,16 @@ class Session:
         ModelError
             If the file was changed or cannot be read.
         """
-        while missing := self._current()[2].missing:
-            sizes = [self.pyramid.bytes_needed(c) for c in missing]
+        while _unread(crossing := self._current()[2]):
+            sizes = [self.pyramid.bytes_needed(c) for c in crossing.missing]
             done = 0
-            for connection, size in zip(missing, sizes, strict=True):
+            for connection, size in zip(crossing.missing, sizes, strict=True):
                 self.pyramid.build(connection)
                 done += size
                 if progress is not None:
                     progress(done, sum(sizes))
+            for search in crossing.searches:
+                self._finder.search(search)
             with self._lock:
                 self._built = None
 
@@ -167,25 +165,41 @@ class Session:
             self._worker.start()
 
     def _work(self) -> None:
+        """Read what the picture needs, until nothing is missing; runs in the background."""
         while not self._closed.is_set():
             with self._lock:
-                missing = self._built[2].missing if self._built else ()
-            wanted = [c for c in missing if not self.pyramid.ready(c)]
-            if not wanted:
+                crossing = self._built[2] if self._built else None
+            try:
+                if crossing is None or not self._read(crossing, math.inf):
+                    return
+            except NeuronautError as error:
+                self.message = str(error)
                 return
-            if not self._read([min(wanted, key=self.pyramid.bytes_needed)]):
-                return
+            finally:
+                self._fresh.set()
+            with self._lock:
+                if self._built is not None and self._built[2] is crossing:
+                    self._built = (self._built[0], self._built[1], self._make()[2])
 
-    def _read(self, connections: list[Connection]) -> bool:
-        try:
-            for connection in connections:
+    def _read(self, crossing: Crossing, until: float) -> bool:
+        """Read weights and find strands, the cheapest first, until a time; whether any was."""
+        busy = False
+        limit = READ_AT_ONCE if until < math.inf else math.inf
+        for connection in sorted(crossing.missing, key=self.pyramid.bytes_needed):
+            if self._closed.is_set() or time.monotonic() > until:
+                return busy
+            if self.pyramid.bytes_needed(connection) <= limit:
+                busy = not self.pyramid.ready(connection) or busy
                 self.pyramid.build(connection, self._closed.is_set)
-        except NeuronautError as error:
-            self.message = str(error)
-            return False
-        finally:
-            self._fresh.set()
-        return True
+                self._fresh.set()
+        for search in sorted(crossing.searches, key=lambda s: s.connection.weights):
+            if self._closed.is_set() or time.monotonic() > until:
+                return busy
+            if search.key not in self.model.strands and search.connection.weights * 4 <= limit:
+                self._finder.search(search)
+                busy = True
+                self._fresh.set()
+        return busy
 
     # -- changing the view -------------------------------------------------------------------
 
@@ -354,3 +368,7 @@ class Session:
             self._worker.join(timeout=10)
         if self._owned:
             self.model.close()
+
+
+def _unread(crossing: Crossing) -> bool:
+    return bool(crossing.missing or crossing.searches)

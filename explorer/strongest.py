@@ -18,7 +18,7 @@ I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
 
-FULL_READ = 1 << 22
+FULL_READ = 1 << 14
 """Weights up to which everything is read rather than searched."""
 _CHUNK = 1 << 22
 """Pairs of labels summed at a time."""
@@ -36,8 +36,8 @@ class Strongest:
     ----------
     out, inside : int32 array, shape (m,)
         Labels of the target's and the source's unit.
-    sum_sq, sum, max_abs : float64 array, shape (m,)
-        Σw², Σw and max|w| of the finite weights of the pair.
+    sum_sq, sum, sum_abs, max_abs : float64 array, shape (m,)
+        Σw², Σw, Σ|w| and max|w| of the finite weights of the pair.
     count : int64 array, shape (m,)
         Finite weights of the pair.
     total_pairs, total_weights, non_finite : int
@@ -50,6 +50,7 @@ class Strongest:
     inside: I4
     sum_sq: F8
     sum: F8
+    sum_abs: F8
     max_abs: F8
     count: I8
     total_pairs: int
@@ -71,6 +72,7 @@ class _Found:
     inside: I4
     sum_sq: F8
     sum: F8
+    sum_abs: F8
     max_abs: F8
     count: I8
 
@@ -87,13 +89,13 @@ class _Found:
 
     def at(self, index: NDArray[np.intp]) -> _Found:
         return _Found(*(a[index] for a in (self.out, self.inside, self.sum_sq, self.sum,
-                                           self.max_abs, self.count)))  # fmt: skip
+                                           self.sum_abs, self.max_abs, self.count)))  # fmt: skip
 
     @classmethod
     def joined(cls, parts: list[_Found]) -> _Found:
         empty = np.empty(0, np.int32)
-        parts = [cls(empty, empty, *(np.empty(0),) * 3, np.empty(0, np.int64)), *parts]
-        names = ("out", "inside", "sum_sq", "sum", "max_abs", "count")
+        parts = [cls(empty, empty, *(np.empty(0),) * 4, np.empty(0, np.int64)), *parts]
+        names = ("out", "inside", "sum_sq", "sum", "sum_abs", "max_abs", "count")
         return cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
 
 
@@ -138,8 +140,8 @@ def strongest(
         stats = pyramid.stats(connection, *ones, 1, 1)
         total, bad = float(stats.sum_sq[0, 0]), int(stats.non_finite[0, 0])
     return Strongest(
-        out_names[found.out], in_names[found.inside], found.sum_sq, found.sum, found.max_abs,
-        found.count, pairs, weights, bad, total,
+        out_names[found.out], in_names[found.inside], found.sum_sq, found.sum, found.sum_abs,
+        found.max_abs, found.count, pairs, weights, bad, total,
     )  # fmt: skip
 
 
@@ -245,8 +247,8 @@ def _read_all(
         total += float(stats.sum_sq.sum())
         bad += int(stats.non_finite.sum())
         at = np.nonzero(stats.count)
-        found = _Found(at[0].astype(np.int32), at[1].astype(np.int32), stats.sum_sq[at],
-                       stats.sum[at], stats.max_abs[at], stats.count[at]).best(k)  # fmt: skip
+        sums_at = (a[at] for a in (stats.sum_sq, stats.sum, stats.sum_abs, stats.max_abs))
+        found = _Found(*(a.astype(np.int32) for a in at), *sums_at, stats.count[at]).best(k)
         moved = {"out": found.out + first} if by_out else {"inside": found.inside + first}
         best = _Found.joined([best, replace(found, **moved)]).best(k)
     return best, total, bad
@@ -335,16 +337,20 @@ class _View:
     def read(self, pyramid: Pyramid, places: NDArray[np.intp]) -> Iterator[_Found]:
         """The visible pairs of some tiles, given as (row, tile)."""
         m = self.matrix
-        for row, tile in places.tolist():
-            first, stop = tile * TILE, min(m.minor, (tile + 1) * TILE)
-            parts = pyramid.level0.pairs(m, [(row, row + 1)], (first, stop), keep=False)
-            columns = self.columns[first:stop]
-            seen = columns >= 0
-            along = columns[seen]
-            across = np.full(len(along), self.rows[row], np.int32)
+        narrow = m.minor - (m.minor - 1) // TILE * TILE
+        last = places[:, 1] == (m.minor - 1) // TILE
+        for some, width in ((places[~last], TILE), (places[last], narrow)):
+            if not len(some):
+                continue
+            rows, first = some[:, 0], some[:, 1] * TILE
+            parts = pyramid.level0.tile_pairs(m, rows, first, width)
+            along = self.columns[first[:, None] + np.arange(width)]
+            seen = along >= 0
+            along = along[seen]
+            across = np.broadcast_to(self.rows[rows][:, None], seen.shape)[seen]
             out, inside = (across, along) if m.transposed else (along, across)
-            yield _Found(out, inside, parts.sum_sq[0, seen], parts.sum[0, seen],
-                         parts.max_abs[0, seen], np.full(len(along), m.taps, np.int64))  # fmt: skip
+            yield _Found(out, inside, parts.sum_sq[seen], parts.sum[seen], parts.sum_abs[seen],
+                         parts.max_abs[seen], np.full(len(along), m.taps, np.int64))  # fmt: skip
 
 
 def _seen(labels: I4) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
