@@ -225,7 +225,8 @@ def _layer_facts(model: OpenModel, layer: Layer) -> list[tuple[str, str]]:
 def _group_facts(model: OpenModel, index: int) -> list[tuple[str, str]]:
     node, layers = model.hierarchy.nodes[index], model.hierarchy.layers_in(index)
     names = {"series": f"series of {len(node.children)} alike", "stage": "stage"}
-    facts = [("kind", clean(names.get(node.kind) or node.type or "group"))]
+    kind = names.get(node.kind) or node.type or ("whole network" if index == 0 else "group")
+    facts = [("kind", clean(kind))]
     shape = next((la.output_shape for la in reversed(layers) if la.output_shape), None)
     weights = {w.name: w for la in layers for w in la.weights}
     facts += [

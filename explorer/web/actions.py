@@ -135,6 +135,8 @@ async def _layout(tab: Tab, name: str) -> None:
 async def _theme(tab: Tab) -> None:
     new = "light" if tab.session.state.theme == "dark" else "dark"
     await tab.change(lambda: tab.session.set_theme(new))
+    if tab.state.weight:  # its picture has the theme's colours
+        await _weight(tab, tab.state.weight)
 
 
 async def _reset(tab: Tab) -> None:

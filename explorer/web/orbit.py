@@ -17,6 +17,8 @@ from explorer.view_state import Camera, Point
 F8 = NDArray[np.float64]
 #: Steepest view from above or below, radians; at the pole the sideways direction is lost.
 STEEPEST = math.radians(88.0)
+#: Radians that a movement over the full height of the picture turns.
+SPEED = math.radians(130.0)
 
 
 def turn(camera: Camera, dx: float, dy: float) -> Camera:
@@ -26,13 +28,13 @@ def turn(camera: Camera, dx: float, dy: float) -> Camera:
     ----------
     camera : Camera
     dx, dy : float
-        Movement of the pointer as a share of the picture's height, right and down positive; a full
-        height turns half a circle.
+        Movement of the pointer as a share of the picture's height, right and down positive; see
+        `SPEED`.
     """
     offset = np.subtract(camera.position, camera.focal_point)
     radius = float(np.linalg.norm(offset))
-    azimuth = math.atan2(offset[0], offset[2]) - dx * math.pi
-    height = math.asin(max(-1.0, min(1.0, offset[1] / radius))) + dy * math.pi
+    azimuth = math.atan2(offset[0], offset[2]) - dx * SPEED
+    height = math.asin(max(-1.0, min(1.0, offset[1] / radius))) + dy * SPEED
     height = max(-STEEPEST, min(STEEPEST, height))
     flat = radius * math.cos(height)
     offset = np.array(

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from explorer.network import Network
     from explorer.open_model import OpenModel
     from explorer.web.front import Front
+    from explorer.session import Session
     from explorer.web.link import Link
+    from explorer.web.painter import Painter
     from explorer.web.tab import Tab
 
     Openable = str | Network | OpenModel | Callable[[], OpenModel]
 
 
+#: Size of the picture in a window of 1600 × 900: what is drawn before the page tells its own.
+USUAL_SIZE = (1260, 764)
 #: Who may frame the page of `serve_in_thread`.
 LOCAL_PAGES = "'self' http://localhost:* http://127.0.0.1:*"
 
@@ -71,13 +75,18 @@ class Handle:
         The page's address, its key included.
     """
 
-    def __init__(self, url: str, stop: Callable[[], None], thread: threading.Thread) -> None:
+    def __init__(self, url: str, job: _Job, thread: threading.Thread) -> None:
         self.url = url
-        self._stop, self._thread = stop, thread
+        self._job, self._thread = job, thread
+
+    @property
+    def tabs(self) -> int:
+        """Number of tabs that are open now."""
+        return self._job.front.count if self._job.front is not None else 0
 
     def stop(self) -> None:
         """End the server and all its tabs; returns when they are gone."""
-        self._stop()
+        self._job.stop()
         self._thread.join(timeout=30)
 
     def __enter__(self) -> Handle:
@@ -141,7 +150,7 @@ def serve_in_thread(
     url = ready.result()
     if open_browser:
         _open_browser(url)
-    return Handle(url, job.stop, thread)
+    return Handle(url, job, thread)
 
 
 def _open_browser(url: str) -> None:
@@ -183,6 +192,7 @@ class _Job:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._model: OpenModel | None = None
         self._owned = False
+        self._warm: asyncio.Task[tuple[Session, Painter]] | None = None
         self.front: Front | None = None
 
     def stop(self) -> None:
@@ -208,12 +218,14 @@ class _Job:
             await opening
             announce(self._url(port))
             await imports
+            self._warm = self._loop.create_task(self._warm_up())
             ready.set_result(None)
             await self._end.wait()
         finally:
             if not ready.done():
                 ready.cancel()
             await runner.cleanup()
+            await self._cool_down()
             if self._owned and self._model is not None:
                 self._model.close()
 
@@ -255,26 +267,55 @@ class _Job:
     async def _make_tab(
         self, link: Link, size: tuple[int, int, float], view: ViewState | None
     ) -> Tab:
-        from explorer.renderer import Renderer
-        from explorer.session import Session
+        from explorer.web.painter import Painter
         from explorer.web.tab import Tab
 
-        def first_picture() -> Session:
-            assert self._model is not None
-            session = Session(self._model, view or self._state, size[0] / size[1])
-            try:
-                session.draw_list  # noqa: B018  built here, off the event loop
-            except BaseException:
-                session.close_session()
-                raise
-            return session
+        aspect = size[0] / size[1]
+        warm, self._warm = self._warm, None
+        if warm is not None:
+            session, painter = await warm
+            if view is not None or abs(session.aspect / aspect - 1) > 0.01:
+                session.aspect = aspect
+                await asyncio.to_thread(session.update, view or session.state)
+        else:
+            session = await asyncio.to_thread(self._session, view or self._state, aspect)
+            painter = Painter()
+        return Tab(link, session, painter, size)
 
-        session = await asyncio.to_thread(first_picture)
+    def _session(self, state: ViewState | None, aspect: float) -> Session:
+        """A session whose first picture is ready; in a thread."""
+        from explorer.session import Session
+
+        assert self._model is not None
+        session = Session(self._model, state, aspect)
         try:
-            return Tab(link, session, Renderer(size[:2], off_screen=True, legend=False), size)
+            session.draw_list  # noqa: B018
         except BaseException:
             session.close_session()
             raise
+        return session
+
+    async def _warm_up(self) -> tuple[Session, Painter]:
+        """Make the first tab's session and picture while the browser still loads the page."""
+        from explorer.web.painter import Painter
+
+        width, height = USUAL_SIZE
+        session = await asyncio.to_thread(self._session, self._state, width / height)
+        painter = Painter()
+        camera = session.state.camera or session.camera_for(None, width / height)
+        await painter.paint(session.draw_list, camera, USUAL_SIZE)
+        return session, painter
+
+    async def _cool_down(self) -> None:
+        """Give back what was made for a first tab that never came."""
+        if self._warm is None:
+            return
+        try:
+            session, painter = await self._warm
+        except (NeuronautError, asyncio.CancelledError):
+            return
+        await asyncio.to_thread(session.close_session)
+        await painter.close()
 
 
 def _import_all() -> None:

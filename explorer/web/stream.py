@@ -1,4 +1,4 @@
-"""The picture's way to the page: quick small frames while things move, then one full one.
+"""The picture's way to the page: quick frames while things move, then a full, then a smooth one.
 
 Stands in for trame-rca's own adapter and scheduler, which render at one size only and let the
 page's events reach VTK's interactor unchecked.
@@ -10,7 +10,7 @@ import asyncio
 import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ MOST_PIXELS = 2_600_000
 QUICK_TARGET = 0.045
 #: Sizes of quick frames, as shares of the full one.
 SCALES = (1.0, 0.71, 0.5)
-#: Stillness after which the full frame is made, seconds.
+#: Stillness after which the smooth frame is made, seconds.
 STILL_AFTER = 0.16
 #: Messages that may be under way before quick frames wait.
 MOST_BACKLOG = 4
@@ -36,8 +36,8 @@ class Stream:
     ----------
     name : str
         Name of the area in the page.
-    render : callable (int, int, bool) -> uint8 array, shape (height, width, 3)
-        Draws the scene at a size in pixels; the third argument asks for the best quality.
+    render : coroutine function (int, int, bool) -> uint8 array, shape (height, width, 3)
+        Draws the scene at a size in pixels; the third argument asks for smooth rims.
     on_event : callable (mapping)
         Called with each pointer event; may call `request`.
     on_still : callable ()
@@ -47,7 +47,7 @@ class Stream:
     def __init__(
         self,
         name: str,
-        render: Callable[[int, int, bool], U1],
+        render: Callable[[int, int, bool], Awaitable[U1]],
         on_event: Callable[[Mapping[str, Any]], None],
         on_still: Callable[[], None],
     ) -> None:
@@ -109,9 +109,9 @@ class Stream:
             await asyncio.gather(self._task, return_exceptions=True)
         self._streamer = None
 
-    def still(self) -> U1:
+    async def still(self) -> U1:
         """The full picture as it is now, uint8, shape (height, width, 3)."""
-        return self._render(*self.pixels(), True)
+        return await self._render(*self.pixels(), True)
 
     def pixels(self, scale: float = 1.0) -> tuple[int, int]:
         """Size of a frame in real pixels."""
@@ -127,14 +127,24 @@ class Stream:
                 continue
             if self._quick:
                 await self.quick()
-                try:
-                    await asyncio.wait_for(self._wanted.wait(), STILL_AFTER)
-                    continue
-                except TimeoutError:
-                    pass
-            async with self._lock:
-                await self._push(self.still(), 92, 0)
-            self._on_still()
+            else:
+                await self._full(smooth=False)
+            if await self._calm():
+                await self._full(smooth=True)
+
+    async def _calm(self) -> bool:
+        """Whether nothing is asked for during a short while."""
+        try:
+            await asyncio.wait_for(self._wanted.wait(), STILL_AFTER)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _full(self, smooth: bool) -> None:
+        async with self._lock:
+            image = await self._render(*self.pixels(), smooth)
+            await self._push(image, 92 if smooth else 85, 0)
+        self._on_still()
 
     async def quick(self) -> None:
         """Make a quick frame now; returns when it is on its way."""
@@ -146,7 +156,7 @@ class Stream:
         while self.backlog() > MOST_BACKLOG and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         begin = time.perf_counter()
-        image = self._render(*self.pixels(self._scale), False)
+        image = await self._render(*self.pixels(self._scale), False)
         self._adapt(time.perf_counter() - begin)
         await self._push(image, 70, 2)
 

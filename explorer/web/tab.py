@@ -12,6 +12,7 @@ from explorer.errors import NeuronautError
 from explorer.view_state import Camera, ViewState, ease, interpolate
 from explorer.web import orbit, page, shown
 from explorer.web.link import Link
+from explorer.web.painter import Painter
 from explorer.web.pointer import Gesture, Pointer
 from explorer.web.stream import Stream, png
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from explorer.draw_list import DrawList
-    from explorer.renderer import Pick, Renderer
+    from explorer.renderer import Pick
     from explorer.session import Session
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ MOVE_TIME = 0.3
 HOVER_REST = 0.07
 #: How often background reading may change the picture, seconds.
 POLL_EVERY = 0.15
-SAMPLES = 4
 FlyTo = str | None | bool | Callable[[], str | None | bool]
 
 
@@ -42,8 +42,8 @@ class Tab:
         The connection, not yet started.
     session : Session
         This tab's alone.
-    renderer : Renderer
-        This tab's alone; used in the event loop's thread only.
+    painter : Painter
+        This tab's alone.
     size : (int, int, float)
         The page's width and height in its own pixels, and its device's pixel ratio.
     """
@@ -52,12 +52,12 @@ class Tab:
         self,
         link: Link,
         session: Session,
-        renderer: Renderer,
+        painter: Painter,
         size: tuple[int, int, float],
     ) -> None:
         from explorer.web.actions import ACTIONS
 
-        self.link, self.session, self.renderer = link, session, renderer
+        self.link, self.session, self.painter = link, session, painter
         self.state = link.server.state
         self.lock = asyncio.Lock()
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -70,8 +70,8 @@ class Tab:
         self._pointer = Pointer()
         self._hover: asyncio.Task[None] | None = None
         self._motion: asyncio.Task[None] | None = None
-        self._rendered = (1, 1)
-        self._drawn: DrawList | None = None
+        self._drawn = session.draw_list
+        self.camera = session.state.camera or session.camera_for(None, self.aspect)
         self._actions = ACTIONS
         page.prepare(link.server, shown.first_state(session))
         link.server.trigger("act")(self.act)
@@ -82,7 +82,7 @@ class Tab:
         """The state that a reload begins with, its camera included."""
         from dataclasses import replace
 
-        return replace(self.session.state, camera=self.renderer.camera)
+        return replace(self.session.state, camera=self.camera)
 
     @property
     def aspect(self) -> float:
@@ -92,10 +92,6 @@ class Tab:
 
     async def start(self) -> None:
         """Draw the first picture and begin to listen."""
-        self.renderer.camera = self.session.state.camera or self.session.camera_for(
-            None, self.aspect
-        )
-        self._take(self.session.draw_list)
         self.link.server.controller.rc_area_register(self.stream)
         self.stream.start()
         self.stream.request()
@@ -108,8 +104,8 @@ class Tab:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.stream.close()
         async with self.lock:
-            self.session.close_session()
-        self.renderer.close()
+            await asyncio.to_thread(self.session.close_session)
+        await self.painter.close()
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:
         """Run a coroutine for as long as the tab lives."""
@@ -127,9 +123,9 @@ class Tab:
             return
         await self.guarded(action.run(self, *arguments))
 
-    def picture(self) -> bytes:
+    async def picture(self) -> bytes:
         """The full picture as PNG."""
-        return png(self.stream.still())
+        return await asyncio.to_thread(png, await self.stream.still())
 
     async def guarded(self, work: Any) -> None:
         """Await something; a fault becomes a message in the page, and the session lives on."""
@@ -183,8 +179,6 @@ class Tab:
         """Pass smoothly to a new draw list, a new camera, or both; replaces a move under way."""
         self._halt()
         start, end = self._drawn, target or self._drawn
-        if start is None or end is None:
-            return
         if start is not end:
             self.flush(**shown.drawn_state(self.session))
         self._motion = self.spawn(self._moving(start, end, camera))
@@ -198,33 +192,26 @@ class Tab:
         """End a move under way at once; the nodes stand where they would have come."""
         self._halt()
         if self._drawn is not self.session.draw_list:
-            self._take(self.session.draw_list)
+            self._drawn = self.session.draw_list
 
     async def _moving(self, start: DrawList, end: DrawList, camera: Camera | None) -> None:
         from explorer.animation import Blend
 
         way = Blend(start, end) if start is not end else None
-        first, begin = self.renderer.camera, time.perf_counter()
+        first, begin = self.camera, time.perf_counter()
         while (t := (time.perf_counter() - begin) / MOVE_TIME) < 1.0:
             if way is not None:
-                self._take(way.at(ease(t)))
+                self._drawn = way.at(ease(t))
             if camera is not None:
-                self.renderer.camera = interpolate(first, camera, ease(t))
+                self.camera = interpolate(first, camera, ease(t))
             await self.stream.quick()
         if camera is not None:
-            self.renderer.camera = camera
-        self._take(end)
+            self.camera = camera
+        self._drawn = end
         self.stream.request()
 
-    def _take(self, draw_list: DrawList) -> None:
-        self._drawn = draw_list
-        self.renderer.draw(draw_list)
-
-    def _render(self, width: int, height: int, full: bool = True) -> NDArray[Any]:
-        if (width, height) != self._rendered:
-            self.renderer.resize(width, height)
-            self._rendered = (width, height)
-        return self.renderer.image(multi_samples=SAMPLES if full else 0)
+    async def _render(self, width: int, height: int, smooth: bool) -> NDArray[Any]:
+        return await self.painter.paint(self._drawn, self.camera, (width, height), smooth)
 
     def _on_still(self) -> None:
         pending = self.session.draw_list.pending
@@ -246,7 +233,7 @@ class Tab:
                     self.tell(failed)
                 continue
             if changed:
-                self._take(self.session.draw_list)
+                self._drawn = self.session.draw_list
                 self.flush(**shown.drawn_state(self.session))
                 self.stream.request()
 
@@ -280,11 +267,11 @@ class Tab:
             self.stream.request()
         else:
             self.settle()
-            self.renderer.camera = self._moved(gesture)
+            self.camera = self._moved(gesture)
             self.stream.request(quick=True)
 
     def _moved(self, gesture: Gesture) -> Camera:
-        camera = self.renderer.camera
+        camera = self.camera
         if gesture.kind == "turn":
             return orbit.turn(camera, gesture.dx, gesture.dy)
         if gesture.kind == "shift":
@@ -295,15 +282,15 @@ class Tab:
             at = ((gesture.x - width / 2) / height, (height / 2 - gesture.y) / height)
         return orbit.approach(camera, gesture.factor, at)
 
-    def _under(self, gesture: Gesture) -> Pick:
-        width, height = self.stream.size
-        w, h = self._rendered
-        return self.renderer.pick(gesture.x * w / max(width, 1), gesture.y * h / max(height, 1))
+    async def _under(self, gesture: Gesture) -> Pick:
+        width, height = (max(n, 1) for n in self.stream.size)
+        at = gesture.x / width, gesture.y / height
+        return await self.painter.pick(self._drawn, self.camera, *at)
 
     async def _click(self, gesture: Gesture) -> None:
         self.settle()
-        pick = self._under(gesture)
-        draw_list = self.session.draw_list
+        draw_list = self._drawn
+        pick = await self._under(gesture)
         if pick.node is None:
             if pick.edge is not None:
                 await self.select_edge(pick.edge)
@@ -316,6 +303,8 @@ class Tab:
     async def select_edge(self, edge: int) -> None:
         """Show what an edge stands for in the panel."""
         async with self.lock:
+            if self._drawn is not self.session.draw_list:
+                return  # its numbers would be another edge's
             text = await asyncio.to_thread(self.session.describe_edge, edge)
         self.panel_of = "edge"
         self.flush(panel=shown.edge_panel(text), stats=None, weight="", incoming=[])
@@ -331,11 +320,14 @@ class Tab:
         await asyncio.sleep(HOVER_REST)
         if self.lock.locked() or (self._motion is not None and not self._motion.done()):
             return
-        pick = self._under(gesture)
+        drawn = self._drawn
+        pick = await self._under(gesture)
         if pick.node is None and pick.edge is None:
             return
-        session, nodes = self.session, self.session.draw_list.nodes
+        session, nodes = self.session, drawn.nodes
         async with self.lock:
+            if drawn is not session.draw_list:
+                return
             if pick.node is not None:
                 text = await asyncio.to_thread(session.describe, nodes[pick.node])
             else:
