@@ -13,8 +13,9 @@ from typing import Any
 from explorer.network import Layer, Link, Network, Scope, Shape, Weight
 from explorer.units import whole
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-Ends = dict[int, tuple[tuple[str, int], ...]]
+_LETTERS = "abcdefghijklmnopqrstuvw"
+Places = tuple[tuple[str, int], ...]
+Ends = dict[int, Places]
 """Per tensor of the composite: the parts and their tensors that stand for it."""
 
 
@@ -71,8 +72,7 @@ def _attention_parts(layer: Layer, links: tuple[Link, ...]) -> Parts | None:
         shape = inputs.get(source) or inputs[0]
         heads, dim = shapes[name][1:]
         free = _LETTERS[: len(shape) - 1 if shape else 2]
-        a, b, c = _LETTERS[23:26]
-        config = {"equation": f"{free}{a},{a}{b}{c}->{free}{b}{c}", "heads": heads,
+        config = {"equation": f"{free}x,xyz->{free}yz", "heads": heads,
                   "head_dim": dim, "num_heads": heads, "key_dim": dim}  # fmt: skip
         made.append(Layer(f"{path}/{name}", "EinsumDense", config,
                           () if shape is None else (shape,), _with_last(shape, heads, dim),
@@ -86,20 +86,18 @@ def _attention_parts(layer: Layer, links: tuple[Link, ...]) -> Parts | None:
                       tuple(m.output_shape for m in made if m.output_shape is not None)
                       if all(m.output_shape for m in made) else (), mixed, rest))  # fmt: skip
     free = _LETTERS[: len(mixed) - 2 if mixed else 2]
-    a, b, c = _LETTERS[23:26]
     made.append(Layer(f"{path}/attention_output", "EinsumDense",
-                      {"equation": f"{free}{a}{b},{a}{b}{c}->{free}{c}"},
+                      {"equation": f"{free}xy,xyz->{free}z"},
                       () if mixed is None else (mixed,),
                       layer.output_shape or _with_last(inputs[0], width),
                       kernels["attention_output"]))  # fmt: skip
-    inner = tuple(
-        Link(made[i].path, made[3].path, 0, i, 0, made[i].output_shape) for i in range(3)
-    ) + (Link(made[3].path, made[4].path, 0, 0, 0, mixed),)
+    inner = [Link(m.path, made[3].path, 0, i, 0, m.output_shape) for i, m in enumerate(made[:3])]
+    inner.append(Link(made[3].path, made[4].path, 0, 0, 0, mixed))
     q, k, v, mix, out = (m.path for m in made)
     into: Ends = {0: ((q, 0),), 1: ((v, 0),) if key_input == 2 else ((v, 0), (k, 0))}
     for index in given - {0, 1}:
         into[index] = ((k, 0),) if index == key_input else ((mix, index + 1),)
-    return Parts(tuple(made), inner, into, {0: ((out, 0),), 1: ((mix, 1),)})
+    return Parts(tuple(made), tuple(inner), into, {0: ((out, 0),), 1: ((mix, 1),)})
 
 
 def _is_key(shape: Shape | None, value: Shape | None, kernel: tuple[int, ...]) -> bool:
@@ -218,10 +216,10 @@ def unwrapped(layer: Layer) -> Layer:
 def _rerouted(link: Link, parts: Mapping[str, Parts]) -> list[Link]:
     """A link with its composite ends replaced by the parts that stand for them."""
     source, target = parts.get(link.source), parts.get(link.target)
-    starts = ((link.source, link.source_output),)
+    starts: Places = ((link.source, link.source_output),)
     if source is not None:
         starts = source.outputs.get(link.source_output) or source.outputs[0]
-    ends = ((link.target, link.target_input),)
+    ends: Places = ((link.target, link.target_input),)
     if target is not None:
         ends = target.inputs.get(link.target_input) or target.inputs[0]
     return [

@@ -20,8 +20,8 @@ from explorer.network import Weight
 F8 = NDArray[np.float64]
 Values = NDArray[Any]
 Runs = list[tuple[int, int]]
-BLOCK = 1 << 20
-"""Elements per block."""
+BLOCK = 1 << 18
+"""Elements per block: what is worked on at once stays in the processor's cache."""
 WHOLE = 1 << 22
 """Elements up to which a weight is read and kept in one piece."""
 
@@ -52,6 +52,13 @@ class PairSums:
     sum_abs: F8
     max_abs: F8
     bad: NDArray[np.int64] | None = None
+
+    def at(self, seen: NDArray[np.bool_]) -> PairSums:
+        """Some of the pairs, flat."""
+        bad = None if self.bad is None else self.bad[seen]
+        return PairSums(
+            self.sum_sq[seen], self.sum[seen], self.sum_abs[seen], self.max_abs[seen], bad
+        )
 
 
 class Level0:
@@ -93,9 +100,7 @@ class Level0:
         first = matrix.offset + tap * matrix.tap_stride + r0 * stride + c0
         width = c1 - c0
         if weight.size <= WHOLE:
-            flat = self._cached(
-                (weight.name,), lambda: _plain(self._reader.read_flat(weight, 0, weight.size))
-            )
+            flat = self._whole(weight)
             step = flat.itemsize
             return np.lib.stride_tricks.as_strided(
                 flat[first:], (n, width), (stride * step, step), writeable=False
@@ -137,19 +142,62 @@ class Level0:
         """Sums over the taps of each pair, in double precision."""
         total: PairSums | None = None
         for tap in range(matrix.taps):
-            v = self.values(matrix, tap, runs, columns, keep).astype(np.float64)
-            bad = None
-            with np.errstate(over="ignore", invalid="ignore"):
-                suspicious = not np.isfinite(v.sum())
-            if suspicious:
-                wrong = ~np.isfinite(v)
-                v[wrong] = 0.0
-                bad = wrong.astype(np.int64) if wrong.any() else None
-            size = np.abs(v)
-            one = PairSums(v * v, v, size, size, bad)
+            one = _summed(self.values(matrix, tap, runs, columns, keep))
             total = one if total is None else _added(total, one)
         assert total is not None  # a matrix has at least one tap
         return total
+
+    def tile_pairs(
+        self, matrix: Matrix, rows: NDArray[np.intp], first: NDArray[np.intp], width: int
+    ) -> PairSums:
+        """Sums over the taps for the pairs of single tiles.
+
+        Parameters
+        ----------
+        matrix : Matrix
+        rows, first : int array, shape (n,)
+            Row and first column of each tile.
+        width : int
+            Columns per tile.
+
+        Returns
+        -------
+        PairSums
+            Arrays of shape (n, width).
+        """
+        total: PairSums | None = None
+        starts = matrix.offset + rows.astype(np.int64) * matrix.major_stride + first
+        for tap in range(matrix.taps):
+            at = (starts + tap * matrix.tap_stride).tolist()
+            if matrix.weight.size <= WHOLE:
+                flat = self._whole(matrix.weight)
+                values = np.stack([flat[a : a + width] for a in at])
+            else:
+                read = self._reader.read_flat
+                values = np.stack([_plain(read(matrix.weight, a, a + width)) for a in at])
+            one = _summed(values)
+            total = one if total is None else _added(total, one)
+        assert total is not None  # a matrix has at least one tap
+        return total
+
+    def _whole(self, weight: Weight) -> Values:
+        return self._cached(
+            (weight.name,), lambda: _plain(self._reader.read_flat(weight, 0, weight.size))
+        )
+
+
+def _summed(values: Values) -> PairSums:
+    """One tap: values that are not finite are counted and left out."""
+    v = values.astype(np.float64)
+    bad = None
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not np.isfinite(v.sum())
+    if suspicious:
+        wrong = ~np.isfinite(v)
+        v[wrong] = 0.0
+        bad = wrong.astype(np.int64) if wrong.any() else None
+    size = np.abs(v)
+    return PairSums(v * v, v, size, size, bad)
 
 
 def _added(a: PairSums, b: PairSums) -> PairSums:
@@ -170,7 +218,9 @@ def _plain(values: Values) -> Values:
     return values.astype(np.float32 if values.dtype == np.float16 else np.float64)
 
 
-def row_blocks(rows: NDArray[np.int32], width: int, gap: int = 16) -> Iterator[Runs]:
+def row_blocks(
+    rows: NDArray[np.int32], width: int, period: int = 1, gap: int = 16
+) -> Iterator[Runs]:
     """Cut the rows with a label into blocks of at most `BLOCK` elements.
 
     Parameters
@@ -179,6 +229,8 @@ def row_blocks(rows: NDArray[np.int32], width: int, gap: int = 16) -> Iterator[R
         Labels; rows with ``-1`` are skipped where more than `gap` of them stand together.
     width : int
         Columns that will be read of each row.
+    period : int
+        A block has a multiple of so many rows where that is possible.
     gap : int
 
     Yields
@@ -193,6 +245,7 @@ def row_blocks(rows: NDArray[np.int32], width: int, gap: int = 16) -> Iterator[R
     starts = seen[np.concatenate(([0], breaks + 1))].tolist()
     stops = (seen[np.concatenate((breaks, [len(seen) - 1]))] + 1).tolist()
     most = max(1, BLOCK // max(1, width))
+    most -= most % period if most > period else 0
     block: Runs = []
     room = most
     for start, stop in zip(starts, stops, strict=True):

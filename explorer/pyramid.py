@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.connections import Connection, Matrix
-from explorer.label_sums import Sums
-from explorer.level0 import Level0, PairSums, Reader, row_blocks, spans
+from explorer.label_sums import Sums, period_of
+from explorer.level0 import Level0, Reader, row_blocks, spans
 from explorer.tiles import TILE, Tiles, measure, tile_count
 
 I4 = NDArray[np.int32]
@@ -94,9 +94,7 @@ class Pyramid:
     def bytes_needed(self, connection: Connection) -> int:
         """Bytes of weights that `build` will read."""
         width = {"float16": 2, "bfloat16": 2, "float64": 8}
-        return sum(
-            m.pairs * m.taps * width.get(m.weight.dtype, 4) for m in connection.matrices
-        )
+        return sum(m.pairs * m.taps * width.get(m.weight.dtype, 4) for m in connection.matrices)
 
     @property
     def nbytes(self) -> int:
@@ -184,13 +182,14 @@ class Pyramid:
         """Add some columns of a matrix from the file, in blocks of a few MB."""
         c0, c1 = span
         shown = int(np.count_nonzero(rows >= 0))
+        period = period_of(rows) or 1
         keep = shown * (c1 - c0) * matrix.taps <= MOST_KEPT
         step = max(TILE, (1 << 16) // TILE * TILE)
         for c in range(c0, c1, step):
             stop = min(c1, c + step)
             if not np.any(columns[c:stop] >= 0):
                 continue
-            for runs in row_blocks(rows, stop - c):
+            for runs in row_blocks(rows, stop - c, period):
                 parts = self.level0.pairs(matrix, runs, (c, stop), keep)
                 labels = np.concatenate([rows[a:b] for a, b in runs])
                 sums.add(labels, columns[c:stop], parts, matrix.transposed)
@@ -203,11 +202,7 @@ class Pyramid:
             a = np.repeat(labels, matrix.minor)
             b = np.concatenate([out[r0 * matrix.minor : r1 * matrix.minor] for r0, r1 in runs])
             seen = (a >= 0) & (b >= 0)
-            flat = PairSums(*(v.ravel()[seen] for v in (parts.sum_sq, parts.sum, parts.sum_abs,
-                                                        parts.max_abs)))  # fmt: skip
-            if parts.bad is not None:
-                flat = replace(flat, bad=parts.bad.ravel()[seen])
-            sums.add_pairs(b[seen], a[seen], flat)
+            sums.add_pairs(b[seen], a[seen], parts.at(seen.reshape(-1, matrix.minor)))
             np.add.at(sums.count, (b[seen], a[seen]), matrix.taps)
 
 
@@ -222,7 +217,7 @@ def _add_tiles(
 ) -> NDArray[np.bool_]:
     """Add the tiles whose columns have one label; returns a mask of those that have several."""
     low, high = _ranges(columns, tile_count(matrix))
-    mixed = low != high
+    mixed: NDArray[np.bool_] = low != high
     labels = np.where(mixed, np.int32(-1), low)
     if not np.any(labels >= 0):
         return mixed

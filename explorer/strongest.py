@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +88,16 @@ class _Found:
         return self.at(keep[order])
 
     def at(self, index: NDArray[np.intp]) -> _Found:
-        return _Found(*(a[index] for a in (self.out, self.inside, self.sum_sq, self.sum,
-                                           self.sum_abs, self.max_abs, self.count)))  # fmt: skip
+        """Some of the candidates."""
+        return _Found(
+            self.out[index],
+            self.inside[index],
+            self.sum_sq[index],
+            self.sum[index],
+            self.sum_abs[index],
+            self.max_abs[index],
+            self.count[index],
+        )
 
     @classmethod
     def joined(cls, parts: list[_Found]) -> _Found:
@@ -127,8 +135,10 @@ def strongest(
     in_names, in_label = _dense(in_label)
     pairs, weights = _totals(connection, out_label, in_label)
     found = None
-    if weights > FULL_READ and pyramid.ready(connection) and _one_to_one(
-        connection, out_label, in_label, pairs
+    if (
+        weights > FULL_READ
+        and pyramid.ready(connection)
+        and _one_to_one(connection, out_label, in_label, pairs)
     ):
         found = _search(pyramid, connection, out_label, in_label, k)
     if found is None:
@@ -136,8 +146,7 @@ def strongest(
             pyramid, connection, out_label, in_label, k, (len(out_names), len(in_names))
         )
     else:
-        ones = (np.minimum(a, 0).astype(np.int32) for a in (out_label, in_label))
-        stats = pyramid.stats(connection, *ones, 1, 1)
+        stats = pyramid.stats(connection, np.minimum(out_label, 0), np.minimum(in_label, 0), 1, 1)
         total, bad = float(stats.sum_sq[0, 0]), int(stats.non_finite[0, 0])
     return Strongest(
         out_names[found.out], in_names[found.inside], found.sum_sq, found.sum, found.sum_abs,
@@ -247,10 +256,16 @@ def _read_all(
         total += float(stats.sum_sq.sum())
         bad += int(stats.non_finite.sum())
         at = np.nonzero(stats.count)
-        sums_at = (a[at] for a in (stats.sum_sq, stats.sum, stats.sum_abs, stats.max_abs))
-        found = _Found(*(a.astype(np.int32) for a in at), *sums_at, stats.count[at]).best(k)
-        moved = {"out": found.out + first} if by_out else {"inside": found.inside + first}
-        best = _Found.joined([best, replace(found, **moved)]).best(k)
+        found = _Found(
+            (at[0] + (first if by_out else 0)).astype(np.int32),
+            (at[1] + (0 if by_out else first)).astype(np.int32),
+            stats.sum_sq[at],
+            stats.sum[at],
+            stats.sum_abs[at],
+            stats.max_abs[at],
+            stats.count[at],
+        ).best(k)
+        best = _Found.joined([best, found]).best(k)
     return best, total, bad
 
 
@@ -289,7 +304,9 @@ def _search(
 def _kth(parts: list[NDArray[np.floating]], k: int) -> float:
     """The k-th largest of some values; 0 when there are fewer."""
     values = np.concatenate([p.ravel() for p in parts])
-    return float(np.partition(values, len(values) - k)[len(values) - k]) if len(values) >= k else 0.0
+    if len(values) < k:
+        return 0.0
+    return float(np.partition(values, len(values) - k)[len(values) - k])
 
 
 @dataclass(frozen=True, eq=False)

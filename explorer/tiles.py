@@ -148,26 +148,23 @@ def _careful(
 
 
 def _sums(values: Values) -> Values:
-    """Sums of 64 columns each. A product with ones runs at memory speed, unlike a reduction."""
+    """Sums of 64 columns each.
+
+    A row-wise product with ones runs at twice the speed of a reduction, and, unlike a product of
+    matrices, never starts threads that would fight the drawing for the processor.
+    """
     rows, width = values.shape
     full = width - width % TILE
     out = np.empty((rows, -(-width // TILE)), values.dtype)
     if full:
-        body = np.ascontiguousarray(values[:, :full]).reshape(-1, TILE)
-        out[:, : full // TILE] = (body @ np.ones(TILE, values.dtype)).reshape(rows, -1)
+        body = values[:, :full].reshape(rows, -1, TILE)
+        out[:, : full // TILE] = np.vecdot(body, np.ones(TILE, values.dtype))
     if full < width:
         out[:, -1] = values[:, full:].sum(axis=1)
     return out
 
 
 def _maxima(values: Values) -> Values:
-    """Maxima of 64 columns each, of values that are not negative."""
-    rows, width = values.shape
-    full = width - width % TILE
-    out = np.empty((rows, -(-width // TILE)), values.dtype)
-    if full:
-        body = values[:, :full].reshape(-1, TILE)
-        out[:, : full // TILE] = body.max(axis=1).reshape(rows, -1)
-    if full < width:
-        out[:, -1] = values[:, full:].max(axis=1)
-    return out
+    """Maxima of 64 columns each."""
+    starts = np.arange(0, values.shape[1], TILE)
+    return np.maximum.reduceat(values, starts, axis=1)

@@ -254,7 +254,7 @@ def _get_item(p: _Pass) -> UnitMap | None:
         return None
     keys = keys if isinstance(keys, list) else [keys]
     names = [k.get("class_name") if isinstance(k, dict) else k for k in keys]
-    if any(n is None or isinstance(n, (list, str)) and n not in _KEYS for n in names):
+    if any(n is None or (isinstance(n, (list, str)) and n not in _KEYS) for n in names):
         return None
     if "__ellipsis__" in names:
         at = names.index("__ellipsis__")

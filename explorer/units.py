@@ -9,6 +9,7 @@ from typing import Any
 
 from explorer.network import Layer, Link, Network, Shape
 
+LinkGroups = dict[str, tuple[Link, ...]]
 GATES: dict[str, tuple[str, ...]] = {
     "LSTM": ("input gate", "forget gate", "cell", "output gate"),
     "ConvLSTM": ("input gate", "forget gate", "cell", "output gate"),
@@ -17,8 +18,8 @@ GATES: dict[str, tuple[str, ...]] = {
 """Gate names in the order in which Keras stores them: i, f, c, o and z, r, h."""
 
 # Layers that hand a channel on to the channel of the same index, whatever they do in space.
-ELEMENTWISE = frozenset(
-    """Identity Activation ReLU LeakyReLU PReLU ELU Softmax ThresholdedReLU Dropout SpatialDropout1D
+_ELEMENTWISE = """
+    Identity Activation ReLU LeakyReLU PReLU ELU Softmax ThresholdedReLU Dropout SpatialDropout1D
     SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout GaussianNoise
     ActivityRegularization BatchNormalization SyncBatchNormalization LayerNormalization
     GroupNormalization UnitNormalization RMSNormalization Normalization Rescaling Masking
@@ -26,8 +27,9 @@ ELEMENTWISE = frozenset(
     Log1p Expm1 Sin Cos Tan Power Divide TrueDivide FloorDivide Mod Clip Cast Sign Round Floor Ceil
     Reciprocal Where IsNan StopGradient Relu Relu6 Sigmoid Tanh Silu Swish Gelu Selu Elu Celu
     LeakyRelu HardSigmoid HardSilu HardSwish HardTanh Softplus Softsign LogSoftmax LogSigmoid
-    SoftShrink HardShrink TanhShrink Squareplus Threshold Mish SparsePlus BatchNorm""".split()
-)
+    SoftShrink HardShrink TanhShrink Squareplus Threshold Mish SparsePlus BatchNorm
+"""
+ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 SPATIAL = frozenset(
     [f"{kind}{d}D" for kind in ("MaxPooling", "AveragePooling", "MaxPool", "AvgPool",
                                 "AdaptiveMaxPooling", "AdaptiveAveragePooling", "ZeroPadding",
@@ -41,9 +43,9 @@ GLOBAL = frozenset(
 )  # fmt: skip
 # What may stand between an input of token numbers and the embedding that reads it.
 _INDEX_KINDS = frozenset(
-    "InputLayer Identity Cast Reshape Flatten Dropout Masking GetItem Squeeze ExpandDims Slice "
-    "Maximum Minimum Clip".split()
-)
+    ("InputLayer", "Identity", "Cast", "Reshape", "Flatten", "Dropout", "Masking", "GetItem",
+     "Squeeze", "ExpandDims", "Slice", "Maximum", "Minimum", "Clip")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +168,14 @@ def _own_axis(layer: Layer) -> int | None:
 
 def incoming(network: Network) -> dict[str, tuple[Link, ...]]:
     """Links by target, in the order of the network; computed once per network."""
-    return memo(network, "_incoming", lambda: _group(network, "target"))
+    found: LinkGroups = memo(network, "_incoming", lambda: _group(network, "target"))
+    return found
 
 
 def outgoing(network: Network) -> dict[str, tuple[Link, ...]]:
     """Links by source, in the order of the network; computed once per network."""
-    return memo(network, "_outgoing", lambda: _group(network, "source"))
+    found: LinkGroups = memo(network, "_outgoing", lambda: _group(network, "source"))
+    return found
 
 
 def _group(network: Network, end: str) -> dict[str, tuple[Link, ...]]:

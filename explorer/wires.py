@@ -138,8 +138,7 @@ class Wires:
                               self.network, link.source_output)  # fmt: skip
             if passed is not None and passed.size == (way.source or passed.size):
                 onward.append((back, way.then(passed)))
-        kept = [(k, m) for k, m in onward if m.index is None or m.index.max(initial=-1) >= 0]
-        return kept
+        return [(k, m) for k, m in onward if m.index is None or m.index.max(initial=-1) >= 0]
 
 
 def _carried(count: int, channels: int) -> UnitMap | None:

@@ -54,15 +54,15 @@ class Built:
             for role, variable in roles_of(op).items():
                 data = np.ascontiguousarray(variable.numpy())
                 where = ByteRange(str(path), len(blob), data.nbytes)
-                weights.append(Weight(f"{op.name}/{role}", role, data.shape, str(data.dtype), where))
+                weights.append(
+                    Weight(f"{op.name}/{role}", role, data.shape, str(data.dtype), where)
+                )
                 blob += data.tobytes()
             calls = [n for n in op._inbound_nodes if id(n) in nodes]
             shapes = [tuple(t.shape) for t in calls[0].input_tensors] if calls else []
             out = tuple(calls[0].output_tensors[0].shape)
             kind = type(op).__name__
-            layers.append(
-                Layer(op.name, kind, op.get_config(), tuple(shapes), out, tuple(weights))
-            )
+            layers.append(Layer(op.name, kind, op.get_config(), tuple(shapes), out, tuple(weights)))
             for call, node in enumerate(calls):
                 for position, tensor in enumerate(node.input_tensors):
                     history = tensor._keras_history

@@ -31,7 +31,8 @@ class ArrayReader:
         self, weight: Weight, first: int, rows: int, stride: int, width: int
     ) -> NDArray[np.generic]:
         flat = self.arrays[weight.name].ravel()
-        assert 0 <= first and first + (rows - 1) * stride + width <= flat.size
+        assert first >= 0
+        assert first + (rows - 1) * stride + width <= flat.size
         self.elements += rows * width
         return np.stack([flat[first + i * stride :][:width] for i in range(rows)])
 
@@ -169,7 +170,8 @@ def test_strongest_equals_a_full_sort(case, k, searched):
     every = sum(np.square(v).sum() for v in good.values())
     np.testing.assert_allclose(found.total_sum_sq, every, rtol=1e-6)
     got = list(zip(found.out.tolist(), found.inside.tolist(), strict=True))
-    assert len(got) == len(order) and len(set(got)) == len(got)
+    assert len(got) == len(order)
+    assert len(set(got)) == len(got)
     np.testing.assert_allclose(found.rms**2, [square[at] for at in order], rtol=1e-9)
     for at, s, n in zip(got, found.sum, found.count, strict=True):
         assert n == len(good[at])
