@@ -14,7 +14,7 @@ from vtkmodules.vtkRenderingCore import vtkHardwareSelector
 
 from explorer.draw_list import EdgeArrays, Label
 from explorer.renderer import Pick, Renderer
-from explorer.renderer.projection import Picker, Projection
+from explorer.renderer.projection import Projection
 from explorer.view_state import Camera
 
 SIZE = (320, 200)
@@ -100,19 +100,31 @@ def test_edge_behind_a_solid_is_not_picked_but_the_one_in_front_is(renderer) -> 
     assert renderer.pick(160, 100).node == 3
 
 
-def test_edge_that_dives_into_a_solid_is_hidden_there_whatever_its_ends(renderer) -> None:
-    # Its middle, at depth 12.5 by halves of the screen, would be in front if depth were
-    # interpolated evenly along the screen.
-    renderer.draw(scene([cube((0, 0, -6), side=2.0)], edges=line((-1.0, 0, 8), (30, 0, -60))))
-    renderer.camera = FRONT
+def test_edge_that_dives_into_a_wall_is_hidden_from_there_on(renderer) -> None:
+    # It begins near the viewer and ends far away: a depth that changed evenly along the screen
+    # would reach the wall much too early.
+    begin, end = np.array((-1.0, 0, 8)), np.array((8.0, 0, -60))
+    wall = ((0, 0, -20), (60, 60, 1), (90, 90, 90, 255), 2)
+    renderer.draw(scene([wall], edges=line(begin, end)))
     projection = Projection.of(FRONT, SIZE)
-    picker = Picker(projection, scene([cube((0, 0, -6), side=2.0)]).solids, no_edges())
-    for t in np.linspace(0.02, 0.9, 15):
-        point = np.array((-1.0, 0, 8)) * (1 - t) + np.array((30, 0, -60)) * t
-        (x, y), depth = projection.pixels(projection.view(point)), 10 - point[2]
-        if 0 <= x < SIZE[0]:
-            expected = 0 if depth < picker.solid(x, y)[1] else None
-            assert renderer.pick(x, y).edge == expected
+    found = []
+    for x in range(20, 203, 3):
+        # The place on the edge that is seen at this x: x = 160 + scale * X / depth along it.
+        share = (x - SIZE[0] / 2) * projection.slope / (SIZE[1] / 2)
+        t = (share * 2 + 1) / (9 - 68 * share)
+        depth = 10 - (begin + t * (end - begin))[2]
+        if 0 <= t <= 1 and abs(depth - 29.5) > 1:
+            found.append(depth < 29.5)
+            assert renderer.pick(x, 100).edge == (0 if found[-1] else None)
+    assert 3 <= sum(found) < len(found)
+
+
+def test_solid_around_the_viewer_is_not_in_the_way(renderer) -> None:
+    renderer.draw(scene([cube((0, 0, 10), side=6.0, node=4), cube(node=5)]))
+    image = renderer.image()
+    assert image[100, 160, 0] > 100  # the box in front of the viewer is what is drawn
+    assert renderer.pick(160, 100).node == 5
+    assert renderer.pick(20, 20).node is None
 
 
 def test_edge_that_begins_behind_the_viewer_is_picked_where_it_is_seen(renderer) -> None:
