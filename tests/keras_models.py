@@ -15,7 +15,8 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "make_networks.py"
 def script() -> Any:
     """The module scripts/make_networks.py, whose networks the tests share."""
     spec = importlib.util.spec_from_file_location("make_networks", SCRIPT)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

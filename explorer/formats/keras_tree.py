@@ -27,6 +27,10 @@ NOT_RECORDED = "links are not recorded in this file"
 GUESSED = "the kinds of the layers are guessed from names and shapes in the file"
 _NOT_LAYERS = {"optimizer", "vars", "metrics", "_metrics", "compile_metrics", "_compile_metrics"}
 _DEEPEST = 60
+#: What the layer of a group's own variables is called when the group has layers too.
+_OWN = "variables"
+_PARTS = ("query_dense", "_query_dense", "cell", "forward_layer")
+_ORDER = ("forward_layer", "backward_layer", "query_dense", "key_dense", "value_dense")
 
 _KINDS = (
     "Dense", "EinsumDense", "Embedding", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose",
@@ -96,7 +100,7 @@ class _Walk:
         self._above.add(group.address)
         own = group.child("vars")
         if own is not None and own.links:
-            self._layer(group, path, "variables")
+            self._layer(group, path, _OWN)
         listed = own is None  # a list of layers: its keys are class names
         for key in sorted(group.links, key=lambda k: (k != "layers", natural(k))):
             below = group.child(key)
@@ -113,12 +117,12 @@ class _Walk:
         recorded = (own.text("name") if own is not None else None) or ""
         if recorded.startswith("seed_generator"):
             return
-        if self._is_layer(group):
-            self._layer(group, path, (recorded or key) if listed else key, key if listed else "")
+        if _is_layer(group):
+            self._layer(group, path, _shown(recorded, key, listed), key if listed else "")
             return
         if not any(True for _ in _variables(group, 0)):
             return
-        name = (recorded or key) if listed else key
+        name = _shown(recorded, key, listed)
         scope = self._names.unique(f"{path}/" if path else "", name)
         kind = _by_snake().get(_unnumbered(key), "") if listed else ""
         if not kind:
@@ -126,28 +130,67 @@ class _Walk:
         self.scopes.append(Scope(scope, clean(kind if own is not None else "List")))
         self.model(group, scope, depth + 1)
 
-    def _is_layer(self, group: Group) -> bool:
-        """Variables of its own and none below, or a recurrent layer or attention."""
-        if _own(group):
-            return len(_variables(group, 0)) == len(_own(group))
-        return "cell" in group or "query_dense" in group or "forward_layer" in group
-
     def _layer(self, group: Group, path: str, name: str, key: str = "") -> None:
         full = self._names.unique(f"{path}/" if path else "", name)
         own = group.child("vars")
         recorded = (own.text("name") if own is not None else None) or ""
-        datasets = list(_variables(group, 0)) if name != "variables" else _own(group)
-        weights = [w for d in datasets if (w := weight_of(d, "", self.notes)) is not None]
-        kind, roles = _guess([_unnumbered(key), _unnumbered(recorded)], weights)
+        datasets = _own(group) if name == _OWN else _variables(group, 0)
+        pairs = [(d, w) for d in datasets if (w := weight_of(d, "", self.notes)) is not None]
+        weights = [w for _, w in pairs]
+        kind, roles, config = _known_structure(group, weights)
+        if not kind:
+            kind, roles = _guess([_unnumbered(key), _unnumbered(recorded)], weights)
         if not roles:
-            start = len(group.name) + 1
-            roles = [d.name[start:].replace("vars/", "") for d in datasets]
+            start = len(group.name) + 1 if group.name else 0
+            roles = [d.name[start:].replace("vars/", "") for d, _ in pairs]
         named = tuple(
             Weight(w.name, clean(role), w.shape, w.dtype, w.where)
-            for w, role in zip(weights, roles, strict=False)
+            for w, role in zip(weights, roles, strict=True)
         )
-        config = {"name": recorded} if recorded else {}
+        if recorded:
+            config = {"name": recorded, **config}
         self.layers.append(Layer(full, kind, clean_tree(config), weights=named))
+
+
+def _is_layer(group: Group) -> bool:
+    """Variables of its own and none below, or one of Keras' own layers with parts."""
+    own = len(_own(group))
+    if own:
+        return len(_variables(group, 0)) == own
+    return any(part in group for part in _PARTS)
+
+
+def _known_structure(group: Group, weights: list[Weight]) -> tuple[str, list[str], dict[str, Any]]:
+    """Kind, roles and the part of the configuration that shapes tell, for layers with parts."""
+    shapes = [w.shape for w in weights]
+    if any(part in group for part in _PARTS[:2]) and len(weights) in (4, 8):
+        heads, width = shapes[0][1:3] if len(shapes[0]) > 2 else (1, 0)
+        names = ("query", "key", "value", "attention_output")
+        roles = ("kernel", "bias")[: len(weights) // 4]
+        config = {"num_heads": heads, "key_dim": width}
+        return "MultiHeadAttention", [f"{n}/{r}" for n in names for r in roles], config
+    two = "forward_layer" in group and "backward_layer" in group
+    each = len(weights) // 2 if two else len(weights)
+    if not (two or "cell" in group) or each not in (2, 3):
+        return "", [], {}
+    if any(len(s) != 2 for s in shapes[:2]) or not shapes[1][0]:
+        return "", [], {}
+    units, wide = shapes[1]
+    kind = {1: "SimpleRNN", 3: "GRU", 4: "LSTM"}.get(wide // units if not wide % units else 0, "")
+    roles = ("kernel", "recurrent_kernel", "bias")[:each]
+    config = {"units": units, "use_bias": each == 3}
+    if kind == "GRU":
+        config["reset_after"] = each == 3 and len(shapes[2]) == 2
+    if not kind or not two:
+        return kind, list(roles) if kind else [], config if kind else {}
+    inner = {"layer": {"class_name": kind, "config": config}}
+    return "Bidirectional", [f"{s}/{r}" for s in ("forward", "backward") for r in roles], inner
+
+
+def _shown(recorded: str, key: str, listed: bool) -> str:
+    """The name to show: the layer's own, but the attribute's where Keras made the name up."""
+    made_up = _unnumbered(recorded) in _by_snake()
+    return key if not recorded or (made_up and not listed) else recorded
 
 
 def _own(group: Group) -> list[Group]:
@@ -161,8 +204,12 @@ def _own(group: Group) -> list[Group]:
 def _variables(group: Group, depth: int) -> list[Group]:
     """Datasets of a group and of all below, its own first."""
     result = _own(group)
-    order = ["forward_layer", "backward_layer", "query_dense", "key_dense", "value_dense"]
-    for key in sorted(group.links, key=lambda k: (k not in order, natural(k))):
+
+    def place(key: str) -> tuple[int, list[tuple[int, str]]]:
+        name = key.lstrip("_")
+        return _ORDER.index(name) if name in _ORDER else len(_ORDER), natural(key)
+
+    for key in sorted(group.links, key=place):
         if key == "vars" or "seed_generator" in key or depth > _DEEPEST:
             continue
         below = group.child(key)
