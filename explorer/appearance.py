@@ -23,6 +23,9 @@ def node_family(hierarchy: Hierarchy, node: int) -> str:
     layers = hierarchy.layers_in(node)
     if len(layers) == 1:
         return family(layers[0].kind)
+    own = family(hierarchy.nodes[node].type)
+    if own in ("attention", "recurrent", "conv", "dense", "embedding"):
+        return own  # a stage, or a composite layer such as MultiHeadAttention
     most: dict[str, float] = {}
     for layer in layers:
         name = family(layer.kind)
@@ -71,17 +74,31 @@ def _log(n: int) -> float:
     return math.log2(1 + max(n, 0))
 
 
-def unit_size(layer: Layer, units: Units, shown: int, here: UnitRange) -> tuple[float, float, float]:
-    """Extents of one unit, or of a range of units, as one of `shown` on a grid."""
-    shape = layer.output_shape or ()
-    is_map = len(shape) >= 4 and layer.kind != "Flatten"
-    total = 3.4 + 0.5 * _log(units.count) * 0.5
+def unit_size(
+    layer: Layer, units: Units, shown: int, here: UnitRange, nested: bool
+) -> tuple[float, float, float]:
+    """Extents of one unit, or of a range of units.
+
+    Parameters
+    ----------
+    layer : Layer
+    units : Units
+        Of the layer.
+    shown : int
+        How many stand on the same grid.
+    here : UnitRange
+    nested : bool
+        Whether the grid lies inside an open range, where it must not outgrow the closed ranges
+        beside it.
+    """
+    is_map = len(layer.output_shape or ()) >= 4
+    if here.count > 1:
+        side = min(max(0.7 + 0.16 * _log(here.count), 0.8), 2.0)
+        return 0.30, side, side
+    total = 2.6 if nested else 3.4 + 0.25 * _log(units.count)
     side = total / max(2.0, math.sqrt(shown))
-    side = min(max(side, 0.22), 1.15 if is_map else 0.62)
-    if here.count == 1:
-        return (0.07 if is_map else side * 0.62), side, side
-    side = max(side, 0.22 * math.sqrt(min(here.count, 64)) * 0.75)
-    return 0.30, side, side
+    side = min(max(side, 0.2), 1.15 if is_map else 0.62)
+    return (0.07 if is_map else side * 0.62), side, side
 
 
 @lru_cache(maxsize=1024)

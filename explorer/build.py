@@ -127,19 +127,20 @@ class _Names:
 def _sizes(model: OpenModel, cut: Cut) -> F8:
     sizes = np.zeros((len(cut), 3))
     siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
-    # Units of one grid have two sizes at most, so the sizes are remembered.
-    memory: dict[tuple[int, int, int], tuple[float, float, float]] = {}
+    # The units of one grid have two sizes at most, so sizes are remembered.
+    memory: dict[tuple[int, int, int, bool], tuple[float, float, float]] = {}
     for row in np.flatnonzero(cut.leaf):
         here, node = cut.units[row], int(cut.node[row])
         if here is None:
             sizes[row] = leaf_size(model.hierarchy, node)
             continue
-        shown = int(siblings[cut.parent[row]])
-        key = (node, shown, here.count)
+        above = int(cut.parent[row])
+        shown, nested = int(siblings[above]), cut.units[above] is not None
+        key = (node, shown, here.count, nested)
         if key not in memory:
             layer = model.hierarchy.layer(node)
             assert layer is not None
-            memory[key] = unit_size(layer, model.units_of(layer), shown, here)
+            memory[key] = unit_size(layer, model.units_of(layer), shown, here, nested)
         sizes[row] = memory[key]
     return sizes
 
@@ -232,12 +233,14 @@ def _edges(
 
 def _opacity(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_], overlay: Overlay) -> F8:
     strength = np.abs(2 * at - 1) if overlay.diverging else at
-    units = ~rows.strand & (rows.source_unit < 0)
     # The more edges there are, the more each must let the others through.
     crowd = np.clip(1.25 - 0.16 * np.log10(max(len(rows), 1)), 0.55, 1.0)
-    alpha = 40 + 215 * strength**1.3 * crowd
-    alpha = np.where(units & ~rows.strand, alpha, alpha * 0.9)
-    return np.where(weighted, alpha, 120)
+    single = 40 + 205 * strength**1.3 * crowd
+    # An edge that stands for many weights is weak beside single ones, but never unimportant.
+    many = 120 + 120 * strength
+    several = (rows.stats.count > 1) & ~rows.strand
+    alpha = np.where(several, many, single)
+    return np.where(weighted, alpha, np.where(rows.pending, 70, 150))
 
 
 def _widths(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 
 from explorer.connections import Connection
 from explorer.lod import Cut
+from explorer.network import Link
 from explorer.open_model import OpenModel
 from explorer.overlays import EdgeStats
 from explorer.pyramid import Stats
 from explorer.strongest import Strongest, strongest
+from explorer.unit_maps import unit_map
 
 I4 = NDArray[np.int32]
 F8 = NDArray[np.float64]
 STRANDS = 48  # strongest single connections shown between two closed nodes
 MOST_OPEN = 2500  # edges shown of one connection whose units are visible
+MOST_FLOWS = 1024  # unit-to-unit links shown between two layers
 _REMEMBERED = 1024
 
 
@@ -192,14 +195,14 @@ class EdgeFinder:
 
     def _wires(self, places: _Places) -> Iterator[Search]:
         """Every way of a tensor from a visible node into the weights of another."""
-        layers = self.model.graph.layers
         wires = self.model.wires
         for path in self.model.weighted:
             target = self._position[path]
             home = places.home[target]
 
             def stop(p: str, home: int = home) -> bool:
-                return bool(places.home[self._position[p]] != home)
+                # What shows by itself (elsewhere, or open into units) is what the edge comes from.
+                return home < 0 or int(places.home[self._position[p]]) != home
 
             for connection in wires.connections(path):
                 if home >= 0 and places.encloses(connection.target, home):
@@ -208,12 +211,8 @@ class EdgeFinder:
                     source = self._position[entry.source]
                     if home >= 0 and places.home[source] == home:
                         continue
-                    channel = entry.in_map.indices()
-                    units = self.model.units_of(layers[source])
-                    # A recurrent layer speaks through its last gate's row (o, or the candidate).
-                    shift = (max(len(units.blocks), 1) - 1) * units.channels
-                    yield Search(connection, source, target,
-                                np.where(channel >= 0, channel + shift, -1).astype(np.int32))
+                    unit = self._drawn_unit(source, entry.in_map.indices())
+                    yield Search(connection, source, target, unit)
 
     # -- statistics --------------------------------------------------------------------------
 
@@ -312,15 +311,42 @@ class EdgeFinder:
             a, b = self._position[link.source], self._position[link.target]
             if places.home[a] == places.home[b] >= 0 or (a, b) in carried:
                 continue
-            pair = (places.outer(a), places.outer(b))
-            if pair[0] != pair[1] and pair not in weighted:
-                pairs[pair] = None
+            passed = self._passed(link, a, b, places)
+            for pair in passed or [(places.outer(a), places.outer(b))]:
+                if pair[0] != pair[1] and pair not in weighted:
+                    pairs[pair] = None
         ends = np.array(list(pairs), np.int32).reshape(-1, 2)
         none = np.full(len(ends), -1, np.int32)
         zero = np.zeros(len(ends))
         stats = EdgeStats(zero, zero, zero, zero, np.zeros(len(ends), np.int64))
         no = np.zeros(len(ends), bool)
         return EdgeRows(ends[:, 0], ends[:, 1], none, none, none, none, stats, no, no)
+
+    def _passed(self, link: Link, a: int, b: int, places: _Places) -> list[tuple[int, int]]:
+        """Rows that a weightless layer joins one by one when its and its source's units show."""
+        if not (places.is_open(a) and places.is_open(b)):
+            return []
+        layer = self.model.graph.layers[b]
+        channels = self.model.wires.flow(link)
+        units = self.model.units_of(layer).count
+        passed = unit_map(layer, link.target_input, channels, units, self.model.graph,
+                          link.source_output)  # fmt: skip
+        if passed is None:
+            return []
+        index = passed.indices()
+        from_label, _ = places.labels(a, self._drawn_unit(a, index))
+        to_label, _ = places.labels(b, np.arange(len(index)))
+        seen = (from_label >= 0) & (to_label >= 0)
+        pairs = np.unique(
+            np.stack((places.rows(a)[from_label[seen]], places.rows(b)[to_label[seen]]), 1), axis=0
+        )
+        return [(int(x), int(y)) for x, y in pairs] if len(pairs) <= MOST_FLOWS else []
+
+    def _drawn_unit(self, layer: int, channel: I4) -> I4:
+        """The unit that shows a channel: a recurrent layer speaks through its last gate."""
+        units = self.model.units_of(self.model.graph.layers[layer])
+        shift = (max(len(units.blocks), 1) - 1) * units.channels
+        return np.where(channel >= 0, channel + shift, -1).astype(np.int32)
 
 
 class _Places:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
-POINTS = 18  # samples per curve
+POINTS = 24  # samples per curve
 _CONTROLS = 6
 
 

@@ -63,7 +63,7 @@ _FAMILIES: dict[str, RGB] = {
     "embedding": (87, 182, 95),
     "recurrent": (239, 106, 160),
     "input": (138, 160, 184),
-    "merge": (196, 205, 219),
+    "merge": (158, 168, 186),
     "activation": (100, 170, 190),
     "shape": (98, 110, 130),
     "other": (176, 168, 150),
@@ -76,7 +76,7 @@ THEMES: dict[str, Theme] = {
         flow=(132, 142, 160),
         label=(222, 230, 242),
         # The black end of the map would vanish on the dark ground.
-        sequential=_ramp(_INFERNO, 0.24, 0.98),
+        sequential=_ramp(_INFERNO, 0.28, 0.98),
         diverging=np.ascontiguousarray(_ramp(_PUOR, 0.08, 0.92)),
     ),
     "light": Theme(

@@ -40,7 +40,7 @@ EDGES: I4 = np.array(
 # Light is baked into the colours: the form reads the same in every direction, in a browser and in
 # a picture, and a software renderer has nothing to compute per pixel. The faces towards the flow
 # (x) and the viewer (z) keep the given colour or nearly so, because colour is a measurement.
-FACE_LIGHT: F4 = np.array([1.0, 0.92, 0.45, 1.16, 0.60, 0.80], np.float32)
+FACE_LIGHT: F4 = np.array([0.88, 0.84, 0.42, 1.06, 0.56, 0.70], np.float32)
 
 
 def box_corners(centers: F4, sizes: F4) -> F4:
