@@ -339,6 +339,25 @@ def test_many_parallel_nodes_stand_as_an_array_facing_the_flow(name: str) -> Non
 
 
 @every_layout
+def test_lines_to_far_branches_do_not_run_too_steeply(name: str) -> None:
+    branches = range(2, 8)
+    links = [(1, b) for b in branches] + [(b, 8) for b in branches]
+    boxes = place(make([-1] + [0] * 8, links), name)
+    right, left = boxes.centers + boxes.sizes / 2, boxes.centers - boxes.sizes / 2
+    rise = np.abs(boxes.centers[2:8, 1] - boxes.centers[1, 1])
+    assert (left[2:8, 0] - right[1, 0] >= 0.4 * rise).all()
+
+
+@every_layout
+def test_a_late_source_stands_right_before_what_it_feeds(name: str) -> None:
+    links = [(i, i + 1) for i in range(2, 8)] + [(1, 7)]
+    centers = place(make([-1] + [0] * 8, links), name).centers
+    assert abs(centers[1, 0] - centers[6, 0]) < EPS
+    assert centers[1, 1] < centers[6, 1]
+    assert np.ptp(centers[2:, 1]) < EPS
+
+
+@every_layout
 def test_a_mask_fed_to_every_block_goes_to_the_side_rail(name: str) -> None:
     n = 30  # node 1: mask; 2..n: a chain that it feeds from 3 on
     links = [(i, i + 1) for i in range(2, n)] + [(1, i) for i in range(3, n + 1)]
