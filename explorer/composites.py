@@ -57,47 +57,102 @@ def _with_last(shape: Shape | None, *last: int | None) -> Shape | None:
     return None if shape is None else (*shape[:-1], *last)
 
 
+def _projection(path: str, kernel: tuple[int, ...], weights: tuple[Weight, ...],
+                shape: Shape | None) -> Layer:  # fmt: skip
+    """The layer that makes queries, keys, values or gates: units are heads × components."""
+    heads, dim = kernel[1:]
+    free = _LETTERS[: len(shape) - 1 if shape else 2]
+    config = {
+        "equation": f"{free}x,xyz->{free}yz",
+        "heads": heads,
+        "head_dim": dim,
+        "num_heads": heads,
+        "key_dim": dim,
+    }
+    into = () if shape is None else (shape,)
+    return Layer(path, "EinsumDense", config, into, _with_last(shape, heads, dim), weights)
+
+
 def _attention_parts(layer: Layer, links: tuple[Link, ...]) -> Parts | None:
     """Query, key, value, mixing and output of a (grouped-query) multi-head attention."""
-    inputs = {0: _shape_of(layer, 0), 1: _shape_of(layer, 1), 2: _shape_of(layer, 2)}
-    inputs |= {k.target_input: k.shape for k in links if k.call == 0 and k.shape is not None}
-    kernels = {n: stripped(layer, n) for n in ("query", "key", "value", "attention_output")}
-    shapes = {n: next((w.shape for w in ws if w.role == "kernel"), ()) for n, ws in kernels.items()}
-    if any(len(s) != 3 for s in shapes.values()):
+    shapes = {i: _shape_of(layer, i) for i in range(3)}
+    shapes |= {k.target_input: k.shape for k in links if k.call == 0 and k.shape is not None}
+    names = ("query", "key", "value", "gate", "attention_output")
+    weights = {n: stripped(layer, n) for n in names}
+    kernels = {
+        n: next((w.shape for w in ws if w.role == "kernel"), ()) for n, ws in weights.items()
+    }
+    if any(len(kernel) != 3 for n, kernel in kernels.items() if n != "gate" or weights[n]):
         return None
     given = {k.target_input for k in links}
-    key_input = 2 if 2 in given and _is_key(inputs.get(2), inputs.get(1), shapes["key"]) else 1
-    path, made = layer.path, []
-    for name, source in (("query", 0), ("key", key_input), ("value", 1)):
-        shape = inputs.get(source) or inputs[0]
-        heads, dim = shapes[name][1:]
-        free = _LETTERS[: len(shape) - 1 if shape else 2]
-        config = {"equation": f"{free}x,xyz->{free}yz", "heads": heads,
-                  "head_dim": dim, "num_heads": heads, "key_dim": dim}  # fmt: skip
-        made.append(Layer(f"{path}/{name}", "EinsumDense", config,
-                          () if shape is None else (shape,), _with_last(shape, heads, dim),
-                          kernels[name]))  # fmt: skip
-    heads, dim, width = shapes["attention_output"]
-    mixed = _with_last(inputs[0], heads, dim)
-    rest = tuple(w for w in layer.weights if w.role.split("/")[0] not in kernels)
-    steer = {"heads": heads, "head_dim": dim, "num_heads": heads, "key_dim": shapes["query"][2],
-             "value_heads": shapes["value"][1], "inputs": ["query", "key", "value"]}  # fmt: skip
-    made.append(Layer(f"{path}/attention", "Attention", steer,
-                      tuple(m.output_shape for m in made if m.output_shape is not None)
-                      if all(m.output_shape for m in made) else (), mixed, rest))  # fmt: skip
-    free = _LETTERS[: len(mixed) - 2 if mixed else 2]
-    made.append(Layer(f"{path}/attention_output", "EinsumDense",
-                      {"equation": f"{free}xy,xyz->{free}z"},
-                      () if mixed is None else (mixed,),
-                      layer.output_shape or _with_last(inputs[0], width),
-                      kernels["attention_output"]))  # fmt: skip
-    inner = [Link(m.path, made[3].path, 0, i, 0, m.output_shape) for i, m in enumerate(made[:3])]
-    inner.append(Link(made[3].path, made[4].path, 0, 0, 0, mixed))
-    q, k, v, mix, out = (m.path for m in made)
-    into: Ends = {0: ((q, 0),), 1: ((v, 0),) if key_input == 2 else ((v, 0), (k, 0))}
-    for index in given - {0, 1}:
-        into[index] = ((k, 0),) if index == key_input else ((mix, index + 1),)
-    return Parts(tuple(made), tuple(inner), into, {0: ((out, 0),), 1: ((mix, 1),)})
+    key = 2 if 2 in given and _is_key(shapes.get(2), shapes.get(1), kernels["key"]) else 1
+    reads = {"query": 0, "key": key, "value": 1, "gate": 0}
+    path, made = layer.path, {}
+    for name, source in reads.items():
+        if weights[name]:
+            shape = shapes.get(source) or shapes[0]
+            made[name] = _projection(f"{path}/{name}", kernels[name], weights[name], shape)
+    rest = tuple(w for w in layer.weights if w.role.split("/")[0] not in names)
+    inner = _mixing(layer, made, kernels, rest)
+    made["attention_output"] = _attention_output(layer, made, weights["attention_output"])
+    last = made["gated" if "gated" in made else "attention"]
+    inner.append(Link(last.path, f"{path}/attention_output", shape=last.output_shape))
+    into: dict[int, list[tuple[str, int]]] = {}
+    for name, source in reads.items():
+        if name in made:
+            into.setdefault(source, []).append((made[name].path, 0))
+    for index in given - set(into):
+        into[index] = [(f"{path}/attention", index + 1)]
+    out: Ends = {0: ((f"{path}/attention_output", 0),), 1: ((f"{path}/attention", 1),)}
+    ends: Ends = {index: tuple(places) for index, places in into.items()}
+    return Parts(tuple(made.values()), tuple(inner), ends, out)
+
+
+def _mixing(layer: Layer, made: dict[str, Layer], kernels: Mapping[str, tuple[int, ...]],
+            rest: tuple[Weight, ...]) -> list[Link]:  # fmt: skip
+    """Add the mixing over time, and the gate behind it if there is one; links into them."""
+    heads, dim = kernels["attention_output"][:2]
+    shape = _with_last(made["query"].input_shapes[0] if made["query"].input_shapes else None,
+                       heads, dim)  # fmt: skip
+    config = {
+        "heads": heads,
+        "head_dim": dim,
+        "num_heads": heads,
+        "key_dim": kernels["query"][2],
+        "value_heads": kernels["value"][1],
+        "inputs": ["query", "key", "value"],
+    }
+    parts = [made[n] for n in ("query", "key", "value")]
+    shapes = tuple(p.output_shape for p in parts if p.output_shape is not None)
+    mix = Layer(f"{layer.path}/attention", "Attention", config,
+                shapes if len(shapes) == 3 else (), shape, rest)  # fmt: skip
+    made["attention"] = mix
+    links = [Link(p.path, mix.path, 0, i, 0, p.output_shape) for i, p in enumerate(parts)]
+    if "gate" in made:
+        both = () if shape is None else (shape, shape)
+        gated = Layer(f"{layer.path}/gated", "Multiply", {"heads": heads, "head_dim": dim},
+                      both, shape)  # fmt: skip
+        made["gated"] = gated
+        links += [Link(mix.path, gated.path, 0, 0, 0, shape),
+                  Link(made["gate"].path, gated.path, 0, 1, 0, shape)]  # fmt: skip
+    return links
+
+
+def _attention_output(layer: Layer, made: Mapping[str, Layer],
+                      weights: tuple[Weight, ...]) -> Layer:  # fmt: skip
+    """The layer that joins the heads."""
+    shape = made["attention"].output_shape
+    free = _LETTERS[: len(shape) - 2 if shape else 2]
+    width = next(w.shape[2] for w in weights if w.role == "kernel")
+    out = layer.output_shape or (None if shape is None else (*shape[:-2], width))
+    return Layer(
+        f"{layer.path}/attention_output",
+        "EinsumDense",
+        {"equation": f"{free}xy,xyz->{free}z"},
+        () if shape is None else (shape,),
+        out,
+        weights,
+    )
 
 
 def _is_key(shape: Shape | None, value: Shape | None, kernel: tuple[int, ...]) -> bool:
@@ -197,13 +252,17 @@ _CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "SimpleRNN"}
 
 
 def unwrapped(layer: Layer) -> Layer:
-    """A layer under the kind of what it wraps: ``TimeDistributed(X)``, ``RNN(LSTMCell)``."""
+    """A layer under the kind of what it wraps: ``TimeDistributed(X)``, ``RNN(LSTMCell)``.
+
+    ``SpectralNormalization(X)`` stores the weights already divided by their norm.
+    """
     for _ in range(8):
-        if layer.kind == "TimeDistributed":
+        if layer.kind in ("TimeDistributed", "SpectralNormalization"):
             inner = _inner(layer.config, "layer")
             if inner is None:
                 return layer
-            layer = replace(layer, kind=inner[0], config={**inner[1], "time_distributed": True})
+            over = {"time_distributed": True} if layer.kind == "TimeDistributed" else {}
+            layer = replace(layer, kind=inner[0], config={**inner[1], **over})
             continue
         cell = _inner(layer.config, "cell") if layer.kind == "RNN" else None
         if cell is None or cell[0] not in _CELLS:

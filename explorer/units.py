@@ -278,6 +278,9 @@ def units_of(layer: Layer, network: Network) -> Units:
     if not channels:
         channels = axis_length(layer.output_shape, channel_axis(layer, network))
     gates = gates_of(layer.kind)
+    if not channels and layer.kind in ELEMENTWISE and layer.weights:
+        shape = layer.weights[0].shape  # a norm in a file that records no shapes
+        channels = shape[0] if len(shape) == 1 else 0
     if heads and prod(heads) != channels:
         heads = None
     return Units(channels * max(1, len(gates)), channels, gates, heads)

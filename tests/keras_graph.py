@@ -22,11 +22,14 @@ def roles_of(layer) -> dict[str, object]:
     """Variables of a layer by role."""
     if isinstance(layer, keras.layers.TimeDistributed):
         return roles_of(layer.layer)
+    if isinstance(layer, keras.layers.SpectralNormalization):
+        return roles_of(layer.layer) | {"vector_u": layer.vector_u}
     if isinstance(layer, keras.layers.Bidirectional):
         ends = {"forward": layer.forward_layer, "backward": layer.backward_layer}
         return {f"{n}/{k}": v for n, end in ends.items() for k, v in roles_of(end).items()}
     if isinstance(layer, (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)):
-        ends = {n: getattr(layer, f"_{n}_dense") for n in ("query", "key", "value")}
+        names = ("query", "key", "value", "gate")
+        ends = {n: getattr(layer, f"_{n}_dense") for n in names if hasattr(layer, f"_{n}_dense")}
         ends["attention_output"] = layer._output_dense
         return {f"{n}/{k}": v for n, end in ends.items() for k, v in roles_of(end).items()}
     return {v.name: v for v in getattr(layer, "weights", ())}

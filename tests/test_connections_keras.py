@@ -73,6 +73,13 @@ def test_time_distributed_dense_and_dense_on_a_sequence(tmp_path):
     compare(made, outer.name, outer, (1, 4), 1)
 
 
+def test_spectral_normalization(tmp_path):
+    layer = layers.SpectralNormalization(layers.Conv1D(4, 2, **F64), **F64)
+    x = keras.Input((2, 3), dtype="float64")
+    made = built(tmp_path, x, layer(x))
+    compare(made, layer.name, layer, (2, 3), 2)
+
+
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [

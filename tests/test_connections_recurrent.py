@@ -211,3 +211,33 @@ def test_grouped_query_attention_shares_values(tmp_path):
     (entry,) = made.wires.trace(mix, made.connection(mix), lambda p: False)
     along = made.matrix(mix).sum @ made.matrix(entry.source).sum[entry.in_map.indices()]
     np.testing.assert_allclose(along, real, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["multi-head", "grouped"])
+def test_gated_attention(tmp_path, kind):
+    """Over one step, out = Wo · (sigmoid(Wg · query) * (Wv · value))."""
+    options = {"use_bias": False, "use_gate": True, "dtype": "float64"}
+    if kind == "multi-head":
+        layer = layers.MultiHeadAttention(3, 4, **options)
+    else:
+        layer = layers.GroupQueryAttention(4, 6, 3, **options)
+    made = attention(tmp_path, layer, length=1)
+    q, v = np.random.default_rng(7).normal(size=(2, 6))
+    real = np.asarray(layer(q[None, None], v[None, None], v[None, None]))[0, 0]
+    mix = f"{layer.name}/attention_output"
+    found = {e.source.rsplit("/")[-1]: e
+             for e in made.wires.trace(mix, made.connection(mix), lambda p: False)}  # fmt: skip
+    assert set(found) == {"value", "gate"}
+    parts = {n: made.matrix(e.source).sum[e.in_map.indices()] for n, e in found.items()}
+    inner = parts["value"] @ v / (1 + np.exp(-parts["gate"] @ q))
+    np.testing.assert_allclose(made.matrix(mix).sum @ inner, real, atol=1e-12)
+
+
+def test_rnn_of_a_cell(tmp_path):
+    layer = layers.RNN(layers.SimpleRNNCell(UNITS, activation="linear", dtype="float64"),
+                       dtype="float64")  # fmt: skip
+    x = keras.Input((1, N_IN), dtype="float64")
+    made = built(tmp_path, x, layer(x))
+    base = np.asarray(layer(np.zeros((1, 1, N_IN))))
+    answer = np.asarray(layer(np.eye(N_IN)[:, None])) - base
+    np.testing.assert_allclose(made.matrix(layer.name, "kernel").sum, answer.T, atol=1e-12)

@@ -241,3 +241,33 @@ def test_maps_compose():
     assert a.then(same).indices().tolist() == a.indices().tolist()
     assert same.then(b).indices().tolist() == b.indices().tolist()
     assert same.then(same).index is None
+
+
+SLICE = {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}
+
+
+def piece(start, stop, step):
+    return {"class_name": "__slice__", "config": {"start": start, "stop": stop, "step": step}}
+
+
+@pytest.mark.parametrize(
+    ("key", "recorded"),
+    [
+        ((slice(None), 0), [SLICE, 0]),
+        ((Ellipsis, slice(3, 7)), [{"class_name": "__ellipsis__"}, piece(3, 7, None)]),
+        ((slice(None), slice(None), slice(None, None, -1)), [SLICE, SLICE, piece(None, None, -1)]),
+        ((slice(None), slice(1, 3)), [SLICE, piece(1, 3, None)]),
+    ],
+)
+def test_slices_where_the_file_records_them(key, recorded):
+    net = Network(
+        "n", "t",
+        (Layer("in", "InputLayer", {}, (), (None, 4, 8)),
+         Layer("cut", "GetItem", {"key": recorded})),
+        (), (Link("in", "cut", shape=(None, 4, 8)),),
+    )  # fmt: skip
+    want = np.broadcast_to(np.arange(8), (2, 4, 8))[key]
+    want = want.reshape(-1, want.shape[-1])[0]
+    found = unit_map(net.layer_by_path["cut"], 0, 8, len(want), net)
+    assert found.indices().tolist() == want.tolist()
+    assert unit_map(Layer("cut", "GetItem", {}), 0, 8, len(want), net) is None
