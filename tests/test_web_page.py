@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_it_loads_a_picture_that_is_not_empty(page: Page, twin: Twin) -> None:
     assert "key" not in page.page.url
     assert page.element("network-name").inner_text() == "digits"
     assert page.nodes() == len(twin.session.draw_list.solids.node)
-    page.smooth()
+    page.still()
     seen = page.pixels().astype(float)
     wanted = twin.renderer.image().astype(float)
     assert seen.std() > 20
@@ -71,15 +72,14 @@ def test_the_legend_tells_the_scale_and_how_many_of_how_many(page: Page) -> None
 
 def test_click_opens_and_the_title_closes(page: Page, twin: Twin) -> None:
     before = page.nodes()
-    page.click_at(twin.node("conv_1"))
-    page.wait_nodes(f"n > {before}")
+    with page.change():
+        page.click_at(twin.node("conv_1"))
     crumbs = [c.get_attribute("data-path") for c in page.element("crumb").all()]
     assert "conv_1" in crumbs
     twin.session.click("conv_1")
     assert page.nodes() == len(twin.session.draw_list.solids.node) == before - 1 + 8
 
     # On to a single filter: its strongest incoming weights are the file's.
-    page.smooth()
     twin.look("conv_1")
     page.click_at(twin.node("conv_1[3]"))
     page.page.wait_for_function(
@@ -125,19 +125,19 @@ def test_hover_tells_name_kind_and_shape(page: Page, twin: Twin) -> None:
 
 
 def test_drag_turns_and_is_no_click(page: Page, twin: Twin) -> None:
-    page.smooth()
+    page.still()
     before, nodes = page.pixels().astype(float), page.nodes()
     x, y = twin.node("conv_1")
-    page.page.mouse.move(x, y + 48)
-    page.page.mouse.down()
-    page.page.mouse.move(x + 60, y + 78, steps=5)
-    page.page.mouse.up()
-    page.smooth()
+    with page.change():
+        page.page.mouse.move(x, y + 48)
+        page.page.mouse.down()
+        page.page.mouse.move(x + 60, y + 78, steps=5)
+        page.page.mouse.up()
     turned = page.pixels().astype(float)
     assert np.abs(turned - before).mean() > 3
     assert page.nodes() == nodes
-    page.element("reset").click()
-    page.smooth()
+    with page.change():
+        page.element("reset").click()
     assert np.abs(page.pixels().astype(float) - before).mean() < 3
 
 
@@ -149,11 +149,11 @@ def test_overlay_layout_theme_and_keys(page: Page) -> None:
         f"() => document.querySelector('[data-testid=legend] h2').innerText !== {first!r}"
     )
     assert any("-" in t.inner_text() or "−" in t.inner_text() for t in page.element("tick").all())
-    page.smooth()
+    page.still()
     dark = page.pixels().mean()
-    page.page.keyboard.press("t")
-    page.page.wait_for_function("() => document.querySelector('.nn-light') !== null")
-    page.smooth()
+    with page.change():
+        page.page.keyboard.press("t")
+        page.page.wait_for_function("() => document.querySelector('.nn-light') !== null")
     assert page.pixels().mean() > dark + 80
     page.element("layout").select_option("layered")
     page.page.wait_for_function(
@@ -164,7 +164,7 @@ def test_overlay_layout_theme_and_keys(page: Page) -> None:
 def test_the_picture_can_be_saved(page: Page) -> None:
     with page.page.expect_download() as download:
         page.element("save").click()
-    data = open(download.value.path(), "rb").read()  # noqa: SIM115
+    data = Path(download.value.path()).read_bytes()
     image = Image.open(io.BytesIO(data))
     assert download.value.suggested_filename == "digits.png"
     assert (image.format, image.size) == ("PNG", AREA)
@@ -180,8 +180,9 @@ def test_two_tabs_are_apart(page: Page, browser: Any, url: str, twin: Twin) -> N
         page.page.keyboard.press("t")
         page.page.wait_for_function("() => document.querySelector('.nn-light') !== null")
         # The other one answers, and is as it was.
-        other.page.mouse.wheel(0, -100)
-        other.smooth()
+        with other.change():
+            other.page.mouse.move(600, 400)
+            other.page.mouse.wheel(0, -100)
         assert other.nodes() == before
         assert other.page.locator(".nn-dark").count() == 1
     finally:

@@ -88,13 +88,21 @@ class Page:
             timeout=30_000,
         )
 
-    def smooth(self) -> None:
-        """Wait until the picture has stopped moving: a still one came after the last change."""
-        before = int(self.data("picture"))
+    def still(self, after: int = 0) -> None:
+        """Wait until the picture has come to rest, at one that is newer than this number."""
         self.page.wait_for_function(
-            f"() => +document.querySelector('[data-testid=page]').dataset.picture > {before}",
-            timeout=30_000,
+            "() => { const p = document.querySelector('[data-testid=page]').dataset;"
+            f" return p.still === 'true' && +p.picture > {after}; }}",
+            timeout=60_000,
         )
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """From one picture at rest to the next."""
+        self.still()
+        before = int(self.data("picture"))
+        yield
+        self.still(before)
 
     def pixels(self) -> Any:
         """The picture's area on the screen: uint8, shape (height, width, 3)."""

@@ -25,6 +25,7 @@ INITIAL: dict[str, Any] = {
     "legend": {"title": "", "gradient": "", "ticks": [], "kinds": [], "lines": []},
     "pending": True,
     "picture": 0,
+    "still": False,
     "drawn": {"nodes": 0, "edges": 0},
     "overlay": "",
     "overlays": [],

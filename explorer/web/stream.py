@@ -40,8 +40,8 @@ class Stream:
         Draws the scene at a size in pixels; the third argument asks for smooth rims.
     on_event : callable (mapping)
         Called with each pointer event; may call `request`.
-    on_still : callable ()
-        Called after a full frame was handed over.
+    on_full : callable (bool)
+        Called after a full frame was handed over, with whether it was the smooth one.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Stream:
         name: str,
         render: Callable[[int, int, bool], Awaitable[U1]],
         on_event: Callable[[Mapping[str, Any]], None],
-        on_still: Callable[[], None],
+        on_full: Callable[[bool], None],
     ) -> None:
         self.area_name = name
         self.backlog: Callable[[], int] = lambda: 0
-        self._render, self._on_event, self._on_still = render, on_event, on_still
+        self._render, self._on_event, self._on_full = render, on_event, on_full
         self._streamer: Any = None
         self._size = (0, 0, 1.0)
         self._scale, self._spent = SCALES[0], QUICK_TARGET
@@ -144,7 +144,7 @@ class Stream:
         async with self._lock:
             image = await self._render(*self.pixels(), smooth)
             await self._push(image, 92 if smooth else 85, 0)
-        self._on_still()
+        self._on_full(smooth)
 
     async def quick(self) -> None:
         """Make a quick frame now; returns when it is on its way."""

@@ -61,7 +61,7 @@ class Tab:
         self.state = link.server.state
         self.lock = asyncio.Lock()
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.stream = Stream("view", self._render, self._on_event, self._on_still)
+        self.stream = Stream("view", self._render, self._on_event, self._on_full)
         self.stream.backlog = lambda: link.backlog
         self.stream.update_size("", dict(zip("whp", size, strict=True)))
         #: Path that the panel shows, and a mark of the weight that is being read for it.
@@ -94,7 +94,7 @@ class Tab:
         """Draw the first picture and begin to listen."""
         self.link.server.controller.rc_area_register(self.stream)
         self.stream.start()
-        self.stream.request()
+        self._stir()
         self.spawn(self._watch())
 
     async def close(self) -> None:
@@ -184,7 +184,7 @@ class Tab:
         self._motion = self.spawn(self._moving(start, end, camera))
 
     def _halt(self) -> None:
-        if self._motion is not None and not self._motion.done():
+        if self._motion is not None and self._moves():
             self._motion.cancel()
         self._motion = None
 
@@ -198,6 +198,8 @@ class Tab:
         from explorer.animation import Blend
 
         way = Blend(start, end) if start is not end else None
+        if self.state.still:
+            self.flush(still=False)
         first, begin = self.camera, time.perf_counter()
         while (t := (time.perf_counter() - begin) / MOVE_TIME) < 1.0:
             if way is not None:
@@ -208,21 +210,31 @@ class Tab:
         if camera is not None:
             self.camera = camera
         self._drawn = end
-        self.stream.request()
+        self._stir()
 
     async def _render(self, width: int, height: int, smooth: bool) -> NDArray[Any]:
         return await self.painter.paint(self._drawn, self.camera, (width, height), smooth)
 
-    def _on_still(self) -> None:
+    def _on_full(self, smooth: bool) -> None:
+        still = smooth and not self._moves()
         pending = self.session.draw_list.pending
-        self.flush(picture=int(self.state.picture) + 1, pending=pending)
+        self.flush(picture=int(self.state.picture) + 1, pending=pending, still=still)
+
+    def _moves(self) -> bool:
+        return self._motion is not None and not self._motion.done()
+
+    def _stir(self, quick: bool = False) -> None:
+        """Ask for a new frame; what is shown is no longer the last word."""
+        if self.state.still:
+            self.flush(still=False)
+        self.stream.request(quick)
 
     async def _watch(self) -> None:
         """Show what background reading brings, until nothing is left to read."""
         failed = ""
         while True:
             await asyncio.sleep(POLL_EVERY)
-            if self._motion is not None and not self._motion.done():
+            if self._moves():
                 continue
             try:
                 async with self.lock:
@@ -235,7 +247,7 @@ class Tab:
             if changed:
                 self._drawn = self.session.draw_list
                 self.flush(**shown.drawn_state(self.session))
-                self.stream.request()
+                self._stir()
 
     def _poll(self) -> bool:
         """Look for news and, if there are any, make the draw list anew; in another thread."""
@@ -264,11 +276,11 @@ class Tab:
         if gesture.kind == "click":
             self.spawn(self.guarded(self._click(gesture)))
         elif gesture.kind == "end":
-            self.stream.request()
+            self._stir()
         else:
             self.settle()
             self.camera = self._moved(gesture)
-            self.stream.request(quick=True)
+            self._stir(quick=True)
 
     def _moved(self, gesture: Gesture) -> Camera:
         camera = self.camera
@@ -318,7 +330,7 @@ class Tab:
 
     async def _tip(self, gesture: Gesture) -> None:
         await asyncio.sleep(HOVER_REST)
-        if self.lock.locked() or (self._motion is not None and not self._motion.done()):
+        if self.lock.locked() or self._moves():
             return
         drawn = self._drawn
         pick = await self._under(gesture)
