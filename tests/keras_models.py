@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from explorer.formats import open_network
+from explorer.network import Network
+from explorer.weight_reader import WeightReader
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "make_networks.py"
 
@@ -75,3 +82,64 @@ def inward(layer: Any, position: int) -> str:
         return str(layer.name)
     history = functional(layer).inputs[position]._keras_history
     return f"{layer.name}/{inward(history.operation, 0)}"
+
+
+class Saved:
+    """Builds networks once; ``saved(name, suffix)`` gives the Keras model and its file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.models: dict[str, Any] = {}
+
+    def __call__(self, name: str, suffix: str) -> tuple[Any, Path]:
+        if name not in self.models:
+            self.models[name] = script().build(name)
+        path = self.folder / f"{name}.{suffix}"
+        if not path.exists():
+            script().save(self.models[name], path)
+        return self.models[name], path
+
+
+def save(model: Any, path: Path) -> Network:
+    """Save a model made in a test, by the same way for both formats, and open it."""
+    script().save(model, path)
+    return open_network(path)
+
+
+def fill(model: Any) -> Any:
+    """Give every weight its own random numbers, so that a mixed-up one is seen."""
+    rng = np.random.default_rng(7)
+    for variable in model.weights:
+        variable.assign(rng.normal(size=variable.shape).astype(variable.dtype))
+    return model
+
+
+def assert_same_weights(network: Network, model: Any) -> None:
+    """Every layer has Keras' own weights in Keras' own order, byte for byte."""
+    expected = dict(leaves(model))
+    with WeightReader(network) as reader:
+        for path, layer in expected.items():
+            ours = network.layer_by_path[path]
+            theirs = layer.get_weights()
+            assert len(ours.weights) == len(theirs), path
+            for weight, array in zip(ours.weights, theirs, strict=True):
+                read = reader.read(weight)
+                assert read.dtype == array.dtype
+                assert read.shape == array.shape, (path, weight.role)
+                assert read.tobytes() == array.tobytes(), (path, weight.role)
+    extra = {p for p in network.layer_by_path if p not in expected}
+    assert not any(network.layer_by_path[p].weights for p in extra)  # inputs and operators
+    assert network.parameters == model.count_params()
+
+
+def assert_same_links(network: Network, model: Any) -> None:
+    """The links are those of Keras' own nodes, no more and no fewer."""
+    ours = Counter((a.source, a.target, a.source_output, a.call) for a in network.links)
+    assert ours == Counter(links(functional(model)))
+
+
+def assert_same_shapes(network: Network, model: Any) -> None:
+    """Each layer's first output has the shape that Keras gives it."""
+    for path, layer in leaves(model):
+        output = layer._inbound_nodes[0].output_tensors[0]
+        assert network.layer_by_path[path].output_shape == tuple(output.shape), path

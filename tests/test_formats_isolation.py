@@ -1,0 +1,191 @@
+"""The child process keeps its limits, the parent trusts nothing it says, mutations do no harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+from keras import layers as kl
+
+from explorer.errors import ModelError
+from explorer.formats import isolation, open_network
+from explorer.formats.isolation import Limits, run_child
+from explorer.formats.manifest import decode, encode
+from explorer.formats.record import UnreadableError
+from explorer.network import ByteRange, FileStamp, Layer, Link, Network, Weight
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A sound file of each format."""
+    keras.utils.set_random_seed(1)
+    x = keras.Input((6,), name="x")
+    y = kl.BatchNormalization(name="norm")(kl.Dense(5, name="first")(x))
+    model = keras.Model(x, kl.Dense(3, name="last")(y), name="tiny")
+    folder = tmp_path_factory.mktemp("good")
+    paths = {suffix: folder / f"good.{suffix}" for suffix in ("keras", "h5")}
+    for path in paths.values():
+        model.save(path)
+    return paths
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., bytes]:
+    """Run a piece of code in place of the parser, under the same limits."""
+    path = tmp_path / "any"
+    path.write_bytes(b"any")
+    setup = isolation._START.replace("main(sys.argv[3:])", "")
+
+    def run(code: str, **limits: Any) -> bytes:
+        start = setup + (
+            "from explorer.formats.child import limit\n"
+            "limit(int(sys.argv[5]), int(sys.argv[6]))\n" + code
+        )
+        monkeypatch.setattr(isolation, "_START", start)
+        with path.open("rb") as file:
+            return run_child(str(path), file.fileno(), Limits(**limits))
+
+    return run
+
+
+def test_child_that_hangs(child: Callable[..., bytes]) -> None:
+    start = time.monotonic()
+    with pytest.raises(ModelError, match=r"longer than 0\.5 s"):
+        child("while True: pass", seconds=0.5)
+    assert time.monotonic() - start < 5
+
+
+def test_child_that_closes_its_output_and_hangs(child: Callable[..., bytes]) -> None:
+    with pytest.raises(ModelError):
+        child("import os; os.close(1)\nwhile True: pass", seconds=0.5)
+
+
+def test_child_that_takes_memory(child: Callable[..., bytes]) -> None:
+    code = (
+        "try: x = bytearray(2 << 30)\n"
+        "except MemoryError: print('+limited', end='')\n"
+        "else: print('+free', end='')"
+    )
+    assert child(code) == b"limited"
+
+
+def test_child_that_talks_too_much(child: Callable[..., bytes]) -> None:
+    with pytest.raises(ModelError, match="impossibly large"):
+        child("while True: sys.stdout.write('x' * 100000)", output=1 << 20)
+
+
+def test_child_that_crashes(child: Callable[..., bytes]) -> None:
+    with pytest.raises(ModelError, match="stopped before the end"):
+        child("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+
+
+def test_child_cannot_write_files_and_has_no_input(child: Callable[..., bytes]) -> None:
+    code = (
+        "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "print('+' + sys.stdin.read(), end='')\n"
+        "try:\n"
+        "    file = open('/tmp/neuronaut-must-not-exist', 'wb', buffering=0)\n"
+        "    file.write(b'x')\n"
+        "except OSError: print('no', end='')\n"
+        "finally:\n"
+        "    import os; os.unlink('/tmp/neuronaut-must-not-exist')"
+    )
+    assert child(code) == b"no"
+
+
+def test_child_dies_with_ctrl_c(good: dict[str, Path]) -> None:
+    code = (
+        "import sys; from explorer.formats import isolation, open_network\n"
+        "setup = isolation._START.replace('main(sys.argv[3:])', '')\n"
+        "isolation._START = setup + 'import os; os.write(1, str(os.getpid()).encode() + b\" \")\\n'"
+        " + 'while True: pass'\n"
+        "collect = isolation._collect\n"
+        "def tell(process, path, limits):\n"
+        "    print(process.pid, flush=True)\n"
+        "    return collect(process, path, limits)\n"
+        "isolation._collect = tell\n"
+        "try: open_network(sys.argv[1])\n"
+        "except KeyboardInterrupt: sys.exit(7)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(good["keras"])], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child_id = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGINT)
+    assert parent.wait(5) == 7
+    parent.stdout.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child_id, 0)
+
+
+def test_file_that_changes_while_it_is_parsed(
+    good: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.keras"
+    path.write_bytes(good["keras"].read_bytes())
+
+    def parse_and_change(*arguments: Any) -> bytes:
+        result = run_child(*arguments)
+        with path.open("ab") as file:
+            file.write(b"more")
+        return result
+
+    monkeypatch.setattr(isolation, "run_child", parse_and_change)
+    with pytest.raises(ModelError, match="changed while it was read"):
+        open_network(path)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_two_thousand_mutations(good: dict[str, Path], suffix: str) -> None:
+    """No hang, no crash, no exception but a refusal; time-boxed, at least 300 cases anywhere."""
+    worker = Path(__file__).parent / "fuzz_worker.py"
+    command = [sys.executable, str(worker), str(good[suffix]), "2024", "1000", "60"]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    counts = json.loads(done.stdout)
+    assert set(counts) <= {"read", "refused", "refused by the parent"}, counts
+    assert sum(counts.values()) >= 300
+    assert counts["read"]
+    assert counts["refused"]
+
+
+def test_parent_trusts_no_manifest() -> None:
+    """Ranges outside the file, shapes that do not fit, links to nowhere: all refused."""
+    stamp = FileStamp("/f", 100, 1)
+    weight = Weight("w", "kernel", (5, 2), "float32", ByteRange("/f", 60, 40))
+    layers = (Layer("a", "Dense", weights=(weight,)), Layer("b", "ReLU"))
+    sound = Network("n", "keras", layers, links=(Link("a", "b"),))
+    assert decode(encode(sound), stamp).layers == layers
+
+    text = encode(sound).decode()
+    for old, new in (
+        ("[60,40]", "[61,40]"),
+        ("[60,40]", "[-1,40]"),
+        ("[60,40]", "[60,36]"),
+        ("[5,2]", "[5,3]"),
+        ("[5,2]", "[-5,-2]"),
+        ("[5,2]", "[1e1]"),
+        ("[5,2]", "[true,10]"),
+        ("float32", "object"),
+        ('["b","ReLU"', '["a","ReLU"'),
+        ('"a","b"', '"a","c"'),
+        ("recorded", "imagined"),
+        ('"layers"', '"tiers"'),
+    ):
+        assert old in text
+        with pytest.raises(UnreadableError):
+            decode(text.replace(old, new).encode(), stamp)
