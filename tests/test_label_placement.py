@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -60,6 +60,7 @@ def test_nothing_to_place() -> None:
     assert visible.shape == (0,)
 
 
+@settings(deadline=None)
 @given(
     anchors=hnp.arrays(float, (30, 2), elements=st.floats(-50, 450)),
     sizes=hnp.arrays(int, (30, 2), elements=st.integers(1, 120)),

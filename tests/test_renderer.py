@@ -248,6 +248,27 @@ def test_legend_is_drawn_only_when_asked_for(renderer) -> None:
         assert np.array_equal(bare.image(), renderer.image())
 
 
+def test_legend_avoids_what_is_drawn_and_labels_avoid_the_legend() -> None:
+    legend = renderer_scenes.legend(900, 262144)
+    # A wall fills the left of the picture, where the legend stands otherwise.
+    wall = ((-2.4, 0, 0), (2.4, 5, 0.1), (60, 200, 90, 255), 0)
+    for solids, side in (([], 0), ([wall], 1)):
+        with Renderer((800, 600), multi_samples=0) as renderer:
+            renderer.draw(scene(solids, legend=legend))
+            renderer.camera = FRONT
+            image = renderer.image().astype(int)
+            ramp = np.argwhere(np.abs(image - legend.ramp[-1]).max(axis=2) <= 3)
+            assert len(ramp) > 10
+            assert (ramp[:, 1].mean() > 400) == side
+            low, right = ramp.max(axis=0)
+            camera = renderer.camera
+            at = Projection.of(camera, (800, 600)).ray(right, low) * 10 + camera.position
+            renderer.draw(scene(solids, legend=legend, labels=[Label("below", tuple(at), 1, 0)]))
+            with_label = renderer.image().astype(int)
+            top = slice(low - 4, low + 4), slice(right - 60, right + 1)
+            assert np.array_equal(with_label[top], image[top])
+
+
 def test_note_is_shown_and_taken_away(renderer) -> None:
     before = renderer.image()
     renderer.set_note(("conv1", "Conv2D"), (50, 50))

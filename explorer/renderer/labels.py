@@ -59,7 +59,7 @@ class LabelLayer:
         self._labels: tuple[Label, ...] = ()
         self._anchors = np.zeros((0, 3))
         self._key: object = None
-        self._corner = 0
+        self._corner: int | None = None
         self._corner_holds = False
         self._size: tuple[int, int] | None = None
         self._placed: tuple[NDArray[np.int32], NDArray[np.bool_]] | None = None
@@ -144,11 +144,12 @@ class LabelLayer:
                     for r in rectangles
                 ]
             )
-            # A corner is left only for one that is clearly better, the first one being liked best.
-            covered[self._corner] -= 0.06
-            self._corner = int((covered + np.array([0, 0.01, 0.02, 0.02])).argmin())
+            best = int((covered + np.array([0, 0.01, 0.02, 0.02])).argmin())
+            # Once it has its corner it leaves it only for one that is much better.
+            if self._corner is None or covered[self._corner] > covered[best] + 0.2:
+                self._corner = best
             self._corner_holds = True
-        return [rectangles[self._corner]]
+        return [rectangles[self._corner or 0]]
 
     def placed(self) -> list[PlacedLabel]:
         """The labels in the picture as last drawn, the least important first."""
