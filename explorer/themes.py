@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 RGB = tuple[int, int, int]
 
-# Samples at 17 even steps of perceptual maps: inferno and cividis (van der Walt, Smith; Nuñez et
-# al. 2018, doi 10.1371/journal.pone.0199239) and ColorBrewer's PuOr, safe for colour-blind eyes.
+# Samples at 17 even steps: inferno (van der Walt and Smith 2015) and ColorBrewer's BuPu and PuOr
+# (Brewer 2003), all even to the eye and safe for colour-blind ones.
 _INFERNO = (
     "0000040b0724210c4a3d096557106e71196e8a226aa32c61bc3754d24644e45a31f1731df98e09fcac11f9cb35"
     "f2ea69fcffa4"
 )
-_CIVIDIS = (
-    "00224e002e6a1a386f32436d434e6c535a6d61656f6f70737d7c788c88789b9476aba072bcae6ccdbb63dec958"
-    "f0d846fee838"
+_BUPU = (
+    "f7fcfdebf4f8e0ecf4cfdfedbfd3e6aec7e09ebcda95a8d08c95c68c80bb8c6ab18a55a788409c84278c800f7b"
+    "6507624d004b"
 )
 _PUOR = (
     "7f3b08a04d07be630adb7d12ef9e3cfdbd6efed7a2fbe9cff6f6f7e3e4efcecde4b6b0d4988dbe7967a65d3790"
@@ -85,7 +85,7 @@ THEMES: dict[str, Theme] = {
         flow=(150, 158, 172),
         label=(28, 36, 52),
         # On white the strong end must be the dark one.
-        sequential=np.ascontiguousarray(_ramp(_CIVIDIS)[::-1]),
+        sequential=_ramp(_BUPU, 0.3, 1.0),
         diverging=np.ascontiguousarray(_ramp(_PUOR)),
     ),
 }

@@ -1,0 +1,132 @@
+"""The command line is a contract: what it prints, and how it says no."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from explorer.bundled import scenes_folder
+
+DIGITS = str(scenes_folder() / "digits.keras")
+SCENE = str(scenes_folder() / "digits.json")
+
+
+def neuronaut(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "explorer", *arguments], capture_output=True, text=True,
+        timeout=120, cwd=cwd, check=False,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit code 2 and one line on stderr that holds these words."""
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert all(word in lines[0] for word in words), lines[0]
+    assert done.stdout == ""
+
+
+def test_info_json_keeps_its_shape():
+    info = json.loads(neuronaut("info", DIGITS, "--json").stdout)
+    model = keras.saving.load_model(DIGITS)
+    assert info["name"] == "digits"
+    assert info["format"] == "keras"
+    assert info["parameters"] == model.count_params()
+    rows = {row["path"]: row for row in info["layers"]}
+    for layer in model.layers:
+        row = rows[layer.name]
+        assert row["kind"] == type(layer).__name__
+        assert row["output_shape"] == list(layer.output.shape)
+        assert row["parameters"] == layer.count_params()
+        assert [tuple(w["shape"]) for w in row["weights"]] == [w.shape for w in layer.weights]
+        assert {w["dtype"] for w in row["weights"]} <= {"float32"}
+    pairs = [(k["from"], k["to"]) for k in info["links"]]
+    names = [row["path"] for row in info["layers"]]
+    assert pairs == list(zip(names, names[1:], strict=False))
+    assert {k["origin"] for k in info["links"]} == {"recorded"}
+
+
+def test_info_for_people_names_every_layer():
+    text = neuronaut("info", DIGITS).stdout
+    assert "hidden" in text
+    assert "Dense" in text
+
+
+@pytest.mark.parametrize("source", ["flatten", "pool", "conv_2"])
+def test_edges_json_equals_keras(source):
+    done = neuronaut("edges", DIGITS, "--from", source, "--to", "hidden", "--top", "7", "--json")
+    found = json.loads(done.stdout)
+    kernel = keras.saving.load_model(DIGITS).get_layer("hidden").get_weights()[0].astype(float)
+    parts = kernel[None] if source == "flatten" else kernel.reshape(-1, 16, 32)
+    magnitude = np.sqrt((parts**2).mean(axis=0))
+    order = np.argsort(-magnitude, axis=None)[:7]
+    assert found["total_connections"] == magnitude.size
+    assert found["total_weights"] == kernel.size
+    for row, (i, j) in zip(
+        found["edges"], zip(*np.unravel_index(order, magnitude.shape), strict=True), strict=True
+    ):
+        assert (row["from_unit"], row["to_unit"]) == (i, j)
+        assert row["magnitude"] == pytest.approx(magnitude[i, j], rel=1e-9)
+        assert row["signed_mean"] == pytest.approx(parts[:, i, j].mean(), rel=1e-6)
+        assert row["weights"] == len(parts)
+    shown = sum(r["magnitude"] ** 2 * r["weights"] for r in found["edges"])
+    share = shown / (kernel**2).sum()
+    assert found["shown_share_of_sum_sq"] == pytest.approx(share, rel=1e-6)
+
+
+def test_edges_of_one_unit():
+    done = neuronaut("edges", DIGITS, "--from", "hidden[3]", "--to", "digit", "--json")
+    found = json.loads(done.stdout)
+    assert {row["from_unit"] for row in found["edges"]} == {3}
+    assert found["total_connections"] == 10
+
+
+def test_shot_writes_a_picture_of_the_asked_size(tmp_path):
+    done = neuronaut("shot", SCENE, "-o", str(tmp_path / "x.png"), "--size", "640x360",
+                     "--open", "hidden", "--overlay", "signed", "--theme", "light")
+    assert done.returncode == 0, done.stderr
+    picture = np.asarray(Image.open(tmp_path / "x.png"))
+    assert picture.shape == (360, 640, 3)
+    assert picture.std() > 10
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_wrong_input_gets_one_line(tmp_path):
+    (tmp_path / "empty.keras").touch()
+    (tmp_path / "text.keras").write_text("not a model\n" * 30)
+    picture = str(tmp_path / "x.png")
+    refused(neuronaut("info", str(tmp_path / "none.keras")), "none.keras", "no such file")
+    refused(neuronaut("info", str(tmp_path)), str(tmp_path))
+    refused(neuronaut("info", str(tmp_path / "empty.keras")), "empty.keras", "empty")
+    refused(neuronaut("info", str(tmp_path / "text.keras")), "text.keras")
+    refused(neuronaut("shot", DIGITS, "-o", picture, "--open", "hiden"), "hiden", "hidden")
+    refused(neuronaut("shot", DIGITS, "-o", picture, "--layout", "spiral"), "layout", "spiral")
+    refused(neuronaut("shot", DIGITS, "-o", picture, "--size", "10x10"), "10x10")
+    refused(neuronaut("shot", DIGITS, "-o", picture, "--size", "1e9x5"), "1e9x5")
+    refused(neuronaut("shot", DIGITS, "-o", str(tmp_path / "x.jpg")), ".png")
+    refused(neuronaut("shot", DIGITS, "-o", str(tmp_path / "no" / "x.png")), "does not exist")
+    refused(neuronaut("edges", DIGITS, "--from", "hiden", "--to", "digit"), "hidden")
+    refused(neuronaut("edges", DIGITS, "--from", "hidden"), "--to")
+    refused(neuronaut("nonsense"), "nonsense")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_info_imports_no_framework_and_no_renderer():
+    code = (
+        "import sys; sys.argv = ['neuronaut', 'info', sys.argv[1]]\n"
+        "from explorer.__main__ import app\n"
+        "app(standalone_mode=False)\n"
+        "heavy = {'tensorflow', 'keras', 'vtk', 'vtkmodules', 'pyvista', 'trame', 'h5py'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, DIGITS], capture_output=True, text=True,
+                          timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
