@@ -9,6 +9,7 @@ from typing import Any
 from explorer import lod
 from explorer.appearance import node_family, unit_title
 from explorer.color_scale import count
+from explorer.edge_query import strongest_edges
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.hierarchy import Node, shape_text
 from explorer.lod import UnitRange
@@ -82,15 +83,14 @@ def incoming(model: OpenModel, path: str, top: int = STRONGEST) -> list[dict[str
     ModelError
         If the file was changed or cannot be read.
     """
-    from explorer.edge_query import strongest_edges
-
     index, here = _locate(model, path)
     layer = model.hierarchy.layer(index)
     if here is None or layer is None:
         return []
     everywhere = {la.path for la in model.graph.layers}
     found = strongest_edges(
-        model.graph, model.pyramid, everywhere, {layer.path}, top, to_units=tuple(here)
+        model.graph, model.pyramid, everywhere, {layer.path}, top,
+        to_range=(here.start, here.stop),
     )
     return [
         {

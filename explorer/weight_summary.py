@@ -71,7 +71,7 @@ class WeightSummary:
         NaN when nothing is finite.
     counts : int64 array, shape (64,)
         Elements per bin; a bin holds its lower edge, the last one both. Empty when nothing is
-        finite, or when the range is beyond what a float64 can hold.
+        finite, or when the range is too wide or too narrow for bins in float64.
     edges : float64 array, shape (65,)
         Evenly spaced from `low` to `high`; half a unit to both sides when all are equal.
     heat : HeatMap
@@ -201,8 +201,9 @@ class _Bins:
     def __init__(self, low: float, high: float) -> None:
         if low == high:
             low, high = low - 0.5, high + 0.5
-        usable = math.isfinite(high - low)
-        self.edges = np.linspace(low, high, BINS + 1) if usable else np.zeros(0)
+        edges = np.linspace(low, high, BINS + 1) if math.isfinite(high - low) else np.zeros(1)
+        usable = len(edges) > 1 and bool(np.all(edges[1:] > edges[:-1]))
+        self.edges = edges if usable else np.zeros(0)
         self.counts = np.zeros(BINS if usable else 0, np.int64)
 
     def add(self, values: F8) -> None:
