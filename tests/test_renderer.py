@@ -265,8 +265,8 @@ def test_legend_avoids_what_is_drawn_and_labels_avoid_the_legend() -> None:
             at = Projection.of(camera, (800, 600)).ray(right, low) * 10 + camera.position
             renderer.draw(scene(solids, legend=legend, labels=[Label("below", tuple(at), 1, 0)]))
             with_label = renderer.image().astype(int)
-            top = slice(low - 4, low + 4), slice(right - 60, right + 1)
-            assert np.array_equal(with_label[top], image[top])
+            panel = slice(low - 30, low + 30), slice(right - 80, right + 1)
+            assert np.array_equal(with_label[panel], image[panel])
 
 
 def test_note_is_shown_and_taken_away(renderer) -> None:

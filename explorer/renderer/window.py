@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from explorer.renderer.navigation import approached, below_pixel, shifted, turned
@@ -103,7 +106,8 @@ class Window:
             self._interactor.AddObserver(name, self._guarded(action))
         self._interactor.Initialize()
         self._interactor.CreateRepeatingTimer(_TICK_MS)
-        self._interactor.Start()
+        with self._interruptible():
+            self._interactor.Start()
         if self._error is not None:
             raise self._error
 
@@ -115,8 +119,25 @@ class Window:
         """Take the window away."""
         self.renderer.close()
 
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C end the loop; an exception raised inside VTK would end the whole process."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupt(*_: object) -> None:
+            self._error = KeyboardInterrupt()
+            self.stop()
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     def _guarded(self, action: Callable[[], None]) -> Callable[..., None]:
-        # VTK prints what an observer raises and goes on; Ctrl-C and faults must end the loop.
+        # VTK prints what an observer raises and goes on; a fault must end the loop.
         def call(*_: object) -> None:
             if self._error is not None:
                 return
