@@ -7,7 +7,7 @@ file, and blocks of 64 × 64. A question is answered from the coarsest level tha
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,16 @@ def labels_of(matrix: Matrix, out_label: I4, in_label: I4) -> tuple[I4, I4]:
         out_label[matrix.out_start : out_stop : matrix.out_step],
         in_label[matrix.in_start : in_stop : matrix.in_step],
     )
+
+
+def visible(
+    connection: Connection, out_label: I4, in_label: I4
+) -> Iterator[tuple[int, Matrix, I4, I4]]:
+    """Matrices with visible pairs: place, matrix, labels of its out and in units."""
+    for at, matrix in enumerate(connection.matrices):
+        out, inside = labels_of(matrix, out_label, in_label)
+        if np.any(out >= 0) and np.any(inside >= 0):
+            yield at, matrix, out, inside
 
 
 class Pyramid:
@@ -178,12 +188,12 @@ class Pyramid:
         return finished(sums)
 
     def add_level0(self, sums: Sums, matrix: Matrix, rows: I4, columns: I4,
-                   span: tuple[int, int]) -> None:  # fmt: skip
+                   span: tuple[int, int], keep: bool = True) -> None:  # fmt: skip
         """Add some columns of a matrix from the file, in blocks of a few MB."""
         c0, c1 = span
         shown = int(np.count_nonzero(rows >= 0))
         period = period_of(rows) or 1
-        keep = shown * (c1 - c0) * matrix.taps <= MOST_KEPT
+        keep = keep and shown * (c1 - c0) * matrix.taps <= MOST_KEPT
         step = max(TILE, (1 << 16) // TILE * TILE)
         for c in range(c0, c1, step):
             stop = min(c1, c + step)

@@ -1,0 +1,65 @@
+"""Pairs of units that may be among the strongest, as flat arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+I4 = NDArray[np.int32]
+I8 = NDArray[np.int64]
+F8 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Pairs and sums over the finite weights of each; all arrays have one entry per pair.
+
+    Attributes
+    ----------
+    out, inside : int32 array
+        Labels of the target's and the source's unit.
+    sum_sq, sum, sum_abs, max_abs : float64 array
+    count : int64 array
+        Finite weights, at least one.
+    """
+
+    out: I4
+    inside: I4
+    sum_sq: F8
+    sum: F8
+    sum_abs: F8
+    max_abs: F8
+    count: I8
+
+    def best(self, k: int) -> Candidates:
+        """The k strongest, strongest first, ties by (out, inside)."""
+        square = self.sum_sq / self.count
+        if len(square) > k > 0:
+            least = np.partition(square, len(square) - k)[len(square) - k]
+            keep = np.flatnonzero(square >= least)
+        else:
+            keep = np.arange(len(square))
+        order = np.lexsort((self.inside[keep], self.out[keep], -square[keep]))[: max(k, 0)]
+        return self.at(keep[order])
+
+    def at(self, index: NDArray[np.intp]) -> Candidates:
+        """Some of the candidates."""
+        return Candidates(
+            self.out[index],
+            self.inside[index],
+            self.sum_sq[index],
+            self.sum[index],
+            self.sum_abs[index],
+            self.max_abs[index],
+            self.count[index],
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Candidates]) -> Candidates:
+        """All of several lists, which may be none."""
+        empty = np.empty(0, np.int32)
+        parts = [cls(empty, empty, *(np.empty(0),) * 4, np.empty(0, np.int64)), *parts]
+        names = ("out", "inside", "sum_sq", "sum", "sum_abs", "max_abs", "count")
+        return cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
