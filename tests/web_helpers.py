@@ -142,7 +142,8 @@ class Twin:
             for x in range(4, AREA[0], 12):
                 pick = self.renderer.pick(x, y)
                 if pick.node is not None and drawn.nodes[pick.node] == path:
-                    around = (self.renderer.pick(x + dx, y + dy) for dx in (-3, 3) for dy in (-3, 3))
+                    corners = ((x + dx, y + dy) for dx in (-3, 3) for dy in (-3, 3))
+                    around = [self.renderer.pick(*corner) for corner in corners]
                     if all(p.node == pick.node and not p.frame_title for p in around):
                         return float(x), float(y)
         raise AssertionError(f"{path} is nowhere in the picture")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.web import shown
+from explorer.web.stay import Stay, Target
 
 if TYPE_CHECKING:
     from explorer.web.tab import Tab
@@ -46,10 +47,10 @@ async def _press(tab: Tab, path: str) -> None:
     """A click on a node: a closed one opens, an open one closes; it is selected."""
     before = tab.session.state.opened
 
-    def target() -> str | None | bool:
+    def target() -> Target:
         now = tab.session.state.opened
         if now == before:
-            return False
+            return Stay.HERE
         return path if path in now else shown.parent_shown(tab.session, path)
 
     await tab.change(lambda: tab.session.click(path), fly_to=target)

@@ -10,16 +10,15 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from explorer.web.page import notice
 
 logger = logging.getLogger(__name__)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: Paths that need the key; all others are the libraries' own public files.
 LOCKED = ("/", "/index.html", "/ws")
@@ -61,7 +60,7 @@ class Door:
         name = _host_name(host)
         if name in LOOPBACK or name == self.host.strip("[]").lower():
             return True
-        return self.host in ("0.0.0.0", "::") and _is_address(name)  # noqa: S104
+        return self.host in ("0.0.0.0", "::") and _is_address(name)
 
     def key_fits(self, given: str | None) -> bool:
         """Compare in a time that does not depend on where the first difference is."""
@@ -89,14 +88,13 @@ class Door:
             headers["X-Frame-Options"] = "DENY"
         return headers
 
-    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def middleware(self) -> Middleware:
         """The checks as an aiohttp middleware; a refusal is a 403 without detail."""
 
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            response = self._refusal(request)
-            if response is None:
-                response = await _answer(request, handler)
+            refusal = self._refusal(request)
+            response = refusal if refusal is not None else await _answer(request, handler)
             if not response.prepared:
                 response.headers.update(self.headers())
             return response

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import aiohttp
@@ -178,10 +179,8 @@ def _sender(socket: web.WebSocketResponse) -> Callable[[bool, Any], Any]:
     async def send(binary: bool, content: Any) -> None:
         if socket.closed:
             return
-        try:
+        with suppress(ConnectionError):  # the page may go while something is on its way
             await (socket.send_bytes(content) if binary else socket.send_str(content))
-        except ConnectionError:
-            pass  # the page went while something was on its way
 
     return send
 

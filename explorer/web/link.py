@@ -74,7 +74,7 @@ class Link:
                 thread=True,
             )
         await self.server.ready
-        self._endpoint = self.server._server.ws  # noqa: SLF001
+        self._endpoint = self.server._server.ws
         self._narrow()
         self._connection = await self._endpoint.connect()
         self._connection.on_message(send)

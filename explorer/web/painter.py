@@ -7,8 +7,9 @@ goes on reading the pointer and serving other tabs while a picture is being made
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from explorer.renderer import Pick, Renderer
 
 U1 = NDArray[np.uint8]
+A = TypeVarTuple("A")
+R = TypeVar("R")
 #: Samples per pixel of a still picture.
 SAMPLES = 4
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vtk")
@@ -76,7 +79,7 @@ class Painter:
         await self._in_thread(self._close)
 
     @staticmethod
-    async def _in_thread(work, *arguments):  # type: ignore[no-untyped-def]
+    async def _in_thread(work: Callable[[*A], R], *arguments: *A) -> R:
         return await asyncio.get_running_loop().run_in_executor(_thread, work, *arguments)
 
     def _ready(self, draw_list: DrawList, camera: Camera, size: tuple[int, int] | None) -> Renderer:

@@ -1,4 +1,4 @@
-"""From raw mouse events to gestures: a click, a drag, a rest of the pointer, a turn of the wheel."""
+"""From raw mouse events to gestures: click, drag, rest of the pointer, turn of the wheel."""
 
 from __future__ import annotations
 

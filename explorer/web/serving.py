@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from explorer.errors import NeuronautError
 from explorer.view_state import ViewState
@@ -17,13 +18,13 @@ from explorer.web.door import Door
 if TYPE_CHECKING:
     from explorer.network import Network
     from explorer.open_model import OpenModel
-    from explorer.web.front import Front
     from explorer.session import Session
+    from explorer.web.front import Front
     from explorer.web.link import Link
     from explorer.web.painter import Painter
     from explorer.web.tab import Tab
 
-    Openable = str | Network | OpenModel | Callable[[], OpenModel]
+    Openable: TypeAlias = str | Network | OpenModel | Callable[[], OpenModel]
 
 
 #: Size of the picture in a window of 1600 × 900: what is drawn before the page tells its own.
@@ -60,10 +61,8 @@ def serve(
     NeuronautError
         If the model cannot be opened, or the address cannot be bound.
     """
-    try:
+    with suppress(KeyboardInterrupt):
         asyncio.run(_run(_Job(model, state, host, port), open_browser))
-    except KeyboardInterrupt:
-        pass
 
 
 class Handle:
@@ -244,7 +243,7 @@ class _Job:
 
     def _url(self, port: int) -> str:
         host = self._door.host
-        if host in ("0.0.0.0", "::", ""):  # noqa: S104
+        if host in ("0.0.0.0", "::", ""):
             host = "127.0.0.1"
         host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{port}/?key={self._door.key}"
@@ -320,13 +319,8 @@ class _Job:
 
 def _import_all() -> None:
     """Load what a tab needs while the network is being opened."""
-    import PIL.Image
-    import trame_client.widgets.core
-    import trame_server
-
-    import explorer.renderer
-    import explorer.session
-    import explorer.web.tab
-
-    del PIL, trame_client, trame_server
-    assert "explorer.web.tab" in sys.modules and explorer is not None
+    for name in (
+        "explorer.session", "explorer.renderer", "explorer.web.tab", "PIL.Image",
+        "trame_client.widgets.core", "trame_server",
+    ):  # fmt: skip
+        import_module(name)

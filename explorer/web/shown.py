@@ -21,8 +21,8 @@ MOST_FOUND = 10
 def first_state(session: Session) -> dict[str, Any]:
     """State entries that a page begins with."""
     import layouts
-    from explorer.panel import layer_panel
     from explorer.overlays import overlays
+    from explorer.panel import layer_panel
 
     network = session.network
     notes = "; ".join(network.notes)

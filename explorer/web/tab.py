@@ -14,6 +14,7 @@ from explorer.web import orbit, page, shown
 from explorer.web.link import Link
 from explorer.web.painter import Painter
 from explorer.web.pointer import Gesture, Pointer
+from explorer.web.stay import Stay, Target
 from explorer.web.stream import Stream, png
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ MOVE_TIME = 0.3
 HOVER_REST = 0.07
 #: How often background reading may change the picture, seconds.
 POLL_EVERY = 0.15
-FlyTo = str | None | bool | Callable[[], str | None | bool]
 
 
 class Tab:
@@ -144,15 +144,17 @@ class Tab:
         with self.state:
             self.state.message = message[:500]
 
-    async def change(self, work: Callable[[], object], fly_to: FlyTo = False) -> None:
+    async def change(
+        self, work: Callable[[], object], fly_to: Target | Callable[[], Target] = Stay.HERE
+    ) -> None:
         """Change the session and show what came of it.
 
         Parameters
         ----------
         work : callable ()
             Runs in another thread.
-        fly_to : str or None or False, or callable () -> one of them
-            Path of the node to look at then, ``None`` for everything, ``False`` to stay.
+        fly_to : str or None or Stay, or callable () -> one of them
+            Path of the node to look at then, ``None`` for everything.
         """
         async with self.lock:
             task = asyncio.get_running_loop().run_in_executor(None, work)
@@ -165,7 +167,9 @@ class Tab:
                 self.flush(busy=False)
             to = fly_to() if callable(fly_to) else fly_to
             target = self.session.draw_list
-            camera = None if to is False else self.session.camera_for(to, self.aspect)
+            camera = None
+            if not isinstance(to, Stay):
+                camera = self.session.camera_for(to, self.aspect)
         self.move(target, camera)
 
     def flush(self, **entries: Any) -> None:
@@ -334,16 +338,16 @@ class Tab:
             return
         drawn = self._drawn
         pick = await self._under(gesture)
-        if pick.node is None and pick.edge is None:
-            return
         session, nodes = self.session, drawn.nodes
         async with self.lock:
             if drawn is not session.draw_list:
                 return
             if pick.node is not None:
                 text = await asyncio.to_thread(session.describe, nodes[pick.node])
-            else:
+            elif pick.edge is not None:
                 text = await asyncio.to_thread(session.describe_edge, pick.edge)
+            else:
+                return
         self.flush(tip=shown.tip(text, (gesture.x, gesture.y), self.stream.size))
 
     def hide_tip(self) -> None:
