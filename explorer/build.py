@@ -30,6 +30,7 @@ from explorer.overlays import Overlay, get_overlay
 from explorer.routing import curves, heights
 from explorer.themes import THEMES, Theme
 from explorer.view_state import ViewState
+from layouts.geometry import return_gutter
 from layouts.tree import Boxes, Tree
 
 F8 = NDArray[np.float64]
@@ -294,12 +295,21 @@ def _points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.floa
         start[first[chosen]], end[first[chosen]], local,
         boxes.centers[obstacles], boxes.sizes[obstacles],
     )
+    gutter = _gutters(placed, pairs)
+    over = np.where(back & ~np.isnan(gutter), gutter, over)
     over, reach = over[which.ravel()], reach[which.ravel()]
     _spread(model, placed, rows, start, end)
     # Strands that go round stay a little apart where they run together.
     bent = rows.strand & ~np.isnan(over)
     over = np.where(bent, over + 0.25 * (start[:, 1] - boxes.centers[rows.source, 1]), over)
     return curves(start, end, over, reach)
+
+
+def _gutters(placed: Placed, pairs: NDArray[np.int32]) -> F8:
+    """Height at which a line between two rows of a wrapped layout runs free; NaN elsewhere."""
+    cut = placed.cut
+    tree = Tree(cut.parent, placed.boxes.sizes, pairs.astype(np.int32), cut.grid)
+    return return_gutter(tree, placed.boxes)
 
 
 def _unit_frames(cut: Cut) -> NDArray[np.bool_]:

@@ -34,9 +34,11 @@ class UnknownNameError(NeuronautError):
 
     def __init__(self, what: str, name: str, known: object) -> None:
         from difflib import get_close_matches
+        from itertools import islice
 
-        names = [str(k) for k in known]  # type: ignore[attr-defined]
+        # Comparing costs len(name) * len(names): both are bounded, both may come from a stranger.
+        names = [str(k)[:200] for k in islice(known, 20_000)]  # type: ignore[call-overload]
         short = name if len(name) <= 80 else name[:77] + "…"
-        near = get_close_matches(name, names, n=3, cutoff=0.4) or sorted(names)[:3]
+        near = get_close_matches(name[:200], names, n=3, cutoff=0.4) or sorted(names)[:3]
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         super().__init__(f"no {what} called {short!r}{hint}")

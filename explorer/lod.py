@@ -254,7 +254,7 @@ def resolve(hierarchy: Hierarchy, units_of: UnitsOf, name: str) -> str:
     UnknownNameError
         If there is no such node, or no such unit; the nearest names are offered.
     """
-    if name in hierarchy.by_path:
+    if name and name in hierarchy.by_path:
         return name
     match = re.fullmatch(r"(.*)\[([^\[\]]+)\]", name, re.DOTALL)
     if match is None:
@@ -275,7 +275,7 @@ def resolve(hierarchy: Hierarchy, units_of: UnitsOf, name: str) -> str:
 
 
 def _named(hierarchy: Hierarchy, name: str) -> str:
-    if name in hierarchy.by_path:
+    if name and name in hierarchy.by_path:
         return name
     ends = [n.path for n in hierarchy.nodes[1:] if n.path.endswith("/" + name)]
     titled = [n.path for n in hierarchy.nodes[1:] if n.title == name]

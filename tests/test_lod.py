@@ -1,0 +1,90 @@
+"""How layers open into units, and how a person's words become a node."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer import lod
+from explorer.appearance import unit_places
+from explorer.errors import UnknownNameError
+from explorer.hierarchy import build_hierarchy
+from explorer.lod import UnitRange
+from explorer.network import Layer, Link, Network
+from explorer.units import Units
+
+
+@given(st.integers(1, 300_000), st.data())
+def test_opening_reaches_every_unit_in_few_steps(count, data):
+    units = Units(count, count)
+    target = data.draw(st.integers(0, count - 1))
+    here, steps = None, 0
+    while here is None or here.count > 1:
+        ranges, (rows, columns) = lod.open_units(units, here)
+        assert ranges[0].start == (here.start if here else 0)
+        assert ranges[-1].stop == (here.stop if here else count)
+        assert all(a.stop == b.start for a, b in zip(ranges, ranges[1:], strict=False))
+        assert len(ranges) <= lod.MOST_UNITS
+        assert rows * columns >= len(ranges)
+        (here,) = [r for r in ranges if r.start <= target < r.stop]
+        steps += 1
+    assert steps <= 3
+    assert lod.open_units(units, here) == ([], (0, 0))
+
+
+@given(st.integers(257, 300_000))
+def test_ranges_start_where_tiles_start(count):
+    ranges, _ = lod.open_units(Units(count, count), None)
+    assert all(r.start % lod.TILE == 0 for r in ranges)
+
+
+def test_gates_and_heads_open_by_name():
+    gates = Units(4 * 96, 96, ("input gate", "forget gate", "cell", "output gate"))
+    ranges, grid = lod.open_units(gates, None)
+    assert ranges == [UnitRange(k * 96, (k + 1) * 96) for k in range(4)]
+    assert grid == (4, 1)
+    heads = Units(8 * 64, 512, heads=(8, 64))
+    ranges, _ = lod.open_units(heads, None)
+    assert ranges == [UnitRange(k * 64, (k + 1) * 64) for k in range(8)]
+    assert lod.open_units(Units(64, 64, heads=(4, 16)), None)[1] == (4, 16)
+
+
+@pytest.mark.parametrize("units", [Units(7, 7), Units(300, 300), Units(5000, 5000), Units(0, 0),
+                                   Units(400, 100, ("a", "b", "c", "d"))])
+def test_places_stay_on_the_face_and_apart(units):
+    places = unit_places(units)
+    assert places.shape == (units.count, 2)
+    assert (np.abs(places) <= 0.5).all()
+    assert len(np.unique(np.round(places, 9), axis=0)) == units.count
+
+
+def small():
+    layers = (Layer("net/a", "InputLayer", {}, (), (None, 4)),
+              Layer("net/b", "Dense", {"units": 300}, ((None, 4),), (None, 300)),
+              Layer("other/b", "Dense", {"units": 2}, ((None, 300),), (None, 2)))
+    links = (Link("net/a", "net/b"), Link("net/b", "other/b"))
+    network = Network("n", "test", layers, (), links)
+    return build_hierarchy(network, set()), lambda la: Units(la.output_shape[-1],
+                                                             la.output_shape[-1])
+
+
+def test_names_resolve_as_people_mean_them():
+    hierarchy, units_of = small()
+    assert lod.resolve(hierarchy, units_of, "net/a") == "net/a"
+    assert lod.resolve(hierarchy, units_of, "a") == "net/a"
+    assert lod.resolve(hierarchy, units_of, "net/b[3]") == "net/b[3]"
+    assert lod.resolve(hierarchy, units_of, "net/b[64:128]") == "net/b[64:128]"
+    for wrong in ("b", "c", "net/b[300]", "net/b[5:5]", "net/b[x]", "", "[3]", "a" * 10_000):
+        with pytest.raises(UnknownNameError) as error:
+            lod.resolve(hierarchy, units_of, wrong)
+        assert len(str(error.value)) < 500
+
+
+def test_opening_lists_what_must_be_open_around_a_unit():
+    hierarchy, units_of = small()
+    around = lod.opening(hierarchy, units_of, "net/b[70]")
+    assert around[-2:] == ["net/b", "net/b[64:128]"]
+    cut = lod.make_cut(hierarchy, units_of, frozenset(around))
+    assert "net/b[70]" in cut.paths
