@@ -277,6 +277,14 @@ def test_note_is_shown_and_taken_away(renderer) -> None:
     assert np.array_equal(renderer.image(), before)
 
 
+def test_of_very_many_labels_the_most_important_are_drawn(renderer) -> None:
+    labels = [Label(f"unit {i}", (0, 0, 0), i, i) for i in range(5000)]
+    renderer.draw(scene(labels=labels))
+    renderer.image()
+    assert {p.label.priority for p in renderer.placed_labels()} >= {4999}
+    assert len(renderer._labels.sheet.sizes) < 1000
+
+
 def test_hostile_label_text_is_one_line(renderer) -> None:
     renderer.draw(scene(labels=[Label("a\nb\x1b[31m" + "x" * 10**5, (0, 0, 0), 1, 0)]))
     renderer.image()  # neither an error nor a texture of a million pixels

@@ -18,6 +18,7 @@ LABEL_PX = 15
 TITLE_PX = 18
 LEGEND_PX = 14
 MARGIN_PX = 14
+MOST_LABELS = 500  # more would not fit on a screen, and a texture has its limits
 
 
 def text_scale(height: int) -> float:
@@ -68,11 +69,14 @@ class LabelLayer:
         """Take the labels of a draw list for a picture of this height in pixels."""
         scale = text_scale(height)
         legend = draw_list.legend if self._legend else None
-        key = ([(la.text, la.title) for la in draw_list.labels], draw_list.theme, scale)
+        labels = draw_list.labels
+        if len(labels) > MOST_LABELS:
+            labels = tuple(sorted(labels, key=lambda la: -la.priority)[:MOST_LABELS])
+        key = ([(la.text, la.title) for la in labels], draw_list.theme, scale)
         key_legend = None if legend is None else (
             legend.title, legend.ramp.tobytes(), legend.ticks, legend.kinds, legend.lines
         )  # fmt: skip
-        self._labels = draw_list.labels
+        self._labels = labels
         self._anchors = np.array([la.anchor for la in self._labels], float).reshape(-1, 3)
         self._priorities = np.array([la.priority for la in self._labels], float)
         self._below = np.array([la.below for la in self._labels], bool)

@@ -70,7 +70,7 @@ def shortened(text: str, limit: int = _MAX_CHARS) -> str:
     return clean[: keep - keep // 3] + "…" + clean[len(clean) - keep // 3 :]
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def text_sprite(text: str, px: int, color: Rgb, halo: Rgb, bold: bool = False) -> Sprite:
     """One line of text with a soft halo, so that it reads over anything.
 
