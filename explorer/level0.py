@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from explorer.network import Weight
 F8 = NDArray[np.float64]
 Values = NDArray[Any]
 Runs = list[tuple[int, int]]
-BLOCK = 1 << 18
+BLOCK = 1 << 17
 """Elements per block: what is worked on at once stays in the processor's cache."""
 WHOLE = 1 << 22
 """Elements up to which a weight is read and kept in one piece."""
@@ -143,7 +143,7 @@ class Level0:
         total: PairSums | None = None
         for tap in range(matrix.taps):
             one = _summed(self.values(matrix, tap, runs, columns, keep))
-            total = one if total is None else _added(total, one)
+            total = _own(one) if total is None else _added(total, one)
         assert total is not None  # a matrix has at least one tap
         return total
 
@@ -176,7 +176,7 @@ class Level0:
                 read = self._reader.read_flat
                 values = np.stack([_plain(read(matrix.weight, a, a + width)) for a in at])
             one = _summed(values)
-            total = one if total is None else _added(total, one)
+            total = _own(one) if total is None else _added(total, one)
         assert total is not None  # a matrix has at least one tap
         return total
 
@@ -200,15 +200,20 @@ def _summed(values: Values) -> PairSums:
     return PairSums(v * v, v, size, size, bad)
 
 
-def _added(a: PairSums, b: PairSums) -> PairSums:
-    bad = b.bad if a.bad is None else a.bad if b.bad is None else a.bad + b.bad
-    return PairSums(
-        a.sum_sq + b.sum_sq,
-        a.sum + b.sum,
-        a.sum_abs + b.sum_abs,
-        np.maximum(a.max_abs, b.max_abs),
-        bad,
-    )
+def _own(one: PairSums) -> PairSums:
+    """The same with no array in two places, so that more can be added to it."""
+    return replace(one, max_abs=one.max_abs.copy())
+
+
+def _added(total: PairSums, one: PairSums) -> PairSums:
+    """Add one tap to the total, in its arrays."""
+    np.add(total.sum_sq, one.sum_sq, out=total.sum_sq)
+    np.add(total.sum, one.sum, out=total.sum)
+    np.add(total.sum_abs, one.sum_abs, out=total.sum_abs)
+    np.maximum(total.max_abs, one.max_abs, out=total.max_abs)
+    if one.bad is None:
+        return total
+    return replace(total, bad=one.bad if total.bad is None else total.bad + one.bad)
 
 
 def _plain(values: Values) -> Values:
@@ -218,9 +223,7 @@ def _plain(values: Values) -> Values:
     return values.astype(np.float32 if values.dtype == np.float16 else np.float64)
 
 
-def row_blocks(
-    rows: NDArray[np.int32], width: int, period: int = 1, gap: int = 16
-) -> Iterator[Runs]:
+def row_blocks(rows: NDArray[np.int32], width: int, gap: int = 16) -> Iterator[Runs]:
     """Cut the rows with a label into blocks of at most `BLOCK` elements.
 
     Parameters
@@ -229,8 +232,6 @@ def row_blocks(
         Labels; rows with ``-1`` are skipped where more than `gap` of them stand together.
     width : int
         Columns that will be read of each row.
-    period : int
-        A block has a multiple of so many rows where that is possible.
     gap : int
 
     Yields
@@ -245,7 +246,6 @@ def row_blocks(
     starts = seen[np.concatenate(([0], breaks + 1))].tolist()
     stops = (seen[np.concatenate((breaks, [len(seen) - 1]))] + 1).tolist()
     most = max(1, BLOCK // max(1, width))
-    most -= most % period if most > period else 0
     block: Runs = []
     room = most
     for start, stop in zip(starts, stops, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,14 +192,18 @@ class Pyramid:
         """Add some columns of a matrix from the file, in blocks of a few MB."""
         c0, c1 = span
         shown = int(np.count_nonzero(rows >= 0))
-        period = period_of(rows) or 1
         keep = keep and shown * (c1 - c0) * matrix.taps <= MOST_KEPT
+        period = period_of(rows)
+        if period and matrix.taps == 1:  # the rows of a flattened channel are like its taps
+            matrix = replace(matrix, taps=matrix.major // period, major=period,
+                             tap_stride=period * matrix.major_stride)  # fmt: skip
+            rows = rows[:period]
         step = max(TILE, (1 << 16) // TILE * TILE)
         for c in range(c0, c1, step):
             stop = min(c1, c + step)
             if not np.any(columns[c:stop] >= 0):
                 continue
-            for runs in row_blocks(rows, stop - c, period):
+            for runs in row_blocks(rows, stop - c):
                 parts = self.level0.pairs(matrix, runs, (c, stop), keep)
                 labels = np.concatenate([rows[a:b] for a, b in runs])
                 sums.add(labels, columns[c:stop], parts, matrix.transposed)

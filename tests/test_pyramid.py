@@ -262,3 +262,36 @@ def test_level0_is_exact_to_double_precision():
 def test_matrix_describes_its_last_element():
     m = Matrix(weight("k", "kernel", np.zeros((3, 4, 10), np.float32)), 5, 3, 40, 4, 10, 5)
     assert m.last == 119
+
+
+def test_repeating_labels_are_folded_right():
+    connection, pyramid, reader = big_dense(9 * 500, 1000)  # not kept whole: read in blocks
+    channel = (np.arange(4500) % 500).astype(np.int32)
+    columns = np.arange(1000, dtype=np.int32)
+    array = reader.arrays["k"].astype(np.float64).reshape(9, 500, 1000)
+    grouped = channel // 10
+    for label, n in ((channel, 500), (grouped, 50)):
+        want = np.square(array).sum(axis=0).reshape(n, -1, 1000).sum(axis=1).T
+        stats = pyramid.stats(connection, columns, label, 1000, n)
+        np.testing.assert_allclose(stats.sum_sq, want, rtol=1e-12)
+        signed = array.sum(axis=0).reshape(n, -1, 1000).sum(axis=1).T
+        np.testing.assert_allclose(stats.sum, signed, atol=1e-9)
+        assert np.all(stats.count == 4500 // n)
+    found = strongest(pyramid, connection, columns, channel, 5)
+    want = np.square(array).mean(axis=0)
+    order = np.argsort(-want.ravel(), kind="stable")[:5]
+    assert list(zip(found.inside, found.out, strict=True)) == [divmod(i, 1000) for i in order]
+    np.testing.assert_allclose(found.rms**2, want.ravel()[order], rtol=1e-12)
+
+
+def test_threads_may_ask_at_once():
+    from concurrent.futures import ThreadPoolExecutor
+
+    connection, pyramid, _ = big_dense(4096, 1100)
+    labels = (np.arange(1100) // 50).astype(np.int32), (np.arange(4096) // 100).astype(np.int32)
+    alone = pyramid.stats(connection, *labels, 22, 41)
+    fresh = Pyramid(pyramid.level0._reader)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: fresh.stats(connection, *labels, 22, 41), range(8)))
+    for answer in answers:
+        np.testing.assert_array_equal(answer.sum_sq, alone.sum_sq)
