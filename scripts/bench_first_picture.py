@@ -1,6 +1,6 @@
 """Measure the time from the command to the first complete picture in a browser, per network.
 
-A headless Chromium is running already, as a person's browser is; the clock starts when the command
+A headless Chromium with an empty tab is running already, as a person's browser is; the clock starts when the command
 is started, with all its imports. "first" is when a full picture is decoded in the page, "settled"
 when every magnitude in it is exact. Memory is the largest sum of proportional set sizes of the
 command's process tree.
@@ -93,10 +93,10 @@ def served(path: Path) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
 
 def measure(browser: Any, path: Path, wait: float) -> dict[str, float]:
     """Times in seconds and memory in bytes of one run."""
+    page = browser.new_page(viewport={"width": 1600, "height": 900})
     with served(path) as (process, url, started):
         watch = MemoryWatch(process.pid)
         address = time.perf_counter() - started
-        page = browser.new_page(viewport={"width": 1600, "height": 900})
         page.goto(url, wait_until="commit")
         page.wait_for_function(SHOWN, timeout=wait * 1000)
         first = time.perf_counter() - started

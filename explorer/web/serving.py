@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from explorer.errors import NeuronautError
 from explorer.view_state import ViewState
-from explorer.web.door import Door
 
 if TYPE_CHECKING:
     from explorer.network import Network
@@ -185,8 +184,7 @@ class _Job:
         frame_ancestors: str = "'none'",
     ) -> None:
         self._given, self._state = model, state
-        self._port = port
-        self._door = Door(host, frame_ancestors=frame_ancestors)
+        self._host, self._port, self._frame_ancestors = host, port, frame_ancestors
         self._end: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._model: OpenModel | None = None
@@ -202,20 +200,23 @@ class _Job:
     async def run(self, announce: Callable[[str], None]) -> None:
         """Serve until `stop`; calls ``announce(url)`` once the page can be loaded."""
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        # The network is read by another process: that one starts before the slow imports here.
         opening = self._loop.run_in_executor(None, self._open)
-        imports = self._loop.run_in_executor(None, _import_all)
         from aiohttp import web
 
+        from explorer.web.door import Door
         from explorer.web.front import Front
 
+        imports = self._loop.run_in_executor(None, _import_all)
         ready: asyncio.Future[Any] = self._loop.create_future()
-        self.front = Front(self._door, self._make_tab, ready)
+        door = Door(self._host, frame_ancestors=self._frame_ancestors)
+        self.front = Front(door, self._make_tab, ready)
         runner = web.AppRunner(self.front.application(), access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         try:
             port = await self._bind(runner)
             await opening
-            announce(self._url(port))
+            announce(self._url(port, door.key))
             await imports
             self._warm = self._loop.create_task(self._warm_up())
             ready.set_result(None)
@@ -231,22 +232,22 @@ class _Job:
     async def _bind(self, runner: Any) -> int:
         from aiohttp import web
 
-        site = web.TCPSite(runner, self._door.host, self._port)
+        site = web.TCPSite(runner, self._host, self._port)
         try:
             await site.start()
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise NeuronautError(
-                f"cannot serve at {self._door.host} port {self._port}: {reason}"
+                f"cannot serve at {self._host} port {self._port}: {reason}"
             ) from None
         return int(runner.addresses[0][1])
 
-    def _url(self, port: int) -> str:
-        host = self._door.host
+    def _url(self, port: int, key: str) -> str:
+        host = self._host
         if host in ("0.0.0.0", "::", ""):
             host = "127.0.0.1"
         host = f"[{host}]" if ":" in host else host
-        return f"http://{host}:{port}/?key={self._door.key}"
+        return f"http://{host}:{port}/?key={key}"
 
     def _open(self) -> None:
         from explorer.open_model import OpenModel
