@@ -340,7 +340,8 @@ def _carried(edges: EdgeArrays, which: Index, offset: F4) -> F4:
     points = edges.points[which]
     along = np.linspace(0.0, 1.0, points.shape[1], dtype=np.float32)[None, :, None]
     start, end = offset[edges.source[which]][:, None], offset[edges.target[which]][:, None]
-    return (points + start * (1 - along) + end * along).astype(np.float32)
+    carried: F4 = (points + start * (1 - along) + end * along).astype(np.float32)
+    return carried
 
 
 def _resampled(points: F4, count: int) -> F4:
