@@ -201,6 +201,16 @@ def test_nested_weights_of_a_legacy_file(tmp_path: Path, suffix: str) -> None:
     assert_same_weights(save(model, tmp_path / f"m.{suffix}"), model)
 
 
+def test_nested_weights_whose_names_are_ambiguous(tmp_path: Path) -> None:
+    """Two layers of one name in nested models: only Keras' order tells their weights apart."""
+    x, inner_in = keras.Input((6,), name="x"), keras.Input((6,), name="inner_in")
+    tower = keras.Sequential([kl.Dense(6, name="dense"), kl.BatchNormalization(name="norm")])
+    y = tower(kl.BatchNormalization(name="norm")(kl.Dense(6, name="dense")(inner_in)))
+    inner = keras.Model(inner_in, y, name="inner")
+    model = fill(keras.Model(x, inner(x), name="outer"))
+    assert_same_weights(save(model, tmp_path / "m.h5"), model)
+
+
 def test_sequential_gets_an_input_layer_when_the_shape_is_known(tmp_path: Path) -> None:
     model = keras.Sequential([kl.Dense(3, name="a"), kl.Dense(2, name="b")], name="s")
     model.build((None, 5))
