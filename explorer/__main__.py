@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from explorer.view_state import ViewState
 
 app = typer.Typer(
-    name="neuronaut", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="neuronaut",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="A 3D interactive explorer for large neural networks.",
 )
 LARGEST_PICTURE = 16384
@@ -77,8 +80,13 @@ def _load(name: str) -> tuple[str, ViewState | None]:
 
 
 def _session(
-    name: str, *, opened: list[str] | None = None, layout: str | None = None,
-    overlay: str | None = None, theme: str | None = None, aspect: float = 16 / 9,
+    name: str,
+    *,
+    opened: list[str] | None = None,
+    layout: str | None = None,
+    overlay: str | None = None,
+    theme: str | None = None,
+    aspect: float = 16 / 9,
 ) -> Session:
     from explorer.open_model import OpenModel
     from explorer.session import Session
@@ -151,8 +159,11 @@ def demo(port: Port = 8080, host: Host = "127.0.0.1", no_browser: NoBrowser = Fa
 def shot(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write")],
-    opened: Open = None, size: Size = "1600x900", layout: LayoutName = None,
-    overlay: OverlayName = None, theme: ThemeName = None,
+    opened: Open = None,
+    size: Size = "1600x900",
+    layout: LayoutName = None,
+    overlay: OverlayName = None,
+    theme: ThemeName = None,
 ) -> None:
     """Write a picture of a network."""
     from explorer.picture import save_picture

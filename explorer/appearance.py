@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.color_scale import count
-from explorer.units import Units
 from explorer.hierarchy import Hierarchy, shape_text
 from explorer.kinds import family
 from explorer.lod import Cut, UnitRange, UnitsOf, near_square, open_units
 from explorer.network import Layer, Shape
+from explorer.units import Units
 
 F8 = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ def leaf_size(hierarchy: Hierarchy, node: int) -> tuple[float, float, float]:
 
 
 def _solid(shape: Shape | None) -> tuple[float, float, float]:
-    inner = [n for n in (shape or ())[1:]]
+    inner = list((shape or ())[1:])
     known = [n if n is not None else 16 for n in inner]
     if len(known) >= 3:
         *space, channels = known
@@ -130,8 +130,11 @@ def _places(units: Units, here: UnitRange | None, size: int) -> F8:
         inner = np.arange(size) - first
         inner_rows, inner_columns = near_square(int(lengths.max()))
         offset = np.stack(
-            (0.5 - (inner // inner_columns + 0.5) / inner_rows,
-             (inner % inner_columns + 0.5) / inner_columns - 0.5), axis=1,
+            (
+                0.5 - (inner // inner_columns + 0.5) / inner_rows,
+                (inner % inner_columns + 0.5) / inner_columns - 0.5,
+            ),
+            axis=1,
         )
         places += 0.9 * offset / np.array([rows, columns])
     return places

@@ -6,22 +6,16 @@ run in a thread, be tested without a screen, and be cached.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 import layouts
-from explorer.appearance import (
-    leaf_size,
-    node_family,
-    title_of,
-    unit_places,
-    unit_size,
-)
-from explorer.color_scale import ColorScale, count, fit_scale, percent
-from explorer.draw_list import BoxArrays, DrawList, EdgeArrays, Label, Legend
+from explorer.appearance import leaf_size, node_family, unit_places, unit_size
+from explorer.captions import labels_of, legend_of
+from explorer.color_scale import ColorScale, fit_scale
+from explorer.draw_list import BoxArrays, DrawList, EdgeArrays
 from explorer.edges import Crossing, EdgeFinder, EdgeRows
 from explorer.errors import UnknownNameError
 from explorer.lod import Cut, UnitRange, make_cut, unit_path
@@ -101,11 +95,18 @@ def build_draw_list(
     names = _Names(placed.cut)
     edges, scale = _edges(model, placed, crossing.edges, overlay, theme, names)
     solids, frames = _boxes(model, placed, theme)
-    legend = _legend(model, placed, crossing, overlay, scale, theme)
-    labels = _labels(model, placed, theme)
+    legend = legend_of(model, placed.cut, crossing, overlay, scale, theme)
+    labels = labels_of(model, placed.cut, placed.boxes)
     draw_list = DrawList(
-        solids, frames, edges, labels, legend, tuple(names.paths),
-        names.index.get(state.selected or "", -1), state.theme, bool(crossing.missing or crossing.searches),
+        solids,
+        frames,
+        edges,
+        labels,
+        legend,
+        nodes=tuple(names.paths),
+        selected=names.index.get(state.selected or "", -1),
+        theme=state.theme,
+        pending=bool(crossing.missing or crossing.searches),
     )
     return draw_list, placed, crossing
 
@@ -169,7 +170,7 @@ def _boxes(model: OpenModel, placed: Placed, theme: Theme) -> tuple[BoxArrays, B
     cut, boxes = placed.cut, placed.boxes
     colors = _row_colors(model, cut, theme)
     leaves = np.flatnonzero(cut.leaf)
-    copies = np.array([_slices(model, cut, row) for row in leaves], np.int64)
+    copies = np.array([_slices(model, cut, int(row)) for row in leaves], np.int64)
     rows = np.repeat(leaves, copies)
     centers, sizes = boxes.centers[rows].copy(), boxes.sizes[rows].copy()
     many = np.repeat(copies, copies)
@@ -183,8 +184,10 @@ def _boxes(model: OpenModel, placed: Placed, theme: Theme) -> tuple[BoxArrays, B
     inner = np.flatnonzero(~cut.leaf)[1:]
     frame_colors = np.full((len(inner), 4), (*theme.frame, 255), np.uint8)
     frames = BoxArrays(
-        boxes.centers[inner].astype(np.float32), boxes.sizes[inner].astype(np.float32),
-        frame_colors, inner.astype(np.int32),
+        boxes.centers[inner].astype(np.float32),
+        boxes.sizes[inner].astype(np.float32),
+        frame_colors,
+        inner.astype(np.int32),
     )
     return solids, frames
 
@@ -226,9 +229,14 @@ def _edges(
     stats = rows.stats
     unread = ~weighted
     return EdgeArrays(
-        _points(model, placed, rows), rgba, _widths(rows, scale.position(values), weighted),
-        source, target, np.where(unread, np.nan, stats.rms),
-        np.where(unread, np.nan, stats.signed_mean), stats.count,
+        _points(model, placed, rows),
+        rgba,
+        _widths(rows, scale.position(values), weighted),
+        source,
+        target,
+        np.where(unread, np.nan, stats.rms),
+        np.where(unread, np.nan, stats.signed_mean),
+        stats.count,
     ), scale
 
 
@@ -292,8 +300,11 @@ def _points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.floa
     obstacles = np.union1d(solid, pairs[chosen].ravel())
     local = np.searchsorted(obstacles, pairs[chosen]).astype(np.int32)
     over[chosen], reach[chosen] = heights(
-        start[first[chosen]], end[first[chosen]], local,
-        boxes.centers[obstacles], boxes.sizes[obstacles],
+        start[first[chosen]],
+        end[first[chosen]],
+        local,
+        boxes.centers[obstacles],
+        boxes.sizes[obstacles],
     )
     gutter = _gutters(placed, pairs)
     over = np.where(back & ~np.isnan(gutter), gutter, over)
@@ -314,7 +325,7 @@ def _gutters(placed: Placed, pairs: NDArray[np.int32]) -> F8:
 
 def _unit_frames(cut: Cut) -> NDArray[np.bool_]:
     """Open layers: to what passes by, their units are one obstacle."""
-    return np.any(cut.grid > 0, axis=1)
+    return np.asarray(np.any(cut.grid > 0, axis=1))
 
 
 def _spread(model: OpenModel, placed: Placed, rows: EdgeRows, start: F8, end: F8) -> None:
@@ -328,63 +339,3 @@ def _spread(model: OpenModel, placed: Placed, rows: EdgeRows, start: F8, end: F8
             places = unit_places(model.units_of(model.graph.layers[k]))
             face = placed.boxes.sizes[row[chosen], 1:] * 0.92
             ends[chosen, 1:] += places[unit[chosen]] * face
-
-
-# -- words -----------------------------------------------------------------------------------------
-
-
-def _labels(model: OpenModel, placed: Placed, theme: Theme) -> tuple[Label, ...]:
-    cut, boxes = placed.cut, placed.boxes
-    siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
-    found = []
-    for row in range(1, len(cut)):
-        center, size = boxes.centers[row], boxes.sizes[row]
-        leaf, here = bool(cut.leaf[row]), cut.units[row]
-        if here is not None and leaf and siblings[cut.parent[row]] > 16:
-            continue
-        text = title_of(model.hierarchy, cut, row, model.units_of)
-        up = 0.5 if not leaf else -0.5
-        anchor = (float(center[0]), float(center[1] + up * size[1]), float(center[2]))
-        if here is not None and leaf:
-            anchor = (float(center[0] + size[0] / 2), float(center[1]), float(center[2]))
-        area = float(size[1] * max(size[0], size[2]))
-        priority = area + (1000 if not leaf else 0) - (500 if here is not None else 0)
-        found.append(Label(text, anchor, priority, row, not leaf, leaf and here is None))
-    return tuple(found)
-
-
-def _legend(
-    model: OpenModel, placed: Placed, crossing: Crossing, overlay: Overlay, scale: ColorScale,
-    theme: Theme,
-) -> Legend:
-    cut = placed.cut
-    families = dict.fromkeys(
-        node_family(model.hierarchy, int(cut.node[row])) for row in np.flatnonzero(cut.leaf)
-    )
-    kinds = tuple((name, theme.families[name]) for name in families)
-    lines = list(_statements(crossing))
-    if not model.graph.links_known:
-        lines.append("links are not recorded in this file")
-    weighted = bool((crossing.edges.stats.count > 0).any())
-    ramp = scale.ramp if weighted else scale.ramp[:0]
-    ticks = scale.ticks() if weighted else ()
-    return Legend(overlay.title, ramp, ticks, kinds, tuple(lines))
-
-
-def _statements(crossing: Crossing) -> Sequence[str]:
-    found = []
-    if crossing.total:
-        share = crossing.shown_sum_sq / crossing.total_sum_sq if crossing.total_sum_sq else 1.0
-        which = "all" if crossing.shown == crossing.total else "the strongest"
-        found.append(
-            f"{count(crossing.shown)} of {count(crossing.total)} connections drawn one by one"
-            f" ({which}), {percent(min(share, 1.0))} of Σw²"
-        )
-    if (crossing.edges.stats.count > 1).any():
-        found.append("wide lines stand for all weights between two nodes: wider = more weights")
-    if ((crossing.edges.stats.count == 0) & ~crossing.edges.pending).any():
-        found.append("grey: data flows, no weight acts")
-    if crossing.missing:
-        unread = sum(c.weights for c in crossing.missing)
-        found.append(f"still reading {count(unread)} weights; grey until they are read")
-    return found

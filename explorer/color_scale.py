@@ -36,12 +36,12 @@ class ColorScale:
             at = np.log(np.maximum(values, self.low) / self.low) / np.log(self.high / self.low)
         else:
             at = (values - self.low) / (self.high - self.low)
-        return np.clip(at, 0.0, 1.0)
+        return np.asarray(np.clip(at, 0.0, 1.0))
 
     def colors(self, values: F8) -> NDArray[np.uint8]:
         """RGB of each value; uint8 array of shape (m, 3)."""
         at = self.position(values)
-        return self.ramp[np.rint(at * (len(self.ramp) - 1)).astype(int)]
+        return np.asarray(self.ramp[np.rint(at * (len(self.ramp) - 1)).astype(int)])
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Positions on the ramp with their numbers, low to high."""

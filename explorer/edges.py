@@ -1,4 +1,4 @@
-"""From a cut to the edges that cross it: which weights join which visible nodes, and how strongly."""
+"""From a cut to the edges that cross it: which weights join which visible nodes, how strongly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from explorer.lod import Cut
 from explorer.network import Link
 from explorer.open_model import OpenModel
 from explorer.overlays import EdgeStats
+from explorer.places import Places
 from explorer.pyramid import Stats
 from explorer.strongest import Strongest, strongest
 from explorer.unit_maps import unit_map
@@ -65,8 +67,16 @@ class EdgeRows:
 
 
 _STATS = ("sum_sq", "sum", "sum_abs", "max_abs", "count")
-_COLUMNS = ("source", "target", "source_unit", "target_unit", "source_layer", "target_layer",
-            "strand", "pending")
+_COLUMNS = (
+    "source",
+    "target",
+    "source_unit",
+    "target_unit",
+    "source_layer",
+    "target_layer",
+    "strand",
+    "pending",
+)
 
 
 @dataclass(frozen=True)
@@ -161,11 +171,11 @@ class EdgeFinder:
         -------
         Crossing
         """
-        places = _Places(self.model, cut)
+        places = Places(self.model, cut)
         wires = list(self._wires(places))
         ready = [w for w in wires if self.model.pyramid.ready(w.connection)]
         waiting = [w for w in wires if not self.model.pyramid.ready(w.connection)]
-        weight = [1 if places.closed(w) else 8 for w in ready]
+        weight = [1 if places.closed(w.source, w.target) else 8 for w in ready]
         unit = budget / max(sum(weight), 1)
         found = [
             self._remembered(w, places, int(unit * share))
@@ -176,12 +186,18 @@ class EdgeFinder:
         rows.append(self._flows(places, weighted, wires))
         missing = {id(w.connection): w.connection for w in waiting}
         searches = tuple(
-            w for w in ready if places.closed(w) and w.key not in self.model.strands
+            w
+            for w in ready
+            if places.closed(w.source, w.target) and w.key not in self.model.strands
         )
         return Crossing(
-            _concatenate(rows), tuple(missing.values()), searches,
-            sum(f.shown for f in found), sum(f.total for f in found),
-            sum(f.shown_sum_sq for f in found), sum(f.total_sum_sq for f in found),
+            _concatenate(rows),
+            tuple(missing.values()),
+            searches,
+            sum(f.shown for f in found),
+            sum(f.total for f in found),
+            sum(f.shown_sum_sq for f in found),
+            sum(f.total_sum_sq for f in found),
         )
 
     def search(self, search: Search) -> None:
@@ -193,7 +209,7 @@ class EdgeFinder:
 
     # -- which weights -----------------------------------------------------------------------
 
-    def _wires(self, places: _Places) -> Iterator[Search]:
+    def _wires(self, places: Places) -> Iterator[Search]:
         """Every way of a tensor from a visible node into the weights of another."""
         wires = self.model.wires
         for path in self.model.weighted:
@@ -216,10 +232,16 @@ class EdgeFinder:
 
     # -- statistics --------------------------------------------------------------------------
 
-    def _remembered(self, wire: Search, places: _Places, quota: int) -> _Found:
-        strands = self.model.strands.get(wire.key) if places.closed(wire) else None
+    def _remembered(self, wire: Search, places: Places, quota: int) -> _Found:
+        strands = (
+            self.model.strands.get(wire.key) if places.closed(wire.source, wire.target) else None
+        )
         key = (
-            wire.key, quota, strands is None, places.key(wire.source), places.key(wire.target),
+            wire.key,
+            quota,
+            strands is None,
+            places.key(wire.source),
+            places.key(wire.target),
         )
         found = self._memory.get(key)
         if found is None:
@@ -231,14 +253,12 @@ class EdgeFinder:
             self._memory.move_to_end(key)
         return found
 
-    def _find(
-        self, wire: Search, places: _Places, quota: int, strands: Strongest | None
-    ) -> _Found:
+    def _find(self, wire: Search, places: Places, quota: int, strands: Strongest | None) -> _Found:
         connection = wire.connection
         out_label, n_out = places.labels(wire.target, np.arange(connection.out_units))
         in_label, n_in = places.labels(wire.source, wire.in_unit)
         stats = self.model.pyramid.stats(connection, out_label, in_label, n_out, n_in)
-        if places.closed(wire):
+        if places.closed(wire.source, wire.target):
             return _bundle(connection, stats, strands, quota)
         out, inn = np.nonzero(stats.count)
         magnitude = stats.sum_sq[out, inn] / stats.count[out, inn]
@@ -246,21 +266,28 @@ class EdgeFinder:
         rows = EdgeStats(*(getattr(stats, f)[out, inn][keep] for f in _STATS))
         none = np.full(len(keep), -1, np.int32)
         return _Found(
-            out[keep].astype(np.int32), inn[keep].astype(np.int32), none, none, rows,
-            len(keep), len(out), float(rows.sum_sq.sum()), float(stats.sum_sq.sum()),
+            out[keep].astype(np.int32),
+            inn[keep].astype(np.int32),
+            none,
+            none,
+            rows,
+            len(keep),
+            len(out),
+            float(rows.sum_sq.sum()),
+            float(stats.sum_sq.sum()),
         )
 
     # -- rows --------------------------------------------------------------------------------
 
     def _bundles(
-        self, found: list[_Found], ready: list[Search], waiting: list[Search], places: _Places
+        self, found: list[_Found], ready: list[Search], waiting: list[Search], places: Places
     ) -> EdgeRows:
         """One row for each pair of closed nodes, however many connections join them."""
         sums: dict[tuple[int, int], list[float]] = {}
         layers: dict[tuple[int, int], tuple[int, int]] = {}
         late: set[tuple[int, int]] = set()
         for wire, f in [*zip(ready, found, strict=True), *((w, None) for w in waiting)]:
-            if f is not None and not places.closed(wire):
+            if f is not None and not places.closed(wire.source, wire.target):
                 continue
             pair = (places.outer(wire.source), places.outer(wire.target))
             ends = (wire.source, wire.target)
@@ -277,32 +304,47 @@ class EdgeFinder:
         table = np.array(list(sums.values())).reshape(-1, 5)
         ends_of = np.array([layers[p] for p in sums], np.int32).reshape(-1, 2)
         none = np.full(len(pairs), -1, np.int32)
-        stats = EdgeStats(*table.T[:4], table[:, 4].astype(np.int64))
+        stats = EdgeStats(
+            table[:, 0], table[:, 1], table[:, 2], table[:, 3], table[:, 4].astype(np.int64)
+        )
         pending = np.array([p in late for p in sums], bool)
-        return EdgeRows(pairs[:, 0], pairs[:, 1], none, none, ends_of[:, 0], ends_of[:, 1], stats,
-                        np.zeros(len(pairs), bool), pending)
+        return EdgeRows(
+            pairs[:, 0],
+            pairs[:, 1],
+            none,
+            none,
+            ends_of[:, 0],
+            ends_of[:, 1],
+            stats,
+            np.zeros(len(pairs), bool),
+            pending,
+        )
 
     def _singles(
-        self, found: list[_Found], ready: list[Search], places: _Places
+        self, found: list[_Found], ready: list[Search], places: Places
     ) -> Iterator[EdgeRows]:
         """Edges between visible units, and the strands between closed nodes."""
         for wire, f in zip(ready, found, strict=True):
-            closed = places.closed(wire)
+            closed = places.closed(wire.source, wire.target)
             first = 1 if closed else 0
             if len(f.out_row) <= first:
                 continue
             part = slice(first, None)
             n = len(f.out_row) - first
             yield EdgeRows(
-                places.rows(wire.source)[f.in_row[part]], places.rows(wire.target)[f.out_row[part]],
-                f.in_unit[part], f.out_unit[part],
-                np.full(n, wire.source, np.int32), np.full(n, wire.target, np.int32),
+                places.rows(wire.source)[f.in_row[part]],
+                places.rows(wire.target)[f.out_row[part]],
+                f.in_unit[part],
+                f.out_unit[part],
+                np.full(n, wire.source, np.int32),
+                np.full(n, wire.target, np.int32),
                 EdgeStats(*(getattr(f.stats, s)[part] for s in _STATS)),
-                np.full(n, closed), np.zeros(n, bool),
+                np.full(n, closed),
+                np.zeros(n, bool),
             )
 
     def _flows(
-        self, places: _Places, weighted: set[tuple[int, int]], wires: list[Search]
+        self, places: Places, weighted: set[tuple[int, int]], wires: list[Search]
     ) -> EdgeRows:
         """Neutral links: data flows, no weight acts."""
         carried = {(w.source, w.target) for w in wires}
@@ -322,7 +364,7 @@ class EdgeFinder:
         no = np.zeros(len(ends), bool)
         return EdgeRows(ends[:, 0], ends[:, 1], none, none, none, none, stats, no, no)
 
-    def _passed(self, link: Link, a: int, b: int, places: _Places) -> list[tuple[int, int]]:
+    def _passed(self, link: Link, a: int, b: int, places: Places) -> list[tuple[int, int]]:
         """Rows that a weightless layer joins one by one when its and its source's units show."""
         if not (places.is_open(a) and places.is_open(b)):
             return []
@@ -349,85 +391,10 @@ class EdgeFinder:
         return np.where(channel >= 0, channel + shift, -1).astype(np.int32)
 
 
-class _Places:
-    """Where each layer shows in a cut: inside a closed node, or open into units."""
-
-    def __init__(self, model: OpenModel, cut: Cut) -> None:
-        hierarchy = model.hierarchy
-        self.model = model
-        self.home = np.full(len(model.graph.layers), -1, np.int32)  # -1: open into units
-        self._opened: dict[int, int] = {}
-        self._unit_rows: dict[int, I4] = {}
-        self._spans = {}
-        order = np.array(hierarchy.order, np.int64)
-        for row in range(len(cut)):
-            here = cut.units[row]
-            node = hierarchy.nodes[int(cut.node[row])]
-            if here is None:
-                if cut.leaf[row]:
-                    self.home[order[node.layers[0]:node.layers[1]]] = row
-                    self._spans[row] = node.layers
-                elif node.kind == "layer":
-                    layer = hierarchy.order[node.layers[0]]
-                    count = model.units_of(model.graph.layers[layer]).count
-                    self._opened[layer] = row
-                    self._unit_rows[layer] = np.full(count, -1, np.int32)
-            elif cut.leaf[row]:
-                layer = hierarchy.order[node.layers[0]]
-                self._unit_rows[layer][here.start:here.stop] = row
-        self._rows: dict[int, I4] = {}
-        self._labels: dict[int, I4] = {}
-        self._keys: dict[int, Hashable] = {}
-        for layer, rows in self._unit_rows.items():
-            unique, inverse = np.unique(rows, return_inverse=True)
-            self._rows[layer] = unique.astype(np.int32)
-            self._labels[layer] = inverse.astype(np.int32)
-            self._keys[layer] = hash(self._labels[layer].tobytes())
-
-    def is_open(self, layer: int) -> bool:
-        """Whether the layer's units show."""
-        return layer in self._unit_rows
-
-    def closed(self, wire: Search) -> bool:
-        """Whether both ends are hidden in closed nodes."""
-        return not (self.is_open(wire.source) or self.is_open(wire.target))
-
-    def outer(self, layer: int) -> int:
-        """The row of the closed node around the layer, or of its own open frame."""
-        return self._opened[layer] if layer in self._opened else int(self.home[layer])
-
-    def key(self, layer: int) -> Hashable:
-        """Equal for equal labels of the layer's units."""
-        return self._keys.get(layer)
-
-    def rows(self, layer: int) -> I4:
-        """Row of each label."""
-        if layer in self._rows:
-            return self._rows[layer]
-        return np.array([self.home[layer]], np.int32)
-
-    def labels(self, layer: int, units: NDArray[np.integer]) -> tuple[I4, int]:
-        """Label of each of these units (-1 where there is none) and the number of labels."""
-        if layer not in self._labels:
-            return np.where(units >= 0, 0, -1).astype(np.int32), 1
-        table = self._labels[layer]
-        inside = (units >= 0) & (units < len(table))
-        found = np.where(inside, table[np.where(inside, units, 0)], -1)
-        return found.astype(np.int32), len(self._rows[layer])
-
-    def encloses(self, target: str, row: int) -> bool:
-        """Whether all that can reach a layer's weights lies inside the same closed node."""
-        first, last = self._spans[row]
-        low, high = self.model.reach[target]
-        return first <= low and high < last
-
-
-def _bundle(
-    connection: Connection, stats: Stats, strands: Strongest | None, quota: int
-) -> _Found:
+def _bundle(connection: Connection, stats: Stats, strands: Strongest | None, quota: int) -> _Found:
     """A bundle (first row) with its strongest single connections behind it."""
     drawn = 0 if strands is None else min(quota, len(strands.out))
-    parts: dict[str, F8] = {}
+    parts: dict[str, NDArray[Any]] = {}
     for name in _STATS:
         own = getattr(stats, name)[:1, 0]
         parts[name] = own if strands is None else np.append(own, getattr(strands, name)[:drawn])
@@ -436,9 +403,15 @@ def _bundle(
     out = none if strands is None else np.append(none, strands.out[:drawn])
     inside = none if strands is None else np.append(none, strands.inside[:drawn])
     return _Found(
-        zero, zero, out, inside, EdgeStats(**parts), drawn,
+        zero,
+        zero,
+        out,
+        inside,
+        EdgeStats(**parts),
+        drawn,
         connection.joined if strands is None else strands.total_pairs,
-        float(parts["sum_sq"][1:].sum()), float(stats.sum_sq.sum()),
+        float(parts["sum_sq"][1:].sum()),
+        float(stats.sum_sq.sum()),
     )
 
 

@@ -8,6 +8,7 @@ shows a cycle that the network does not have.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Hashable, Sequence
 
@@ -296,4 +297,4 @@ def segments(n: int, most: int = MOST_CHILDREN) -> list[list[int]]:
     # The count per level that makes the tree even: n = count ** levels.
     count = max(2, min(most, round(n ** (1.0 / levels))))
     bounds = [round(i * n / count) for i in range(count + 1)]
-    return [list(range(a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [list(range(a, b)) for a, b in itertools.pairwise(bounds)]

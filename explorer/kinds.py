@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# First match wins; patterns are tried on the kind's words ("SeparableConv2D" -> "separable conv 2d").
+# First match wins; patterns are tried on the kind's words ("SeparableConv2D": "separable conv 2d").
 _FAMILIES: tuple[tuple[str, str], ...] = (
     ("input", r"^input|placeholder"),
     ("embedding", r"embedding"),
@@ -16,9 +16,15 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
     ("conv", r"\bconv|depthwise|pointwise"),
     ("dense", r"\b(dense|einsum|linear|gemm|matmul|mat mul)\b"),
     ("merge", r"^(add|subtract|multiply|average|maximum|minimum|concatenate|dot|concat)\b"),
-    ("shape", r"flatten|reshape|permute|repeat|padding|cropping|upsampling|up sampling|transpose"
-              r"|slice|split|squeeze|expand|get item"),
-    ("activation", r"activation|relu|re lu|softmax|sigmoid|tanh|swish|gelu|elu|dropout|noise|masking"),
+    (
+        "shape",
+        r"flatten|reshape|permute|repeat|padding|cropping|upsampling|up sampling|transpose"
+        r"|slice|split|squeeze|expand|get item",
+    ),
+    (
+        "activation",
+        r"activation|relu|re lu|softmax|sigmoid|tanh|swish|gelu|elu|dropout|noise|masking",
+    ),
 )
 
 

@@ -11,15 +11,14 @@ import math
 import re
 from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.units import Units
 from explorer.errors import UnknownNameError
 from explorer.hierarchy import Hierarchy
 from explorer.network import Layer
+from explorer.units import Units
 
 TILE = 64
 MOST_UNITS = 256  # units shown one by one before they are gathered into ranges
@@ -28,7 +27,8 @@ _RANGE = re.compile(r"(?P<layer>.*)\[(?P<start>\d{1,12})(?::(?P<stop>\d{1,12}))?
 UnitsOf = Callable[[Layer], Units]
 
 
-class UnitRange(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UnitRange:
     """Units ``start`` to ``stop - 1`` of a layer."""
 
     start: int
@@ -76,7 +76,7 @@ def open_units(units: Units, inside: UnitRange | None) -> tuple[list[UnitRange],
     """
     whole = UnitRange(0, units.count)
     here = inside or whole
-    if here.count <= 1 and inside is not None or units.count == 0:
+    if (here.count <= 1 and inside is not None) or units.count == 0:
         return [], (0, 0)
     if here == whole and len(units.blocks) > 1:
         step = units.channels
@@ -90,7 +90,7 @@ def open_units(units: Units, inside: UnitRange | None) -> tuple[list[UnitRange],
             ranges = [UnitRange(h * dim, (h + 1) * dim) for h in range(heads)]
             return ranges, near_square(heads)
     if here.count <= MOST_UNITS:
-        return [UnitRange(u, u + 1) for u in range(*here)], near_square(here.count)
+        return [UnitRange(u, u + 1) for u in range(here.start, here.stop)], near_square(here.count)
     step = TILE
     while math.ceil(here.count / step) > TILE:
         step *= 2
@@ -180,12 +180,18 @@ def make_cut(hierarchy: Hierarchy, units_of: UnitsOf, opened: Set[str]) -> Cut:
         grid.append(shape)
         stack.extend(reversed(inner))
     return Cut(
-        tuple(paths), np.array(parent, np.int32), np.array(node, np.int32), tuple(ranges),
-        np.array(leaf), np.array(grid, np.int32).reshape(-1, 2),
+        tuple(paths),
+        np.array(parent, np.int32),
+        np.array(node, np.int32),
+        tuple(ranges),
+        np.array(leaf),
+        np.array(grid, np.int32).reshape(-1, 2),
     )
 
 
-def first_cut(hierarchy: Hierarchy, least: int = 8, aim: int = 20, most: int = 40) -> frozenset[str]:
+def first_cut(
+    hierarchy: Hierarchy, least: int = 8, aim: int = 20, most: int = 40
+) -> frozenset[str]:
     """What to open first, so that the first picture is worth looking at.
 
     Starting from the root, scopes and series are opened level by level while fewer than `aim`

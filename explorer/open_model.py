@@ -8,10 +8,11 @@ from types import TracebackType
 
 from explorer import formats
 from explorer.composites import expand
-from explorer.hierarchy import Hierarchy, build_hierarchy
+from explorer.hierarchy import Hierarchy
 from explorer.network import Layer, Network
 from explorer.pyramid import Pyramid
 from explorer.strongest import Strongest
+from explorer.tree_builder import build_hierarchy
 from explorer.units import Units
 from explorer.weight_reader import WeightReader
 from explorer.wires import Wires, wires

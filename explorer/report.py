@@ -76,8 +76,13 @@ def edges_json(model: OpenModel, source: str, target: str, top: int) -> dict[str
     ends = [_layers(model, name) for name in (source, target)]
     (from_layers, from_units), (to_layers, to_units) = ends
     found = strongest_edges(
-        model.graph, model.pyramid, from_layers, to_layers, top,
-        from_range=from_units, to_range=to_units,
+        model.graph,
+        model.pyramid,
+        from_layers,
+        to_layers,
+        top,
+        from_range=from_units,
+        to_range=to_units,
     )
     return found.to_json()
 
@@ -88,7 +93,7 @@ def _layers(model: OpenModel, name: str) -> tuple[set[str], tuple[int, int] | No
     split = None if path in by_path else lod.split_unit_path(path)
     layer_path, units = split if split else (path, None)
     layers = {layer.path for layer in model.hierarchy.layers_in(by_path[layer_path])}
-    return layers, tuple(units) if units else None  # type: ignore[return-value]
+    return layers, (units.start, units.stop) if units else None
 
 
 def edges_text(found: dict[str, Any]) -> str:

@@ -20,8 +20,9 @@ _CONTROLS = 6
 def _basis() -> F8:
     """Weights of the six control points at each sample, shape (POINTS, 6)."""
     degree = 3
-    knots = np.concatenate((np.zeros(degree), np.linspace(0, 1, _CONTROLS - degree + 1),
-                            np.ones(degree)))
+    knots = np.concatenate(
+        (np.zeros(degree), np.linspace(0, 1, _CONTROLS - degree + 1), np.ones(degree))
+    )
     at = np.linspace(0.0, 1.0, POINTS)
     spans = len(knots) - 1
     basis = np.zeros((POINTS, spans))
@@ -73,12 +74,10 @@ def curves(start: F8, end: F8, over: F8, reach: F8) -> NDArray[np.float32]:
         corner[:, 3:5, 0] -= out[:, None]
         corner[:, 2:4, 1] = height[:, None]
         control[bent] = corner
-    return np.einsum("pc,mcd->mpd", _basis(), control).astype(np.float32)
+    return np.asarray(np.einsum("pc,mcd->mpd", _basis(), control), np.float32)
 
 
-def heights(
-    start: F8, end: F8, ends: NDArray[np.int32], centers: F8, sizes: F8
-) -> tuple[F8, F8]:
+def heights(start: F8, end: F8, ends: NDArray[np.int32], centers: F8, sizes: F8) -> tuple[F8, F8]:
     """Which edges must go round something, and at what height.
 
     Parameters
@@ -118,7 +117,8 @@ def heights(
         t = (centers[between, 0] - a[0]) / (b[0] - a[0])
         line = a[None] + t[:, None] * (b - a)[None]
         met = np.all(
-            (line[:, 1:] > low[between][:, 1:] - 0.05) & (line[:, 1:] < high[between][:, 1:] + 0.05),
+            (line[:, 1:] > low[between][:, 1:] - 0.05)
+            & (line[:, 1:] < high[between][:, 1:] + 0.05),
             axis=1,
         )
         if met.any():

@@ -16,7 +16,7 @@ from explorer.build import ASPECT, Placed, build_draw_list
 from explorer.color_scale import count, number
 from explorer.draw_list import DrawList
 from explorer.edges import Crossing, EdgeFinder
-from explorer.errors import NeuronautError
+from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Network
 from explorer.open_model import OpenModel
 from explorer.pyramid import Pyramid
@@ -308,7 +308,7 @@ class Session:
             return by_path[path], None
         split = lod.split_unit_path(path)
         if split is None or split[0] not in by_path:
-            raise lod.UnknownNameError("node", path, by_path)
+            raise UnknownNameError("node", path, by_path)
         return by_path[split[0]], split[1]
 
     def describe(self, path: str) -> str:
@@ -336,8 +336,11 @@ class Session:
         needle = text.strip().lower()
         if not needle:
             return []
-        hits = [n.path for n in self.model.hierarchy.nodes[1:]
-                if needle in n.path.lower() or needle in n.title.lower()]
+        hits = [
+            n.path
+            for n in self.model.hierarchy.nodes[1:]
+            if needle in n.path.lower() or needle in n.title.lower()
+        ]
         return sorted(hits, key=lambda p: (len(p), p))[:most]
 
     def camera_for(self, name: str | None = None, aspect: float | None = None) -> Camera:

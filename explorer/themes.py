@@ -1,4 +1,4 @@
-"""Colours: what stands for a family of layers, for a frame, for a flow link, on dark and on light."""
+"""Colours of families of layers, frames, flow links and scales, on dark and on light."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _ramp(text: str, low: float = 0.0, high: float = 1.0, steps: int = 256) -> N
     anchors = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(-1, 3).astype(float)
     at = np.linspace(low, high, steps) * (len(anchors) - 1)
     channels = [np.interp(at, np.arange(len(anchors)), anchors[:, c]) for c in range(3)]
-    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+    return np.asarray(np.rint(np.stack(channels, axis=1)), np.uint8)
 
 
 @dataclass(frozen=True)

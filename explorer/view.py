@@ -107,7 +107,11 @@ class View:
         return self
 
     def set(
-        self, *, overlay: str | None = None, layout: str | None = None, theme: str | None = None,
+        self,
+        *,
+        overlay: str | None = None,
+        layout: str | None = None,
+        theme: str | None = None,
         camera: Camera | None = None,
     ) -> View:
         """Change overlay, layout, theme or camera."""
@@ -164,7 +168,9 @@ class View:
         )
 
     def film(
-        self, tour: str | os.PathLike[str], path: str | os.PathLike[str],
+        self,
+        tour: str | os.PathLike[str],
+        path: str | os.PathLike[str],
         progress: Callable[[int, int], None] | None = None,
     ) -> View:
         """Film a tour of this network."""

@@ -158,7 +158,7 @@ def interpolate(a: Camera, b: Camera, t: float) -> Camera:
     position = tuple(f + radius * d for f, d in zip(focal, direction, strict=True))
     up = _unit(_mix(a.up, b.up, t)) if a.up != b.up else a.up
     angle = a.view_angle + (b.view_angle - a.view_angle) * t
-    return Camera(position, focal, up, angle)  # type: ignore[arg-type]
+    return Camera(position, focal, up, angle)
 
 
 def _mix(a: Point, b: Point, t: float) -> Point:
@@ -239,6 +239,4 @@ def frame(centers: Any, sizes: Any, aspect: float, direction: Point = (-0.42, 0.
     position, focal = plane + back * distance, plane + back * focal_depth
     if distance - focal_depth < 1e-6:
         position = position + back
-    return Camera(
-        tuple(position.tolist()), tuple(focal.tolist()), tuple(up.tolist()), angle
-    )
+    return Camera(tuple(position.tolist()), tuple(focal.tolist()), tuple(up.tolist()), angle)

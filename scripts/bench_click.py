@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    print(f"{'network':24} {'weights':>8} {'first':>8} {'median':>8} {'p95':>8} {'max':>8}  p95/limit")
+    print(
+        f"{'network':24} {'weights':>8} {'first':>8} {'median':>8} {'p95':>8} {'max':>8}  p95/limit"
+    )
     for path in arguments.models:
         with OpenModel.open(path) as model:
             for read in (False, True):
@@ -68,7 +70,8 @@ def main() -> None:
                 print(
                     f"{model.network.name[:24]:24} {'read' if read else 'unread':>8}"
                     f" {first * 1000:6.0f}ms {np.median(times):6.0f}ms {p95:6.0f}ms"
-                    f" {times.max():6.0f}ms  {p95 / 1000 / LIMIT:.2f}", flush=True
+                    f" {times.max():6.0f}ms  {p95 / 1000 / LIMIT:.2f}",
+                    flush=True,
                 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -20,8 +21,12 @@ SCENE = str(scenes_folder() / "digits.json")
 
 def neuronaut(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "explorer", *arguments], capture_output=True, text=True,
-        timeout=120, cwd=cwd, check=False,
+        [sys.executable, "-m", "explorer", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+        check=False,
     )
 
 
@@ -50,7 +55,7 @@ def test_info_json_keeps_its_shape():
         assert {w["dtype"] for w in row["weights"]} <= {"float32"}
     pairs = [(k["from"], k["to"]) for k in info["links"]]
     names = [row["path"] for row in info["layers"]]
-    assert pairs == list(zip(names, names[1:], strict=False))
+    assert pairs == list(itertools.pairwise(names))
     assert {k["origin"] for k in info["links"]} == {"recorded"}
 
 
@@ -90,8 +95,20 @@ def test_edges_of_one_unit():
 
 
 def test_shot_writes_a_picture_of_the_asked_size(tmp_path):
-    done = neuronaut("shot", SCENE, "-o", str(tmp_path / "x.png"), "--size", "640x360",
-                     "--open", "hidden", "--overlay", "signed", "--theme", "light")
+    done = neuronaut(
+        "shot",
+        SCENE,
+        "-o",
+        str(tmp_path / "x.png"),
+        "--size",
+        "640x360",
+        "--open",
+        "hidden",
+        "--overlay",
+        "signed",
+        "--theme",
+        "light",
+    )
     assert done.returncode == 0, done.stderr
     picture = np.asarray(Image.open(tmp_path / "x.png"))
     assert picture.shape == (360, 640, 3)
@@ -127,6 +144,7 @@ def test_info_imports_no_framework_and_no_renderer():
         "heavy = {'tensorflow', 'keras', 'vtk', 'vtkmodules', 'pyvista', 'trame', 'h5py'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, DIGITS], capture_output=True, text=True,
-                          timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, DIGITS], capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.splitlines()[-1] == "[]"

@@ -36,8 +36,11 @@ def drawn(session: Session):
     edges = draw_list.edges
     for i in np.flatnonzero(edges.weights > 0):
         yield (
-            draw_list.nodes[edges.source[i]], draw_list.nodes[edges.target[i]],
-            edges.magnitude[i], edges.signed_mean[i], int(edges.weights[i]),
+            draw_list.nodes[edges.source[i]],
+            draw_list.nodes[edges.target[i]],
+            edges.magnitude[i],
+            edges.signed_mean[i],
+            int(edges.weights[i]),
         )
 
 
@@ -100,8 +103,9 @@ def test_strands_are_the_strongest_exactly(digits):
     strands = [e for e in drawn(session_with(model)) if e[1].startswith("digit[")]
     expected = np.sort(kernel.ravel())[::-1][: len(strands)]
     assert len(strands) > 20
-    np.testing.assert_allclose(sorted((m for *_, m, _, _ in strands), reverse=True), expected,
-                               rtol=1e-6)
+    np.testing.assert_allclose(
+        sorted((m for *_, m, _, _ in strands), reverse=True), expected, rtol=1e-6
+    )
 
 
 def test_a_small_budget_keeps_the_strongest_and_says_so(digits):
@@ -125,8 +129,10 @@ def test_the_legend_counts_and_shares_are_exact(digits):
     session = session_with(model, "hidden", "digit")
     state = session.state
     crossing = session._finder.crossing(session.placed.cut, state.edge_budget)
-    total = sum(float(np.square(weights[n][0].astype(np.float64)).sum())
-                for n in ("conv_1", "conv_2", "hidden", "digit"))
+    total = sum(
+        float(np.square(weights[n][0].astype(np.float64)).sum())
+        for n in ("conv_1", "conv_2", "hidden", "digit")
+    )
     assert crossing.total_sum_sq == pytest.approx(total, rel=1e-6)
     drawn_alone = sum(m * m * n for s, t, m, _, n in drawn(session) if "[" in s or "[" in t)
     assert crossing.shown_sum_sq == pytest.approx(drawn_alone, rel=1e-6)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,8 +75,15 @@ def test_regions_ignores_a_second_source_and_sink():
 
 
 def test_prefix_groups_takes_counters_apart():
-    names = ["conv2_block1_1_conv", "conv2_block1_1_bn", "conv2_block1_add", "conv2_block2_1_conv",
-             "conv2_block2_add", None, "fc1"]
+    names = [
+        "conv2_block1_1_conv",
+        "conv2_block1_1_bn",
+        "conv2_block1_add",
+        "conv2_block2_1_conv",
+        "conv2_block2_add",
+        None,
+        "fc1",
+    ]
     top = grouping.prefix_groups(names)
     assert [m if isinstance(m, int) else m.prefix for m in top] == ["conv2", 5, 6]
     inner = [m.prefix for m in top[0].members]
@@ -86,7 +96,7 @@ def test_segments_are_even_and_never_too_many():
     for n in (41, 100, 1700, 100_000):
         pieces = grouping.segments(n)
         assert 2 <= len(pieces) <= 40
-        assert sum(pieces, []) == list(range(n))
+        assert functools.reduce(operator.iadd, pieces, []) == list(range(n))
         lengths = [len(p) for p in pieces]
         assert max(lengths) - min(lengths) <= 1
 

@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from explorer import formats, lod
-from explorer.hierarchy import Hierarchy, build_hierarchy
+from explorer.hierarchy import Hierarchy
 from explorer.network import Layer, Link, Network
 from explorer.open_model import OpenModel
+from explorer.tree_builder import build_hierarchy
 
 
 def network(names: list[str], links: list[tuple[int, int]], kind: str = "Dense") -> Network:
@@ -18,8 +19,9 @@ def network(names: list[str], links: list[tuple[int, int]], kind: str = "Dense")
     return Network("random", "test", layers, (), tuple(Link(names[a], names[b]) for a, b in links))
 
 
-words = st.lists(st.sampled_from(["a", "b", "conv", "1", "2", "block", "é", "x y"]), min_size=1,
-                 max_size=4)
+words = st.lists(
+    st.sampled_from(["a", "b", "conv", "1", "2", "block", "é", "x y"]), min_size=1, max_size=4
+)
 
 
 @st.composite
@@ -86,8 +88,17 @@ def test_resnet_is_read_as_people_draw_it(tmp_path):
     model = real(keras.applications.ResNet50(weights=None), tmp_path)
     hierarchy = model.hierarchy
     top = [hierarchy.nodes[c].title for c in hierarchy.nodes[0].children]
-    assert top == ["input_layer", "conv1", "pool1", "conv2", "conv3", "conv4", "conv5", "avg_pool",
-                   "predictions"]
+    assert top == [
+        "input_layer",
+        "conv1",
+        "pool1",
+        "conv2",
+        "conv3",
+        "conv4",
+        "conv5",
+        "avg_pool",
+        "predictions",
+    ]
     for stage, repeats in (("conv2", 2), ("conv3", 3), ("conv4", 5), ("conv5", 2)):
         first, rest = children(hierarchy, stage)
         assert first == f"{stage}_block1"  # its shortcut is a convolution: it stays out
@@ -95,7 +106,12 @@ def test_resnet_is_read_as_people_draw_it(tmp_path):
         assert (node.kind, len(node.children)) == ("series", repeats)
     inside = children(hierarchy, "conv2_block2")
     assert [hierarchy.nodes[hierarchy.by_path[p]].kind for p in inside] == [
-        "stage", "stage", "stage", "layer", "layer"]
+        "stage",
+        "stage",
+        "stage",
+        "layer",
+        "layer",
+    ]
     model.close()
 
 
@@ -124,16 +140,19 @@ def test_series_need_equal_attributes(tmp_path):
     for node in model.hierarchy.nodes:
         if node.kind == "series":
             first, last = node.layers
-            used = {str(model.graph.layers[i].config.get("activation"))
-                    for i in model.hierarchy.order[first:last]
-                    if model.graph.layers[i].kind == "Dense"}
+            used = {
+                str(model.graph.layers[i].config.get("activation"))
+                for i in model.hierarchy.order[first:last]
+                if model.graph.layers[i].kind == "Dense"
+            }
             assert len(used) == 1
     model.close()
 
 
 def test_nested_models_keep_their_nesting(tmp_path):
-    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.ReLU()],
-                             name="inner")
+    inner = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), keras.layers.ReLU()], name="inner"
+    )
     start = keras.Input((4,))
     model = real(keras.Model(start, keras.layers.Dense(2, name="out")(inner(start))), tmp_path)
     node = model.hierarchy.nodes[model.hierarchy.by_path["inner"]]
@@ -156,8 +175,11 @@ def test_a_long_chain_is_cut_into_readable_pieces():
     hierarchy = build_hierarchy(Network("chain", "test", layers, (), kinds.links), set(names))
     assert max(len(node.children) for node in hierarchy.nodes) <= 40
     opened = lod.first_cut(hierarchy)
-    visible = [n for n in hierarchy.nodes[1:] if n.path not in opened
-               and (n.parent == 0 or hierarchy.nodes[n.parent].path in opened)]
+    visible = [
+        n
+        for n in hierarchy.nodes[1:]
+        if n.path not in opened and (n.parent == 0 or hierarchy.nodes[n.parent].path in opened)
+    ]
     assert 8 <= len(visible) <= 45
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,9 +12,9 @@ from hypothesis import strategies as st
 from explorer import lod
 from explorer.appearance import unit_places
 from explorer.errors import UnknownNameError
-from explorer.hierarchy import build_hierarchy
 from explorer.lod import UnitRange
 from explorer.network import Layer, Link, Network
+from explorer.tree_builder import build_hierarchy
 from explorer.units import Units
 
 
@@ -25,7 +27,7 @@ def test_opening_reaches_every_unit_in_few_steps(count, data):
         ranges, (rows, columns) = lod.open_units(units, here)
         assert ranges[0].start == (here.start if here else 0)
         assert ranges[-1].stop == (here.stop if here else count)
-        assert all(a.stop == b.start for a, b in zip(ranges, ranges[1:], strict=False))
+        assert all(a.stop == b.start for a, b in itertools.pairwise(ranges))
         assert len(ranges) <= lod.MOST_UNITS
         assert rows * columns >= len(ranges)
         (here,) = [r for r in ranges if r.start <= target < r.stop]
@@ -51,8 +53,16 @@ def test_gates_and_heads_open_by_name():
     assert lod.open_units(Units(64, 64, heads=(4, 16)), None)[1] == (4, 16)
 
 
-@pytest.mark.parametrize("units", [Units(7, 7), Units(300, 300), Units(5000, 5000), Units(0, 0),
-                                   Units(400, 100, ("a", "b", "c", "d"))])
+@pytest.mark.parametrize(
+    "units",
+    [
+        Units(7, 7),
+        Units(300, 300),
+        Units(5000, 5000),
+        Units(0, 0),
+        Units(400, 100, ("a", "b", "c", "d")),
+    ],
+)
 def test_places_stay_on_the_face_and_apart(units):
     places = unit_places(units)
     assert places.shape == (units.count, 2)
@@ -61,13 +71,16 @@ def test_places_stay_on_the_face_and_apart(units):
 
 
 def small():
-    layers = (Layer("net/a", "InputLayer", {}, (), (None, 4)),
-              Layer("net/b", "Dense", {"units": 300}, ((None, 4),), (None, 300)),
-              Layer("other/b", "Dense", {"units": 2}, ((None, 300),), (None, 2)))
+    layers = (
+        Layer("net/a", "InputLayer", {}, (), (None, 4)),
+        Layer("net/b", "Dense", {"units": 300}, ((None, 4),), (None, 300)),
+        Layer("other/b", "Dense", {"units": 2}, ((None, 300),), (None, 2)),
+    )
     links = (Link("net/a", "net/b"), Link("net/b", "other/b"))
     network = Network("n", "test", layers, (), links)
-    return build_hierarchy(network, set()), lambda la: Units(la.output_shape[-1],
-                                                             la.output_shape[-1])
+    return build_hierarchy(network, set()), lambda la: Units(
+        la.output_shape[-1], la.output_shape[-1]
+    )
 
 
 def test_names_resolve_as_people_mean_them():

@@ -31,9 +31,11 @@ def session(model):
 def same(a, b) -> bool:
     """Whether two draw lists show the same."""
     return (
-        a.nodes == b.nodes and np.array_equal(a.solids.centers, b.solids.centers)
+        a.nodes == b.nodes
+        and np.array_equal(a.solids.centers, b.solids.centers)
         and np.array_equal(a.edges.points, b.edges.points)
-        and np.array_equal(a.edges.colors, b.edges.colors) and a.labels == b.labels
+        and np.array_equal(a.edges.colors, b.edges.colors)
+        and a.labels == b.labels
     )
 
 
@@ -84,8 +86,9 @@ def test_describe_tells_name_kind_shape_and_value(session):
     session.open("hidden")
     session.open("digit")
     session.wait()
-    assert session.describe("hidden").startswith("hidden · Dense · 32 · 8 224 parameters".replace(
-        " 224", "\u202f224"))
+    assert session.describe("hidden").startswith(
+        "hidden · Dense · 32 · 8 224 parameters".replace(" 224", "\u202f224")
+    )
     edges = session.draw_list.edges
     index = int(np.argmax(np.where(edges.weights == 1, np.nan_to_num(edges.magnitude), -1)))
     text = session.describe_edge(index)
@@ -129,7 +132,10 @@ def test_two_sessions_of_one_model_do_not_touch_each_other(model):
 
 def test_view_state_survives_json():
     state = ViewState(
-        opened=frozenset({"a", "b[3:9]"}), selected="a", overlay="signed", theme="light",
+        opened=frozenset({"a", "b[3:9]"}),
+        selected="a",
+        overlay="signed",
+        theme="light",
         camera=Camera((1.0, 2.0, 3.0), (0.0, 0.0, 0.0)),
     )
     assert ViewState.from_json(json.loads(json.dumps(state.to_json()))) == state
@@ -138,10 +144,17 @@ def test_view_state_survives_json():
 @pytest.mark.parametrize(
     "data",
     [
-        {"opened": "conv"}, {"opened": [1]}, {"theme": "blue"}, {"edge_budget": -1},
-        {"edge_budget": True}, {"camera": 5}, {"camera": {"position": [0, 0]}},
-        {"camera": {"position": [0, 0, 0], "focal_point": [0, 0, 0]}}, {"nonsense": 1},
-        {"layout": 7}, {"selected": []},
+        {"opened": "conv"},
+        {"opened": [1]},
+        {"theme": "blue"},
+        {"edge_budget": -1},
+        {"edge_budget": True},
+        {"camera": 5},
+        {"camera": {"position": [0, 0]}},
+        {"camera": {"position": [0, 0, 0], "focal_point": [0, 0, 0]}},
+        {"nonsense": 1},
+        {"layout": 7},
+        {"selected": []},
         {"camera": {"position": [float("nan"), 0, 0], "focal_point": [0, 0, 0]}},
     ],
 )

@@ -1,0 +1,86 @@
+"""What is written in a picture: labels at nodes, and the legend that says what colours mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from explorer.appearance import node_family, title_of
+from explorer.color_scale import ColorScale, count, percent
+from explorer.draw_list import Label, Legend
+from explorer.edges import Crossing
+from explorer.lod import Cut
+from explorer.open_model import OpenModel
+from explorer.overlays import Overlay
+from explorer.themes import Theme
+from layouts.tree import Boxes
+
+
+def labels_of(model: OpenModel, cut: Cut, boxes: Boxes) -> tuple[Label, ...]:
+    """Labels of the visible nodes and titles of the open ones.
+
+    Parameters
+    ----------
+    model : OpenModel
+    cut : Cut
+    boxes : Boxes
+        One box per row of the cut.
+    """
+    siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
+    found = []
+    for row in range(1, len(cut)):
+        center, size = boxes.centers[row], boxes.sizes[row]
+        leaf, here = bool(cut.leaf[row]), cut.units[row]
+        if here is not None and leaf and siblings[cut.parent[row]] > 16:
+            continue
+        text = title_of(model.hierarchy, cut, row, model.units_of)
+        up = 0.5 if not leaf else -0.5
+        anchor = (float(center[0]), float(center[1] + up * size[1]), float(center[2]))
+        if here is not None and leaf:
+            anchor = (float(center[0] + size[0] / 2), float(center[1]), float(center[2]))
+        area = float(size[1] * max(size[0], size[2]))
+        priority = area + (1000 if not leaf else 0) - (500 if here is not None else 0)
+        found.append(Label(text, anchor, priority, row, not leaf, leaf and here is None))
+    return tuple(found)
+
+
+def legend_of(
+    model: OpenModel,
+    cut: Cut,
+    crossing: Crossing,
+    overlay: Overlay,
+    scale: ColorScale,
+    theme: Theme,
+) -> Legend:
+    """What colour, width and grey mean in this picture, with numbers."""
+    families = dict.fromkeys(
+        node_family(model.hierarchy, int(cut.node[row])) for row in np.flatnonzero(cut.leaf)
+    )
+    kinds = tuple((name, theme.families[name]) for name in families)
+    lines = list(_statements(crossing))
+    if not model.graph.links_known:
+        lines.append("links are not recorded in this file")
+    weighted = bool((crossing.edges.stats.count > 0).any())
+    ramp = scale.ramp if weighted else scale.ramp[:0]
+    ticks = scale.ticks() if weighted else ()
+    return Legend(overlay.title, ramp, ticks, kinds, tuple(lines))
+
+
+def _statements(crossing: Crossing) -> Sequence[str]:
+    found = []
+    if crossing.total:
+        share = crossing.shown_sum_sq / crossing.total_sum_sq if crossing.total_sum_sq else 1.0
+        which = "all" if crossing.shown == crossing.total else "the strongest"
+        found.append(
+            f"{count(crossing.shown)} of {count(crossing.total)} connections drawn one by one"
+            f" ({which}), {percent(min(share, 1.0))} of Σw²"
+        )
+    if (crossing.edges.stats.count > 1).any():
+        found.append("wide lines stand for all weights between two nodes: wider = more weights")
+    if ((crossing.edges.stats.count == 0) & ~crossing.edges.pending).any():
+        found.append("grey: data flows, no weight acts")
+    if crossing.missing:
+        unread = sum(c.weights for c in crossing.missing)
+        found.append(f"still reading {count(unread)} weights; grey until they are read")
+    return found
