@@ -89,7 +89,11 @@ def incoming(model: OpenModel, path: str, top: int = STRONGEST) -> list[dict[str
         return []
     everywhere = {la.path for la in model.graph.layers}
     found = strongest_edges(
-        model.graph, model.pyramid, everywhere, {layer.path}, top,
+        model.graph,
+        model.pyramid,
+        everywhere,
+        {layer.path},
+        top,
         to_range=(here.start, here.stop),
     )
     return [
@@ -188,7 +192,9 @@ def _short(value: object, depth: int = 0) -> str:
         items = list(inside.items())[:8] if isinstance(inside, Mapping) and depth < 3 else []
         parts = [f"{k}={_short(v, depth + 1)}" for k, v in items if v is not None]
         joined = ", ".join(parts)
-        return f"{name}({joined})" if isinstance(name, str) else f"{{{joined}}}"
+        if isinstance(name, str):
+            return f"{name}({joined})" if joined else name
+        return f"{{{joined}}}"
     if isinstance(value, list | tuple):
         if depth >= 3:
             return "[…]"

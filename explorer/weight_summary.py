@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from explorer.network import Weight
 
 F8 = NDArray[np.float64]
+Values = NDArray[Any]
 BINS = 64
 #: Longest side of the picture of a weight, pixels.
 SIDE = 256
 #: Elements read at once.
-BLOCK = 1 << 21
+BLOCK = 1 << 18
 
 
 class FlatReader(Protocol):
@@ -113,14 +114,13 @@ def summarize(
     finite = zeros = 0
     total, low, high = 0.0, math.inf, -math.inf
     for start, values in _blocks(reader, weight, heat.columns, stop):
-        good = np.isfinite(values)
-        heat.add(start, values, good)
-        kept = values if good.all() else values[good]
+        kept = _finite(values)
+        heat.add(start, values, kept is values)
         if len(kept):
             finite += len(kept)
             zeros += len(kept) - int(np.count_nonzero(kept))
             with np.errstate(over="ignore"):
-                total += float(kept.sum())
+                total += float(kept.sum(dtype=np.float64))
             low, high = min(low, float(kept.min())), max(high, float(kept.max()))
     if not finite:
         none = math.nan
@@ -129,21 +129,29 @@ def summarize(
             heat.result(),
         )  # fmt: skip
     mean = total / finite
-    bins, squares = _Bins(low, high), 0.0
+    bins = _Bins(low, high)
     for _, values in _blocks(reader, weight, heat.columns, stop):
-        kept = values[np.isfinite(values)]
-        bins.add(kept)
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares += float(np.square(kept - mean).sum())
+        bins.add(_finite(values))
+    # About the lowest value, the squares lose no digits that matter to the deviation.
+    variance = bins.squares / finite - (mean - low) * (mean - low)
     return WeightSummary(
-        weight.size, finite, zeros, low, high, mean, math.sqrt(squares / finite), bins.counts,
+        weight.size, finite, zeros, low, high, mean, math.sqrt(max(variance, 0.0)), bins.counts,
         bins.edges, heat.result(),
     )  # fmt: skip
 
 
+def _finite(values: Values) -> Values:
+    """The finite ones of these; the same array where all are."""
+    if values.dtype.kind != "f":
+        return values
+    if math.isfinite(values.min()) and math.isfinite(values.max()):
+        return values
+    return values[np.isfinite(values)]
+
+
 def _blocks(
     reader: FlatReader, weight: Weight, columns: int, stop: Callable[[], bool]
-) -> Iterator[tuple[int, F8]]:
+) -> Iterator[tuple[int, Values]]:
     """Start and elements of each block; whole rows, or whole cells of one long row."""
     step = max(BLOCK // columns, 1) * columns
     if columns > BLOCK:
@@ -155,13 +163,19 @@ def _blocks(
                 if stop():
                     raise Stopped
                 end = min(start + step, row + columns)
-                yield start, reader.read_flat(weight, start, end).astype(np.float64)
+                yield start, _plain(reader.read_flat(weight, start, end))
         return
     for start in range(0, weight.size, step):
         if stop():
             raise Stopped
         end = min(start + step, weight.size)
-        yield start, reader.read_flat(weight, start, end).astype(np.float64)
+        yield start, _plain(reader.read_flat(weight, start, end))
+
+
+def _plain(values: Values) -> Values:
+    """Numbers as float32 or float64, so that each is exact and none overflows when made positive."""
+    small = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+    return values.astype(np.float32 if small else np.float64, copy=False)
 
 
 class _Heat:
@@ -174,18 +188,21 @@ class _Heat:
         shape = (math.ceil(self.rows / self.cell[0]), math.ceil(self.columns / self.cell[1]))
         self._matrix = np.full(shape, -1.0)
 
-    def add(self, start: int, values: F8, good: NDArray[np.bool_]) -> None:
+    def add(self, start: int, values: Values, all_finite: bool) -> None:
         """Take a block that begins at element `start` and ends with a row or within one."""
-        size = np.where(good, np.abs(values), -1.0)
+        size = np.abs(values)
+        if not all_finite:
+            size[~np.isfinite(size)] = -1.0
         row, column = divmod(start, self.columns)
         width = min(self.columns - column, len(size))
         block = size.reshape(-1, width)
-        cuts = np.arange(0, width, self.cell[1])
-        columns = np.maximum.reduceat(block, cuts, axis=1)
-        first = column // self.cell[1]
         rows = (row + np.arange(len(block))) // self.cell[0]
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
-        cells = np.maximum.reduceat(columns, starts, axis=0)
+        # Rows first: whole rows are compared element by element, many at a time.
+        cells = np.maximum.reduceat(block, starts, axis=0)
+        cuts = np.arange(0, width, self.cell[1])
+        cells = np.maximum.reduceat(cells, cuts, axis=1)
+        first = column // self.cell[1]
         part = (rows[starts][:, None], np.arange(first, first + len(cuts)))
         self._matrix[part] = np.maximum(self._matrix[part], cells)
 
@@ -196,9 +213,12 @@ class _Heat:
 
 
 class _Bins:
-    """Counts elements in even bins, as `numpy.histogram` does."""
+    """Counts elements in even bins, as `numpy.histogram` does, and adds up their squares."""
 
     def __init__(self, low: float, high: float) -> None:
+        self._low = low
+        self.squares = 0.0
+        self._at, self._index = np.empty(0), np.empty(0, np.intp)
         if low == high:
             low, high = low - 0.5, high + 0.5
         edges = np.linspace(low, high, BINS + 1) if math.isfinite(high - low) else np.zeros(1)
@@ -206,14 +226,27 @@ class _Bins:
         self.edges = edges if usable else np.zeros(0)
         self.counts = np.zeros(BINS if usable else 0, np.int64)
 
-    def add(self, values: F8) -> None:
-        """Count these."""
+    def add(self, values: Values) -> None:
+        """Count these; `squares` is taken about the lowest value."""
+        if len(values) > len(self._at):
+            # Kept from block to block: fresh memory costs more than the arithmetic on it.
+            self._at, self._index = np.empty(len(values)), np.empty(len(values), np.intp)
+        at, index = self._at[: len(values)], self._index[: len(values)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.subtract(values, self._low, out=at, dtype=np.float64)
+            self.squares += float(np.dot(at, at))
         if not len(self.counts):
             return
-        low, high = self.edges[0], self.edges[-1]
-        at = (values - low) / (high - low) * BINS
-        index = np.minimum(at.astype(np.int64), BINS - 1)
-        # Rounding may put a value on the wrong side of an edge.
-        index -= values < self.edges[index]
-        index += (values >= self.edges[index + 1]) & (index != BINS - 1)
+        at -= float(self.edges[0]) - self._low
+        at *= BINS / (float(self.edges[-1]) - float(self.edges[0]))
+        np.copyto(index, at, casting="unsafe")
+        # Rounding may put a value that is close to an edge on its wrong side.
+        at -= np.rint(at)
+        np.abs(at, out=at)
+        close = np.flatnonzero(at < 1e-6)
+        if len(close):
+            near, place = values[close].astype(np.float64), np.minimum(index[close], BINS - 1)
+            place -= near < self.edges[place]
+            place += (near >= self.edges[place + 1]) & (place != BINS - 1)
+            index[close] = place
         self.counts += np.bincount(index, minlength=BINS)

@@ -178,7 +178,7 @@ def weight_state(data: Mapping[str, Any], theme: str) -> dict[str, Any]:
         ["numbers", count(summary.size)],
     ]
     if summary.finite:
-        values = (("least", summary.low), ("most", summary.high), ("mean", summary.mean))
+        values = (("min", summary.low), ("max", summary.high), ("mean", summary.mean))
         facts += [[k, f"{v:.6g}"] for k, v in (*values, ("std", summary.std))]
         facts.append(["zeros", count(summary.zeros)])
     if summary.size > summary.finite:

@@ -116,12 +116,14 @@ class Tab:
 
     # -- what the page asks ----------------------------------------------------------------------
 
-    async def act(self, name: object = None, *arguments: object) -> None:
-        """One action of the page; what is unknown or of the wrong type does nothing."""
+    def act(self, name: object = None, *arguments: object) -> None:
+        """Begin an action of the page; what is unknown or of the wrong type does nothing.
+
+        It is not waited for: the page's next message must not stand behind a long read.
+        """
         action = self._actions.get(name) if isinstance(name, str) else None
-        if action is None or not action.accepts(arguments):
-            return
-        await self.guarded(action.run(self, *arguments))
+        if action is not None and action.accepts(arguments):
+            self.spawn(self.guarded(action.run(self, *arguments)))
 
     async def picture(self) -> bytes:
         """The full picture as PNG."""
