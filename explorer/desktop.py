@@ -14,9 +14,11 @@ from PIL import Image
 import layouts
 from explorer import lod
 from explorer.animation import Blend
+from explorer.desktop_panel import DesktopPanel
 from explorer.errors import NeuronautError
 from explorer.overlays import overlays
 from explorer.renderer import Handlers, Window
+from explorer.renderer.navigation import shifted
 from explorer.session import Session
 from explorer.view_state import Camera, ease, interpolate
 
@@ -30,12 +32,15 @@ HELP = (
     "",
     "r\tsee everything",
     "f\tfly to the selected node",
+    "i\tshow or hide the details of the selected node",
+    "w, [ ]\tits next weight, the one before, the one after",
+    "Esc\tselect nothing",
     "u, ⌫\tclose the selected node, or what is around it",
     "o, l\tnext overlay, next layout",
     "t\tdark or light",
     "s\tsave a picture",
     "h, ?\tthis help",
-    "q, Esc\tquit",
+    "q\tquit",
 )
 
 _MOVE_TIME = 0.3  # seconds that a change of the picture takes
@@ -62,7 +67,11 @@ def run(session: Session, size: tuple[int, int] = (1600, 900)) -> None:
     """
     window = Window(size, f"{session.network.name} · Neuronaut")
     try:
-        Desktop(session, window).run()
+        desktop = Desktop(session, window)
+        try:
+            desktop.run()
+        finally:
+            desktop.panel.close()
     finally:
         window.close()
 
@@ -79,6 +88,7 @@ class Desktop:
 
     def __init__(self, session: Session, window: Window) -> None:
         self.session, self.window, self.renderer = session, window, window.renderer
+        self.panel = DesktopPanel(session, self.renderer)
         self._drawn = session.draw_list
         self._motion: Callable[[float], None] | None = None
         self._moving_since = 0.0
@@ -89,6 +99,10 @@ class Desktop:
         self._keys: dict[str, Callable[[], None]] = {
             "r": lambda: self._move(self._view_of(None)),
             "f": self._focus,
+            "i": self._toggle_panel,
+            "w": lambda: self._next_weight(1),
+            "bracketright": lambda: self._next_weight(1),
+            "bracketleft": lambda: self._next_weight(-1),
             "u": self._close_selected,
             "BackSpace": self._close_selected,
             "o": self._next_overlay,
@@ -104,6 +118,7 @@ class Desktop:
     def run(self) -> None:
         """Show the picture and serve the person until the window closes."""
         self.renderer.draw(self._drawn)
+        self._update_panel()
         self.renderer.camera = self.session.state.camera or self._view_of(None)
         self.window.run(Handlers(self._click, self._hover, self._leave, self._key, self._tick))
         self.session.state = replace(self.session.state, camera=self.renderer.camera)
@@ -117,8 +132,8 @@ class Desktop:
         if pick.node is None:
             if pick.edge is not None:
                 self._tell(self.session.describe_edge(pick.edge))
-            elif self.session.state.selected is not None:
-                self._change(lambda: self.session.select(None))
+            else:
+                self._deselect()
             return
         path = self._drawn.nodes[pick.node]
         if pick.frame_title:
@@ -126,8 +141,13 @@ class Desktop:
             return
         before = self.session.state.opened
         self._change(lambda: self.session.click(path))
-        if self.session.state.opened != before:
+        # What the panel has come to lie upon is brought out from under it.
+        if self.session.state.opened != before or x >= self.renderer.free_width:
             self._move(self._view_of(path))
+
+    def _deselect(self) -> None:
+        if self.session.state.selected is not None:
+            self._change(lambda: self.session.select(None))
 
     def _hover(self, x: float, y: float) -> None:
         if self._motion is not None or self._help or time.monotonic() < self._told_until:
@@ -158,7 +178,29 @@ class Desktop:
         if self._help:
             self._toggle_help()
         else:
-            self.window.stop()
+            self._clear_note()
+            self._deselect()
+
+    def _toggle_panel(self) -> None:
+        self.panel.wanted = not self.panel.wanted
+        self._update_panel()
+        if self.session.state.selected is None:
+            self._tell(f"details of the selected node: {'on' if self.panel.wanted else 'off'}")
+
+    def _next_weight(self, by: int) -> None:
+        if self.panel.step(by):
+            self._update_panel()
+        elif self.panel.details is None:
+            self._tell("nothing is told of: select a node first")
+        else:
+            self._tell("no other weight in what is selected")
+
+    def _update_panel(self) -> None:
+        try:
+            if self.panel.update():
+                self.window.redraw()
+        except NeuronautError as error:
+            self._tell(str(error))
 
     def _toggle_help(self) -> None:
         self._help = not self._help
@@ -224,6 +266,7 @@ class Desktop:
         elif now - self._polled > _POLL_EVERY:
             self._polled = now
             self._poll()
+        self._update_panel()
         if self._told_until and now >= self._told_until:
             self._clear_note()
 
@@ -247,6 +290,7 @@ class Desktop:
             self._tell(str(error))
             return
         self._drawn = after
+        self._update_panel()
         if after is before:
             return
         blend = Blend(before, after)
@@ -284,8 +328,10 @@ class Desktop:
         self.window.redraw()
 
     def _view_of(self, path: str | None) -> Camera:
-        width, height = self.renderer.size
-        return self.session.camera_for(path, width / height)
+        (width, height), free = self.renderer.size, self.renderer.free_width
+        camera = self.session.camera_for(path, max(free, 1) / height)
+        # What is framed stands in the middle of what the panel leaves free.
+        return shifted(camera, (free - width) / 2 / height, 0.0)
 
     def _around(self, path: str) -> str | None:
         """The open node around a node, or ``None`` for one that stands at the top."""

@@ -50,6 +50,8 @@ missing_system() {
     for package in "$@"; do
         case $package in
             libegl1) has_library libEGL.so.1 ;;
+            libgl1) has_library libGL.so.1 ;;
+            libxcursor1) has_library libXcursor.so.1 ;;
             libgl1-mesa-dri) has_driver ;;
             chromium) has_program chromium ;;
             xvfb) has_program Xvfb ;;

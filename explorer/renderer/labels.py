@@ -99,17 +99,24 @@ class LabelLayer:
             label.text, px, ink.title if label.title else ink.text, ink.halo, label.title
         )
 
-    def place(self, projection: Projection, draw_list: DrawList) -> None:
+    def place(self, projection: Projection, draw_list: DrawList, free: int) -> None:
         """Put the labels next to what they name, as seen by this camera.
 
         The legend goes into the corner where it covers the least of the scene. It moves there only
-        when its text or the size of the picture has changed: not while the camera moves.
+        when its text or the room for it has changed: not while the camera moves.
+
+        Parameters
+        ----------
+        projection : Projection
+        draw_list : DrawList
+        free : int
+            Width from the left edge that text may use, pixels.
         """
-        width, height = projection.size
+        width, height = free, projection.size[1]
         count = len(self._labels)
-        if self._size != projection.size:
-            self._size, self._corner_holds = projection.size, False
-        corner = self._legend_place(projection, draw_list)
+        if self._size != (width, height):
+            self._size, self._corner_holds = (width, height), False
+        corner = self._legend_place(projection, draw_list, free)
         positions, visible = place_labels(
             projection.pixels(projection.view(self._anchors)),
             self.sheet.sizes[:count],
@@ -127,12 +134,12 @@ class LabelLayer:
         self.sheet.show(which, places, height)
 
     def _legend_place(
-        self, projection: Projection, draw_list: DrawList
+        self, projection: Projection, draw_list: DrawList, width: int
     ) -> list[tuple[int, int, int, int]]:
-        """Rectangle of the legend; none where it is off or larger than the picture."""
+        """Rectangle of the legend; none where it is off or larger than the room."""
         if not self._has_legend:
             return []
-        width, height = projection.size
+        height = projection.size[1]
         w, h = self.sheet.sizes[-1].tolist()
         margin = round(MARGIN_PX * text_scale(height))
         if w + 2 * margin > width or h + 2 * margin > height:

@@ -21,7 +21,7 @@ from explorer.renderer.projection import Picker, Projection
 from explorer.renderer.scene import Scene
 from explorer.renderer.sprites import SpriteSheet
 from explorer.renderer.system import egl_device, off_screen_window_class, require_window
-from explorer.renderer.text import INKS, panel_sprite
+from explorer.renderer.text import INKS, Sprite, panel_sprite
 from explorer.view_state import Camera
 
 BACKGROUNDS = {"dark": ("#0a0d13", "#1a2130"), "light": ("#eef1f6", "#ffffff")}
@@ -94,9 +94,11 @@ class Renderer:
         self._window.AddRenderer(self._renderer)
         self._scene = Scene()
         self._labels = LabelLayer(legend)
-        self._notes = SpriteSheet(layer=1)
+        self._panel = SpriteSheet(layer=1)
+        self._notes = SpriteSheet(layer=2)
         self._note: tuple[tuple[str, ...], tuple[float, float] | None] = ((), None)
-        for actor in (*self._scene.actors, self._labels.sheet.actor, self._notes.actor):
+        sheets = (self._labels.sheet, self._panel, self._notes)
+        for actor in (*self._scene.actors, *(sheet.actor for sheet in sheets)):
             self._renderer.AddActor(actor)
         self._draw_list: DrawList | None = None
         self._theme = ""
@@ -207,13 +209,13 @@ class Renderer:
     def pick(self, x: float, y: float) -> Pick:
         """What lies under a pixel; x, y count from the top left of the picture.
 
-        Texts first, then what is nearest to the viewer. Computed from the arrays, not from
-        pixels: exact, and nothing is drawn for it. A node and an edge in front of it may both be
-        returned; then a click means the node and a hover the edge, or as the surface likes.
+        Texts first, then what is nearest to the viewer; nothing under the panel. Computed from the
+        arrays, not from pixels: exact, and nothing is drawn for it. A node and an edge in front of
+        it may both be returned; then a click means the node and a hover the edge, or as the surface
+        likes.
         """
-        draw_list = self._draw_list
-        width, height = self.size
-        if draw_list is None or not (0 <= x < width and 0 <= y < height):
+        draw_list, height = self._draw_list, self.size[1]
+        if draw_list is None or not (0 <= x < self.free_width and 0 <= y < height):
             return Pick()
         for placed in reversed(self._labels.placed()):
             inside = placed.left <= x < placed.right and placed.top <= y < placed.bottom
@@ -227,6 +229,24 @@ class Renderer:
     def placed_labels(self) -> list[PlacedLabel]:
         """The labels of the last picture and their rectangles."""
         return self._labels.placed()
+
+    @property
+    def free_width(self) -> int:
+        """Width of the picture that the panel leaves free, pixels."""
+        width, sizes = self.size[0], self._panel.sizes
+        return max(width - int(sizes[0, 0]), 0) if len(sizes) else width
+
+    def set_panel(self, picture: Sprite | None) -> None:
+        """Show a picture at the right edge over the scene, or none.
+
+        Labels and the legend keep clear of it, and what lies under it is not picked.
+
+        Parameters
+        ----------
+        picture : Sprite or None
+            uint8, shape (height, width, 4).
+        """
+        self._panel.load([] if picture is None else [picture])
 
     def set_note(self, lines: tuple[str, ...] = (), at: tuple[float, float] | None = None) -> bool:
         """Show a panel of text over the scene, or none.
@@ -257,7 +277,7 @@ class Renderer:
         if at is None:
             left, top = (width - w) // 2, (height - h) // 2
         else:
-            left = round(at[0]) + 16 if at[0] + 16 + w <= width else round(at[0]) - w - 8
+            left = round(at[0]) + 16 if at[0] + 16 + w <= self.free_width else round(at[0]) - w - 8
             top = round(at[1]) + 18 if at[1] + 18 + h <= height else round(at[1]) - h - 8
         place = np.array([[max(left, 0), max(top, 0)]], np.int32)
         self._notes.show(np.zeros(1, np.intp), place, height)
@@ -299,7 +319,10 @@ class Renderer:
         scale = text_scale(size[1])
         self._labels.load(self._draw_list, size[1])
         self._scene.set_scale(scale)
-        self._labels.place(Projection.of(self.camera, size, near), self._draw_list)
+        free = self.free_width
+        self._labels.place(Projection.of(self.camera, size, near), self._draw_list, free)
+        if len(self._panel.sizes):
+            self._panel.show(np.zeros(1, np.intp), np.array([[free, 0]], np.int32), size[1])
 
     def _current_picker(self, draw_list: DrawList) -> Picker:
         camera, size = self.camera, self.size

@@ -154,8 +154,12 @@ class Window:
         x, y = self._interactor.GetEventPosition()
         return (float(x), float(self.renderer.size[1] - 1 - y))
 
+    @property
+    def _on_panel(self) -> bool:
+        return self._here[0] >= self.renderer.free_width
+
     def _pressed(self, button: str) -> None:
-        if self._drag is not None:
+        if self._drag is not None or self._on_panel:
             return
         shift = bool(self._interactor.GetShiftKey())
         self._drag = "shift" if shift else _BUTTONS[button]
@@ -191,6 +195,8 @@ class Window:
         self.redraw()
 
     def _zoomed(self, factor: float) -> None:
+        if self._on_panel:
+            return
         camera = self.renderer.camera
         point = below_pixel(camera, self.renderer.size, *self._here)
         self.renderer.camera = approached(camera, factor, point)
