@@ -123,6 +123,8 @@ class Tab:
         """
         action = self._actions.get(name) if isinstance(name, str) else None
         if action is not None and action.accepts(arguments):
+            if self.state.hint and name != "leave":
+                self.flush(hint=False)
             self.spawn(self.guarded(action.run(self, *arguments)))
 
     async def picture(self) -> bytes:
