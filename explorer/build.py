@@ -15,10 +15,10 @@ import layouts
 from explorer.appearance import leaf_size, node_family, unit_places, unit_size
 from explorer.captions import labels_of, legend_of
 from explorer.color_scale import ColorScale, fit_scale
-from explorer.draw_list import BoxArrays, DrawList, EdgeArrays
+from explorer.draw_list import BoxArrays, DrawList, EdgeArrays, NodePaths
 from explorer.edges import Crossing, EdgeFinder, EdgeRows
 from explorer.errors import UnknownNameError
-from explorer.lod import Cut, UnitRange, make_cut, unit_path
+from explorer.lod import Cut, make_cut
 from explorer.open_model import OpenModel
 from explorer.overlays import Overlay, get_overlay
 from explorer.routing import curves, heights
@@ -92,8 +92,7 @@ def build_draw_list(
     overlay = get_overlay(state.overlay)
     placed = place(model, state, aspect)
     crossing = finder.crossing(placed.cut, state.edge_budget)
-    names = _Names(placed.cut)
-    edges, scale = _edges(model, placed, crossing.edges, overlay, theme, names)
+    edges, scale, nodes = _edges(model, placed, crossing.edges, overlay, theme)
     solids, frames = _boxes(model, placed, theme)
     legend = legend_of(model, placed.cut, crossing, overlay, scale, theme)
     labels = labels_of(model, placed.cut, placed.boxes)
@@ -103,27 +102,12 @@ def build_draw_list(
         edges,
         labels,
         legend,
-        nodes=tuple(names.paths),
-        selected=names.index.get(state.selected or "", -1),
+        nodes=nodes,
+        selected=nodes.shown.index(state.selected) if state.selected in nodes.shown else -1,
         theme=state.theme,
         pending=bool(crossing.missing or crossing.searches),
     )
     return draw_list, placed, crossing
-
-
-class _Names:
-    """Paths that the index columns of a draw list refer to; rows of the cut come first."""
-
-    def __init__(self, cut: Cut) -> None:
-        self.paths = list(cut.paths)
-        self.index = {path: i for i, path in enumerate(cut.paths)}
-
-    def __call__(self, path: str) -> int:
-        found = self.index.get(path)
-        if found is None:
-            found = self.index[path] = len(self.paths)
-            self.paths.append(path)
-        return found
 
 
 def _sizes(model: OpenModel, cut: Cut) -> F8:
@@ -212,8 +196,8 @@ def _row_colors(model: OpenModel, cut: Cut, theme: Theme) -> NDArray[np.uint8]:
 
 
 def _edges(
-    model: OpenModel, placed: Placed, rows: EdgeRows, overlay: Overlay, theme: Theme, names: _Names
-) -> tuple[EdgeArrays, ColorScale]:
+    model: OpenModel, placed: Placed, rows: EdgeRows, overlay: Overlay, theme: Theme
+) -> tuple[EdgeArrays, ColorScale, NodePaths]:
     weighted = (rows.stats.count > 0) & ~rows.pending
     values = overlay.values(rows.stats)
     ramp = theme.diverging if overlay.diverging else theme.sequential
@@ -225,10 +209,10 @@ def _edges(
     rgba = np.empty((len(rows), 4), np.uint8)
     rgba[:, :3] = np.where(weighted[:, None], scale.colors(values), theme.flow)
     rgba[:, 3] = _opacity(rows, scale.position(values), weighted, overlay)
-    source, target = _ends(model, rows, names)
+    source, target, nodes = _ends(model, rows, placed.cut)
     stats = rows.stats
     unread = ~weighted
-    return EdgeArrays(
+    edges = EdgeArrays(
         _points(model, placed, rows),
         rgba,
         _widths(rows, scale.position(values), weighted),
@@ -237,7 +221,8 @@ def _edges(
         np.where(unread, np.nan, stats.rms),
         np.where(unread, np.nan, stats.signed_mean),
         stats.count,
-    ), scale
+    )
+    return edges, scale, nodes
 
 
 def _opacity(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_], overlay: Overlay) -> F8:
@@ -261,22 +246,18 @@ def _widths(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_]) -> NDArray[np.f
 
 
 def _ends(
-    model: OpenModel, rows: EdgeRows, names: _Names
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Index of each edge's source and target in the draw list's nodes."""
-    layers = model.graph.layers
+    model: OpenModel, rows: EdgeRows, cut: Cut
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NodePaths]:
+    """Index of each edge's source and target in the draw list's nodes, and those nodes."""
     index = np.concatenate((rows.source, rows.target))
     unit = np.concatenate((rows.source_unit, rows.target_unit)).astype(np.int64)
     layer = np.concatenate((rows.source_layer, rows.target_layer)).astype(np.int64)
     chosen = np.flatnonzero(unit >= 0)
-    # Many strands share their ends: each distinct unit is named once.
+    # Many strands share their ends: each distinct hidden unit is one node.
     distinct, which = np.unique(layer[chosen] << 32 | unit[chosen], return_inverse=True)
-    named = np.empty(len(distinct), np.int32)
-    for k, code in enumerate(distinct.tolist()):
-        u = code & 0xFFFFFFFF
-        named[k] = names(unit_path(layers[code >> 32].path, UnitRange(u, u + 1)))
-    index[chosen] = named[which]
-    return index[: len(rows)], index[len(rows) :]
+    index[chosen] = len(cut) + which
+    nodes = NodePaths(cut.paths, model.layer_paths, distinct >> 32, distinct & 0xFFFFFFFF)
+    return index[: len(rows)], index[len(rows) :], nodes
 
 
 def _points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.float32]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +120,57 @@ class Legend:
     lines: tuple[str, ...]
 
 
+class NodePaths(Sequence[str]):
+    """Paths that the index columns of a draw list refer to.
+
+    The thousands of units at the ends of strands are named only when somebody asks.
+
+    Parameters
+    ----------
+    shown : tuple of str
+        Paths of the visible and of the open nodes; they come first.
+    layers : tuple of str
+        Paths of layers.
+    layer, unit : int64 array, shape (u,)
+        Of each hidden unit: index into `layers`, and the number of the unit.
+    """
+
+    def __init__(
+        self,
+        shown: tuple[str, ...],
+        layers: Sequence[str],
+        layer: NDArray[np.int64],
+        unit: NDArray[np.int64],
+    ) -> None:
+        self.shown = shown
+        self._layers, self._layer, self._unit = layers, layer, unit
+
+    def __len__(self) -> int:
+        return len(self.shown) + len(self._unit)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        if index < 0:
+            index += len(self)
+        if index < len(self.shown):
+            return self.shown[index]
+        hidden = index - len(self.shown)
+        return f"{self._layers[self._layer[hidden]]}[{self._unit[hidden]}]"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self.shown)
+
+
 @dataclass(frozen=True)
 class DrawList:
     """A picture before it is drawn.
@@ -129,8 +182,8 @@ class DrawList:
     edges : EdgeArrays
     labels : tuple of Label
     legend : Legend
-    nodes : tuple of str
-        Paths that the index columns refer to.
+    nodes : sequence of str
+        Paths that the index columns refer to; those of visible and open nodes first.
     selected : int
         Index into `nodes` of the selected node, or -1.
     theme : str
@@ -144,7 +197,7 @@ class DrawList:
     edges: EdgeArrays
     labels: tuple[Label, ...]
     legend: Legend
-    nodes: tuple[str, ...]
+    nodes: Sequence[str]
     selected: int = -1
     theme: str = "dark"
     pending: bool = False

@@ -64,6 +64,11 @@ class OpenModel:
         return wires(self.graph)
 
     @cached_property
+    def layer_paths(self) -> tuple[str, ...]:
+        """Path of each layer of `graph`."""
+        return tuple(layer.path for layer in self.graph.layers)
+
+    @cached_property
     def weighted(self) -> dict[str, None]:
         """Paths of the layers whose weights join units, in order (an ordered set)."""
         return {la.path: None for la in self.graph.layers if self.wires.connections(la.path)}

@@ -74,7 +74,8 @@ def curves(start: F8, end: F8, over: F8, reach: F8) -> NDArray[np.float32]:
         corner[:, 3:5, 0] -= out[:, None]
         corner[:, 2:4, 1] = height[:, None]
         control[bent] = corner
-    return np.asarray(np.einsum("pc,mcd->mpd", _basis(), control), np.float32)
+    weights = _basis().astype(np.float32)
+    return np.asarray(np.matmul(weights, control.astype(np.float32)))
 
 
 def heights(start: F8, end: F8, ends: NDArray[np.int32], centers: F8, sizes: F8) -> tuple[F8, F8]:

@@ -12,6 +12,7 @@ import os
 import sys
 
 from explorer.errors import NeuronautError
+from explorer.renderer.llvm import keep_apart
 
 PACKAGES = "libegl1 libgl1-mesa-dri"
 WINDOW_PACKAGES = "libgl1 libgl1-mesa-dri libx11-6 libxcursor1"
@@ -33,6 +34,7 @@ def off_screen_window_class() -> str | None:
     """
     if not sys.platform.startswith("linux"):
         return None
+    keep_apart()
     asked = os.environ.get("VTK_DEFAULT_OPENGL_WINDOW")
     if asked and asked != "vtkEGLRenderWindow":
         return asked
@@ -55,6 +57,7 @@ def require_window() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
+    keep_apart()
     if not os.environ.get("DISPLAY"):
         raise NeuronautError(
             "cannot open a window: there is no display (DISPLAY is not set); "
