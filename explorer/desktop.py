@@ -190,8 +190,6 @@ class Desktop:
     def _next_weight(self, by: int) -> None:
         if self.panel.step(by):
             self._update_panel()
-        elif self.panel.details is None:
-            self._tell("nothing is told of: select a node first")
         else:
             self._tell("no other weight in what is selected")
 
@@ -262,6 +260,7 @@ class Desktop:
             self._motion(min(share, 1.0))
             if share >= 1.0:
                 self._motion = None
+                self.renderer.place_legend()
             self.window.redraw()
         elif now - self._polled > _POLL_EVERY:
             self._polled = now

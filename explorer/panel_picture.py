@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,15 +12,20 @@ from explorer.color_scale import count, number
 from explorer.panel_figures import heat_map, histogram, ramp_strip
 from explorer.panel_reader import Details
 from explorer.panel_text import (
+    clean,
+    cut,
+    cut_front,
     family_color,
     heat_caption,
     histogram_caption,
     incoming_text,
+    length,
     telling_config,
     weight_facts,
+    wrap,
 )
 from explorer.renderer.labels import text_scale
-from explorer.renderer.text import INKS, Rgb, Sprite, font, shortened
+from explorer.renderer.text import INKS, Rgb, Sprite, font
 from explorer.themes import THEMES
 
 WIDTH_PX = 340  # in a picture 900 pixels high
@@ -65,7 +69,9 @@ def panel_picture(details: Details, size: tuple[int, int], theme: str) -> Sprite
 
 
 class _Page:
-    """A panel that is filled from the top; what does not fit is not drawn.
+    """A panel that is filled from the top.
+
+    `text` leaves out what would not end above the line of keys; who draws more asks `room` first.
 
     Parameters
     ----------
@@ -95,20 +101,23 @@ class _Page:
     @property
     def rows(self) -> int:
         """Rows of text that fit under a heading."""
-        return max((self.room - round(30 * self.scale)) // self.step, 0)
+        return max((self.room - round(36 * self.scale)) // self.step, 0)
 
     def text(
         self, x: float, text: str, color: Rgb, px: int | None = None, bold: bool = False,
     ) -> None:  # fmt: skip
         """One line at x, its base in the row that `y` begins."""
+        if self.room < self.step:
+            return
         px = px or self.text_px
+        text = clean(text)
         base = self.y + round(self.step * 0.72)
         self.draw.text((x, base), text, (*color, 255), font(px, bold), anchor="ls")
 
     def right(self, text: str, color: Rgb, px: int | None = None) -> None:
         """One line that ends at the right margin."""
-        length = _length(text, px or self.text_px, False)
-        self.text(self.pad + self.inner - length, text, color, px)
+        wide = length(text, px or self.text_px)
+        self.text(self.pad + self.inner - wide, text, color, px)
 
     def heading(self, text: str, note: str = "") -> bool:
         """A heading with a thin line above it, if there is room for it and a row."""
@@ -163,7 +172,7 @@ class _Page:
         return len(rows)
 
     def _name_width(self, name: str) -> float:
-        return _length(name, self.text_px, False) + 12 * self.scale
+        return length(name, self.text_px) + 12 * self.scale
 
     def caption(self, text: str) -> None:
         """Small dim text, in as many lines as it needs, at most three."""
@@ -175,8 +184,10 @@ class _Page:
 
     def finish(self, keys: str) -> Sprite:
         """The picture, with a line of keys at its foot."""
-        self.y = self.height - round(26 * self.scale)
-        self.text(self.pad, cut(keys, self.small_px, self.inner), self.ink.dim, self.small_px)
+        base, keys = self.height - round(13 * self.scale), cut(keys, self.small_px, self.inner)
+        if base > 4 * self.step:
+            ink = (*self.ink.dim, 255)
+            self.draw.text((self.pad, base), keys, ink, font(self.small_px), anchor="ls")
         return np.asarray(self.picture)
 
 
@@ -204,6 +215,8 @@ def _weight(page: _Page, details: Details) -> None:
         _waiting(page, details)
         return
     for first, second in weight_facts(details.statistics):
+        if page.room < page.step:
+            return
         page.pair(*first, end=0.49 if second else 1.0)
         if second:
             page.pair(*second, begin=0.5)
@@ -214,26 +227,28 @@ def _weight(page: _Page, details: Details) -> None:
 
 def _tabs(page: _Page, names: Sequence[str], chosen: int) -> None:
     """The weights of a layer in a row, the chosen one underlined."""
+    if page.room < 1.35 * page.step:
+        return
     gap, px = round(14 * page.scale), page.text_px
     names = [cut(name, px, page.inner * 0.6) for name in names]
     first = chosen
-    used = _length(names[chosen], px, False)
-    while first > 0 and used + gap + _length(names[first - 1], px, False) < page.inner * 0.75:
+    used = length(names[chosen], px)
+    while first > 0 and used + gap + length(names[first - 1], px) < page.inner * 0.75:
         first -= 1
-        used += gap + _length(names[first], px, False)
+        used += gap + length(names[first], px)
     x = float(page.pad)
     for i in range(first, len(names)):
-        length = _length(names[i], px, False)
+        wide = length(names[i], px)
         left = page.pad + page.inner - x
-        if length > left:
+        if wide > left:
             page.text(x, cut(names[i], px, left), page.ink.dim)
             break
         page.text(x, names[i], page.ink.title if i == chosen else page.ink.dim)
         if i == chosen:
             low = page.y + page.step
-            page.draw.rectangle((x, low, x + length, low + max(round(1.6 * page.scale), 1) - 1),
+            page.draw.rectangle((x, low, x + wide, low + max(round(1.6 * page.scale), 1) - 1),
                                 (*_ACCENT[page.theme], 255))  # fmt: skip
-        x += length + gap
+        x += wide + gap
     page.y += round(page.step * 1.35)
 
 
@@ -269,9 +284,9 @@ def _axis(page: _Page, low: float, high: float, width: int) -> None:
     page.y += round(page.scale)
     px, end = page.small_px, number(high)
     page.text(page.pad, number(low), page.ink.text, px)
-    page.text(page.pad + width - _length(end, px, False), end, page.ink.text, px)
+    page.text(page.pad + width - length(end, px), end, page.ink.text, px)
     if low < 0 < high and 0.25 < -low / (high - low) < 0.75:
-        x = page.pad + width * -low / (high - low) - _length("0", px, False) / 2
+        x = page.pad + width * -low / (high - low) - length("0", px) / 2
         page.text(x, "0", page.ink.text, px)
     page.y += round(page.step * 0.9)
 
@@ -304,10 +319,10 @@ def _incoming(page: _Page, details: Details) -> None:
         return
     highest = max(row["magnitude"] for row in details.incoming)
     step = round(page.step * 1.25)
-    for row in details.incoming[: max(page.room // step, 1)]:
+    for row in details.incoming[: page.room // step]:
         name, value = incoming_text(row)
         page.right(value, page.ink.text)
-        taken = _length(value, page.text_px, False) + 10 * page.scale
+        taken = length(value, page.text_px) + 10 * page.scale
         page.text(page.pad, cut_front(name, page.text_px, page.inner - taken), page.ink.text)
         share = row["magnitude"] / highest if highest > 0 else 0.0
         low = page.y + round(page.step * 0.95)
@@ -331,7 +346,7 @@ def _children(page: _Page, children: Sequence[Any], config_rows: int) -> None:
             (page.pad, top, page.pad + chip, top + chip), round(2 * page.scale), (*color, 255)
         )
         value = count(child["parameters"]) if child["parameters"] else ""
-        taken = _length(value, page.text_px, False) + chip + 18 * page.scale
+        taken = length(value, page.text_px) + chip + 18 * page.scale
         page.text(page.pad + chip + 8 * page.scale,
                   cut(child["title"], page.text_px, page.inner - taken), page.ink.text)  # fmt: skip
         page.right(value, page.ink.dim)
@@ -348,43 +363,3 @@ def _config(page: _Page, details: Details) -> None:
     shown = page.table(rows, lines=1)
     if shown < len(rows):
         page.text(page.pad, f"… {count(len(rows) - shown)} more", page.ink.dim)
-
-
-@functools.lru_cache(maxsize=2048)
-def _length(text: str, px: int, bold: bool) -> float:
-    return float(font(px, bold).getlength(text))
-
-
-def cut(text: str, px: int, width: float, bold: bool = False) -> str:
-    """A text that is no wider than `width` pixels, its end replaced by "…" where it must be."""
-    text = shortened(text, 400)
-    if _length(text, px, bold) <= width:
-        return text
-    low, high = 0, len(text)
-    while low < high:  # the longest beginning that fits
-        middle = (low + high + 1) // 2
-        if _length(text[:middle].rstrip() + "…", px, bold) <= width:
-            low = middle
-        else:
-            high = middle - 1
-    return text[:low].rstrip() + "…"
-
-
-def cut_front(text: str, px: int, width: float) -> str:
-    """As `cut`, with "…" in place of the beginning."""
-    text = shortened(text, 400)
-    return text if _length(text, px, False) <= width else cut(text[::-1], px, width)[::-1]
-
-
-def wrap(text: str, px: int, width: float, lines: int) -> list[str]:
-    """A text in lines no wider than `width` pixels; what does not fit is cut with "…"."""
-    out: list[str] = []
-    for word in shortened(text, 400).split(" "):
-        joined = f"{out[-1]} {word}" if out else word
-        if out and _length(joined, px, False) <= width:
-            out[-1] = joined
-        else:
-            out.append(word)
-    if len(out) > lines:
-        out = [*out[: lines - 1], " ".join(out[lines - 1 :])]
-    return [cut(line, px, width) for line in out if line]

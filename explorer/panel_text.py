@@ -1,15 +1,19 @@
-"""Words and numbers of the window's panel."""
+"""Words and numbers of the window's panel, and how they are cut to fit."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from explorer.color_scale import count
+from explorer.renderer.text import font
 from explorer.themes import THEMES
 from explorer.weight_summary import WeightSummary
 
 Row = tuple[str, str]
+
+_MOST_CHARS = 400  # of one text; more would never fit
 
 # What tells one layer from another of its kind comes first.
 _FIRST = (
@@ -110,3 +114,58 @@ def incoming_text(row: Mapping[str, Any]) -> Row:
 def family_color(theme: str, family: str) -> tuple[int, int, int]:
     """Colour of a family of layers."""
     return THEMES[theme].families[family]
+
+
+@functools.lru_cache(maxsize=2048)
+def length(text: str, px: int, bold: bool = False) -> float:
+    """Width of a text, pixels."""
+    return float(font(px, bold).getlength(text))
+
+
+def clean(text: str) -> str:
+    """A text without what is not to be seen; groups of digits stay together."""
+    return "".join(c if c.isprintable() or c == "\u202f" else " " for c in text)
+
+
+def cut(text: str, px: int, width: float, bold: bool = False) -> str:
+    """A text that is no wider than `width` pixels, its end replaced by "…" where it must be."""
+    text = clean(text[:_MOST_CHARS])
+    if length(text, px, bold) <= width:
+        return text
+    low, high = 0, len(text)
+    while low < high:  # the longest beginning that fits
+        middle = (low + high + 1) // 2
+        if length(text[:middle].rstrip() + "…", px, bold) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low].rstrip() + "…"
+
+
+def cut_front(text: str, px: int, width: float) -> str:
+    """As `cut`, with "…" in place of the beginning."""
+    text = clean(text[-_MOST_CHARS:])
+    low, high = 0, len(text)
+    if length(text, px) <= width:
+        return text
+    while low < high:  # the longest end that fits
+        middle = (low + high) // 2
+        if length("…" + text[middle:].lstrip(), px) <= width:
+            high = middle
+        else:
+            low = middle + 1
+    return "…" + text[low:].lstrip()
+
+
+def wrap(text: str, px: int, width: float, lines: int) -> list[str]:
+    """A text in lines no wider than `width` pixels; what does not fit is cut with "…"."""
+    out: list[str] = []
+    for word in clean(text[:_MOST_CHARS]).split(" "):
+        joined = f"{out[-1]} {word}" if out else word
+        if out and length(joined, px) <= width:
+            out[-1] = joined
+        else:
+            out.append(word)
+    if len(out) > lines:
+        out = [*out[: lines - 1], " ".join(out[lines - 1 :])]
+    return [cut(line, px, width) for line in out if line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -9,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, Queue
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,9 +43,17 @@ def tick(self):
     seen(self)
     state = self.session.state
     moving = self._motion is not None
+    camera, details = self.renderer.camera, self.panel.details
+    told_of = details and dict(
+        path=details.panel["path"], weight=details.weight, reading=details.reading,
+        units=[row["unit"] for row in details.incoming],
+        numbers=details.statistics and [details.statistics["summary"].low,
+            details.statistics["summary"].high, details.statistics["summary"].mean,
+            details.statistics["summary"].std])
     now = dict(opened=sorted(state.opened), selected=state.selected, theme=state.theme,
                overlay=state.overlay, layout=state.layout, moving=moving,
-               camera=list(self.renderer.camera.position), size=list(self.renderer.size),
+               camera=list(camera.position), focal_point=list(camera.focal_point),
+               panel=told_of, free=self.renderer.free_width, size=list(self.renderer.size),
                note=list(self.renderer._note[0]))
     if now != told[0]:
         told[0] = now
@@ -172,6 +183,7 @@ def spot(twin, path: str, title: bool = False) -> tuple[float, float]:
     session, renderer = twin
     renderer.draw(session.draw_list)
     renderer.camera = session.state.camera or session.camera_for(None, SIZE[0] / SIZE[1])
+    renderer.place_legend()  # as the window does when a flight has ended
     renderer.image()
     node = session.draw_list.nodes.index(path)
     if title:
@@ -184,6 +196,30 @@ def spot(twin, path: str, title: bool = False) -> tuple[float, float]:
         if renderer.pick(x, y).node == node
     ]
     return tuple(np.median(np.array(found), axis=0)) if found else pytest.fail(f"{path} not seen")
+
+
+def as_seen(twin, state: dict) -> None:
+    """Put the twin's camera where the window's is, and a panel as wide as the window's."""
+    session, renderer = twin
+    usual = session.camera_for(None)
+    camera = replace(
+        usual, position=tuple(state["camera"]), focal_point=tuple(state["focal_point"])
+    )
+    session.state = replace(session.state, camera=camera)
+    width = SIZE[0] - state["free"]
+    renderer.set_panel(np.zeros((SIZE[1], width, 4), np.uint8) if width else None)
+
+
+def stored(group: str) -> list[np.ndarray]:
+    """Kernel and bias of a layer of the bundled network, read by h5py."""
+    with zipfile.ZipFile(DIGITS) as archive:
+        data = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(data) as file:
+        return [np.asarray(file[f"layers/{group}/vars/{i}"], np.float64) for i in range(2)]
+
+
+def numbers(weight: np.ndarray) -> list[float]:
+    return [weight.min(), weight.max(), weight.mean(), weight.std()]
 
 
 def closed_cluster(session: Session) -> str:
@@ -200,7 +236,7 @@ def test_click_opens_a_cluster_and_a_click_on_its_title_closes_it(app, twin) -> 
     state = app.still(lambda s: path in s["opened"], f"{path} opens")
     assert state["selected"] == path
     session.click(path)
-    session.state = replace(session.state, camera=session.camera_for(path, SIZE[0] / SIZE[1]))
+    as_seen(twin, state)
     app.click(*spot(twin, path, title=True))
     app.still(lambda s: path not in s["opened"], f"{path} closes")
 
@@ -283,6 +319,88 @@ def test_key_closes_what_is_selected_or_around_it(app, twin) -> None:
     app.still(lambda s: path in s["opened"], f"{path} opens")
     app.key("u")
     app.still(lambda s: path not in s["opened"], f"{path} closes")
+
+
+def told(path: str, weight: int = 0):
+    return lambda s: (
+        s["panel"] is not None and s["panel"]["path"] == path and s["panel"]["weight"] == weight
+        and not s["panel"]["reading"]
+    )  # fmt: skip
+
+
+def saved(app, tmp_path, name: str) -> np.ndarray:
+    """The picture that the window saves under this name."""
+    app.key("s")
+    app.wait(lambda s: s["note"] == [f"saved {name}.png"], f"{name} is saved")
+    return np.asarray(Image.open(tmp_path / f"{name}.png"))
+
+
+@pytest.mark.window
+def test_the_selected_layers_panel_tells_the_files_numbers(app, twin, tmp_path) -> None:
+    kernel, bias = stored("dense")  # the file names layers by their kind
+    app.click(*spot(twin, "hidden"))
+    state = app.still(told("hidden"), "the panel shows")
+    free = state["free"]
+    assert SIZE[0] - free == round(340 * 0.8)
+    np.testing.assert_allclose(state["panel"]["numbers"], numbers(kernel), rtol=1e-9)
+    pictures = [saved(app, tmp_path, "neuronaut")]
+    app.key("w")
+    state = app.still(told("hidden", 1), "the next weight")
+    np.testing.assert_allclose(state["panel"]["numbers"], numbers(bias), rtol=1e-9)
+    pictures.append(saved(app, tmp_path, "neuronaut-1"))
+    app.key("bracketleft")
+    app.still(told("hidden"), "the weight before")
+    twin[0].click("hidden")
+    as_seen(twin, app.state)
+    app.click(*spot(twin, "hidden[5]"))
+    state = app.still(told("hidden[5]"), "the panel of a unit")
+    kernel = np.square(kernel[:, 5].reshape(-1, 16)).mean(axis=0)  # 4 x 4 places of 16 filters
+    assert state["panel"]["units"] == np.argsort(-kernel)[:10].tolist()
+    pictures.append(saved(app, tmp_path, "neuronaut-2"))
+    app.key("i")
+    app.still(lambda s: s["free"] == SIZE[0] and s["selected"] == "hidden[5]", "the panel goes")
+    pictures.append(saved(app, tmp_path, "neuronaut-3"))
+    parts = [picture[:, free:] for picture in pictures]
+    for i, one in enumerate(parts):
+        assert len(np.unique(one.reshape(-1, 3), axis=0)) > 50
+        assert not any(np.array_equal(one, other) for other in parts[:i])
+    app.key("i")
+    app.still(told("hidden[5]"), "the panel comes back")
+    app.key("Escape")
+    app.still(lambda s: s["selected"] is None and s["free"] == SIZE[0], "nothing is selected")
+    app.key("q")
+    app.wait(lambda s: s == "closed", "the window closes")
+    assert app.process.wait(20) == 0
+    assert app.process.stderr.read() == ""
+
+
+@pytest.mark.window
+def test_the_pointer_on_the_panel_does_not_reach_the_scene(app, twin) -> None:
+    app.click(*spot(twin, "hidden"))
+    before = app.still(told("hidden"), "the panel shows")
+    x, y = SIZE[0] - 40, SIZE[1] // 2
+    app.screen.do("mousemove", x, y, "click", 1, "click", 4)
+    app.screen.do("mousemove", x, y, "mousedown", 1, "mousemove", x - 200, y, "mouseup", 1)
+    app.key("t")
+    state = app.still(lambda s: s["theme"] == "light", "all that came before is done")
+    for name in ("selected", "opened", "camera", "focal_point", "panel", "note"):
+        assert state[name] == before[name], name
+
+
+@pytest.mark.window
+def test_click_on_an_edge_tells_its_value_and_selects_nothing(app, twin) -> None:
+    session, renderer = twin
+    session.wait()  # the window, too, has read all by the time it is clicked
+    spot(twin, "hidden")
+    picks = ((x, y, renderer.pick(x, y)) for y in range(4, SIZE[1], 6) for x in range(4, 900, 6))
+    x, y, pick = next(p for p in picks if p[2].edge is not None and p[2].node is None)
+    app.click(x, y)
+    state = app.wait(lambda s: s["note"], "the edge is told of")
+    assert " ".join(state["note"]).replace(" · ", " ") == " ".join(
+        session.describe_edge(pick.edge).split(" · ")
+    )
+    assert state["selected"] is None
+    assert state["free"] == SIZE[0]
 
 
 @pytest.mark.window

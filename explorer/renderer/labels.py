@@ -103,7 +103,8 @@ class LabelLayer:
         """Put the labels next to what they name, as seen by this camera.
 
         The legend goes into the corner where it covers the least of the scene. It moves there only
-        when its text or the room for it has changed: not while the camera moves.
+        when its text or the room for it has changed, or at `choose_corner`: not while the camera
+        moves.
 
         Parameters
         ----------
@@ -152,6 +153,7 @@ class LabelLayer:
                 [
                     _covered(r, projection, draw_list.solids)
                     + 0.3 * _covered(r, projection, draw_list.frames)
+                    + sum(_covered(r, projection, boxes) for boxes in _selected(draw_list))
                     for r in rectangles
                 ]
             )
@@ -161,6 +163,10 @@ class LabelLayer:
                 self._corner = best
             self._corner_holds = True
         return [rectangles[self._corner or 0]]
+
+    def choose_corner(self) -> None:
+        """Let the legend look for a better corner in the next picture."""
+        self._corner_holds = False
 
     def placed(self) -> list[PlacedLabel]:
         """The labels in the picture as last drawn, the least important first."""
@@ -174,6 +180,17 @@ class LabelLayer:
             (x, y), (w, h) = positions[i].tolist(), self.sheet.sizes[i].tolist()
             out.append(PlacedLabel(self._labels[i], x, y, x + w, y + h))
         return out
+
+
+def _selected(draw_list: DrawList) -> list[BoxArrays]:
+    """The solid or the frame of the selected node."""
+    if draw_list.selected < 0:
+        return []
+    found = []
+    for boxes in (draw_list.solids, draw_list.frames):
+        rows = boxes.node == draw_list.selected
+        found.append(BoxArrays(*(a[rows] for a in vars(boxes).values())))
+    return found
 
 
 def _covered(

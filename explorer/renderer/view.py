@@ -236,6 +236,10 @@ class Renderer:
         width, sizes = self.size[0], self._panel.sizes
         return max(width - int(sizes[0, 0]), 0) if len(sizes) else width
 
+    def place_legend(self) -> None:
+        """Let the legend look for a better corner; else it stays where it is."""
+        self._labels.choose_corner()
+
     def set_panel(self, picture: Sprite | None) -> None:
         """Show a picture at the right edge over the scene, or none.
 
