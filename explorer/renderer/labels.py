@@ -153,7 +153,7 @@ class LabelLayer:
                 [
                     _covered(r, projection, draw_list.solids)
                     + 0.3 * _covered(r, projection, draw_list.frames)
-                    + sum(_covered(r, projection, boxes) for boxes in _selected(draw_list))
+                    + 0.5 * self._hides_selected(r, projection, draw_list.selected)
                     for r in rectangles
                 ]
             )
@@ -163,6 +163,14 @@ class LabelLayer:
                 self._corner = best
             self._corner_holds = True
         return [rectangles[self._corner or 0]]
+
+    def _hides_selected(
+        self, rectangle: tuple[int, int, int, int], projection: Projection, selected: int
+    ) -> bool:
+        """Whether a rectangle on the screen lies where the name of the selected node belongs."""
+        rows = [i for i, la in enumerate(self._labels) if la.node == selected >= 0]
+        at = projection.pixels(projection.view(self._anchors[rows]))
+        return bool(((at >= rectangle[:2]) & (at <= rectangle[2:])).all(axis=1).any())
 
     def choose_corner(self) -> None:
         """Let the legend look for a better corner in the next picture."""
@@ -180,17 +188,6 @@ class LabelLayer:
             (x, y), (w, h) = positions[i].tolist(), self.sheet.sizes[i].tolist()
             out.append(PlacedLabel(self._labels[i], x, y, x + w, y + h))
         return out
-
-
-def _selected(draw_list: DrawList) -> list[BoxArrays]:
-    """The solid or the frame of the selected node."""
-    if draw_list.selected < 0:
-        return []
-    found = []
-    for boxes in (draw_list.solids, draw_list.frames):
-        rows = boxes.node == draw_list.selected
-        found.append(BoxArrays(*(a[rows] for a in vars(boxes).values())))
-    return found
 
 
 def _covered(
