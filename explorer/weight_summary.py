@@ -173,7 +173,7 @@ def _blocks(
 
 
 def _plain(values: Values) -> Values:
-    """Numbers as float32 or float64, so that each is exact and none overflows when made positive."""
+    """Numbers as float32 or float64: exact, and none overflows when made positive."""
     small = values.dtype.kind == "f" and values.dtype.itemsize <= 4
     return values.astype(np.float32 if small else np.float64, copy=False)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,12 +13,15 @@ from typing import Any
 import msgpack
 import pytest
 from aiohttp import ClientSession, WSMsgType
-from web_helpers import DIGITS
+from web_helpers import DIGITS, ROOT
 from wslink.chunking import UnChunker, generate_chunks
 from yarl import URL
 
 from explorer.errors import NeuronautError
-from explorer.web import Handle, front, serve_in_thread
+from explorer.open_model import OpenModel
+from explorer.session import Session
+from explorer.web import Handle, front, serve_in_thread, vtk_thread
+from explorer.web.painter import Painter
 
 LIMIT = 30.0
 
@@ -190,6 +196,40 @@ async def test_garbage_ends_its_own_connection_only(handle: Handle) -> None:
             received = await asyncio.wait_for(bad.socket.receive(), LIMIT)
             assert received.type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.BINARY)
         assert "result" in await good.call("trame.state.get")
+
+
+def test_a_script_may_end_without_stopping_the_server() -> None:
+    """The graphics go down in their own thread: no crash at the process' end."""
+    script = (
+        "import sys, urllib.request, explorer.web.vtk_thread as v\n"
+        "from explorer.web import serve_in_thread\n"
+        f"handle = serve_in_thread({str(DIGITS)!r})\n"
+        "urllib.request.urlopen(handle.url).read()\n"
+        "v.VTK.submit(lambda: None).result(30)\n"
+        "print('end')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", script], cwd=ROOT, capture_output=True,
+        text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+@pytest.mark.asyncio
+async def test_a_forgotten_painter_goes_down_in_the_drawing_thread() -> None:
+    with OpenModel.open(str(DIGITS)) as model:
+        session = Session(model)
+        painter = Painter()
+        camera = session.camera_for(None)
+        image = await painter.paint(session.draw_list, camera, (320, 200))
+        assert image.shape == (200, 320, 3)
+        number = painter._number
+        assert number in vtk_thread._renderers
+        del painter
+        gc.collect()
+        vtk_thread.VTK.submit(lambda: None).result(LIMIT)
+        assert number not in vtk_thread._renderers
+        session.close_session()
 
 
 def test_a_port_in_use_is_told_in_one_line(handle: Handle) -> None:

@@ -48,7 +48,8 @@ def test_names_from_the_file_are_text(browser: Any, tmp_path: Path) -> None:
         page.element("search").fill("onerror")
         page.element("hit").first.click()
         page.page.wait_for_function(
-            "() => document.querySelector('[data-testid=panel-title]').innerText.includes('onerror')"
+            "() => document.querySelector('[data-testid=panel-title]').innerText"
+            ".includes('onerror')"
         )
         assert page.element("panel-title").inner_text().startswith("<img src=x onerror")
         assert "{{constructor" in page.element("config").inner_text()

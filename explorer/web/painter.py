@@ -7,8 +7,8 @@ goes on reading the pointer and serving other tabs while a picture is being made
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from explorer.draw_list import DrawList
 from explorer.view_state import Camera
+from explorer.web import vtk_thread
+from explorer.web.vtk_thread import VTK
 
 if TYPE_CHECKING:
     from explorer.renderer import Pick, Renderer
@@ -25,16 +27,17 @@ A = TypeVarTuple("A")
 R = TypeVar("R")
 #: Samples per pixel of a still picture.
 SAMPLES = 4
-_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vtk")
 
 
 class Painter:
     """A renderer that is asked from the event loop and works in the VTK thread."""
 
     def __init__(self) -> None:
-        self._renderer: Renderer | None = None
+        self._number = vtk_thread.new_number()
         self._drawn: DrawList | None = None
         self._closed = False
+        # Also for a painter that is forgotten instead of closed; the thread sees to its own end.
+        weakref.finalize(self, VTK.submit, vtk_thread.close, self._number).atexit = False
 
     async def paint(
         self, draw_list: DrawList, camera: Camera, size: tuple[int, int], smooth: bool = False
@@ -80,23 +83,21 @@ class Painter:
 
     @staticmethod
     async def _in_thread(work: Callable[[*A], R], *arguments: *A) -> R:
-        return await asyncio.get_running_loop().run_in_executor(_thread, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(VTK, work, *arguments)
 
     def _ready(self, draw_list: DrawList, camera: Camera, size: tuple[int, int] | None) -> Renderer:
         from explorer.errors import NeuronautError
-        from explorer.renderer import Renderer
 
         if self._closed:
             raise NeuronautError("the view is closed")
-        if self._renderer is None:
-            self._renderer = Renderer(size or (1280, 800), off_screen=True, legend=False)
-        if size is not None and size != self._renderer.size:
-            self._renderer.resize(*size)
+        renderer = vtk_thread.renderer(self._number, size or (1280, 800))
+        if size is not None and size != renderer.size:
+            renderer.resize(*size)
         if draw_list is not self._drawn:
-            self._renderer.draw(draw_list)
+            renderer.draw(draw_list)
             self._drawn = draw_list
-        self._renderer.camera = camera
-        return self._renderer
+        renderer.camera = camera
+        return renderer
 
     def _paint(
         self, draw_list: DrawList, camera: Camera, size: tuple[int, int], smooth: bool
@@ -110,6 +111,5 @@ class Painter:
         return renderer.pick(x * width, y * height)
 
     def _close(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = self._drawn = None
+        vtk_thread.close(self._number)
+        self._drawn = None
