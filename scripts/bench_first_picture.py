@@ -1,9 +1,9 @@
 """Measure the time from the command to the first complete picture in a browser, per network.
 
 A headless Chromium with an empty tab is running already, as a person's browser is; the clock
-starts when the command is started, with all its imports. "first" is when a full picture is decoded in the page, "settled"
-when every magnitude in it is exact. Memory is the largest sum of proportional set sizes of the
-command's process tree.
+starts when the command is started, with all its imports. "first" is when a full picture is decoded
+in the page, "settled" when every magnitude in it is exact. Memory is the largest sum of
+proportional set sizes of the command's process tree.
 
     python scripts/bench_first_picture.py FILE… [--runs N] [--limit SECONDS]
 """
