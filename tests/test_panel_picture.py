@@ -314,6 +314,25 @@ def test_an_outdated_search_changes_nothing(reader, monkeypatch) -> None:
     assert {row["target_unit"] for row in details.incoming} == {2}
 
 
+def test_a_reading_that_ends_too_late_changes_nothing(reader, monkeypatch) -> None:
+    go, usual = threading.Event(), panel_reader.weight_statistics
+
+    def slow(model, path, name, stop):
+        if path == "hidden":
+            assert go.wait(20)
+        return usual(model, path, name)
+
+    monkeypatch.setattr(panel_reader, "weight_statistics", slow)
+    reader.show("hidden")
+    late = reader._threads[0]
+    reader.show("digit")
+    reader._threads[-1].join(20)
+    go.set()
+    late.join(20)
+    assert reader.details.panel["path"] == "digit"
+    assert reader.details.statistics["shape"] == (32, 10)
+
+
 @pytest.mark.parametrize("error", [ModelError("x.keras", "was changed"), ValueError("odd")])
 def test_a_failure_is_told_in_the_panel(reader, monkeypatch, words, error) -> None:
     def fails(*_):
