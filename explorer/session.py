@@ -16,6 +16,7 @@ from explorer.build import ASPECT, Placed, build_draw_list
 from explorer.color_scale import count, number
 from explorer.draw_list import DrawList
 from explorer.edges import Crossing, EdgeFinder
+from explorer.element_index import elements, index_text
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Network
 from explorer.open_model import OpenModel
@@ -317,19 +318,32 @@ class Session:
         return describe(self.model.hierarchy, node, here, self.model.units_of)
 
     def describe_edge(self, index: int) -> str:
-        """One line on an edge of the draw list: its ends and its exact value."""
+        """One line on an edge of the draw list: its ends, its value, its place in the file."""
         drawn = self.draw_list
         edges = drawn.edges
-        ends = " → ".join(drawn.nodes[int(i[index])] for i in (edges.source, edges.target))
+        paths = [drawn.nodes[int(i[index])] for i in (edges.source, edges.target)]
+        ends = " → ".join(paths)
         weights = int(edges.weights[index])
         if weights == 0:
             return f"{ends} · data flow, no weights"
         if np.isnan(edges.magnitude[index]):
             return f"{ends} · {count(weights)} weights, not yet read"
+        where = self._place_of(*paths)
         if weights == 1:
-            return f"{ends} · w = {edges.signed_mean[index]:.8g}"
+            return f"{ends} · w = {edges.signed_mean[index]:.8g}{where}"
         rms, mean = float(edges.magnitude[index]), float(edges.signed_mean[index])
-        return f"{ends} · {count(weights)} weights, RMS {rms:.6g}, mean {number(mean)}"
+        return f"{ends} · {count(weights)} weights, RMS {rms:.6g}, mean {number(mean)}{where}"
+
+    def _place_of(self, source: str, target: str) -> str:
+        """Which elements of which weights join two units; empty for wider nodes."""
+        units = []
+        for path in (source, target):
+            split = None if path in self.model.hierarchy.by_path else lod.split_unit_path(path)
+            if split is None or split[1].count != 1:
+                return ""
+            units.append((split[0], split[1].start))
+        found = elements(self.model, units[0], units[1])
+        return "".join(f" · {index_text(weight, places)}" for weight, places in found)
 
     def find(self, text: str, most: int = 20) -> list[str]:
         """Paths of the nodes whose path or title contains a text, shortest first."""

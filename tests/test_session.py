@@ -204,3 +204,28 @@ def test_a_file_rewritten_while_open_gives_a_message(tmp_path):
         with pytest.raises(NeuronautError, match="changed"):
             session.wait()
         session.close_session()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "index"),
+    [
+        ("hidden[5]", "digit[2]", "kernel[5, 2]"),
+        ("conv_1[3]", "conv_2[7]", "kernel[:, :, 3, 7]"),
+        ("flatten[40]", "hidden[1]", "kernel[40, 1]"),
+        ("pool[6]", "hidden[1]", "kernel[6…246, 1]"),
+    ],
+)
+def test_an_edge_tells_its_place_in_the_file(session, source, target, index):
+    from explorer.element_index import elements, index_text
+    from explorer.lod import split_unit_path
+
+    (a, i), (b, j) = (split_unit_path(p) for p in (source, target))
+    ((weight, places),) = elements(session.model, (a, i.start), (b, j.start))
+    assert index_text(weight, places) == index
+    kernel = session.reader.read(weight)
+    if a == "pool":
+        np.testing.assert_array_equal(np.unravel_index(places, weight.shape)[0] % 16, 6)
+        assert len(places) == 16
+    else:
+        expected = kernel[40, 1] if a == "flatten" else kernel[..., i.start, j.start]
+        np.testing.assert_array_equal(kernel.ravel()[places], np.ravel(expected))
