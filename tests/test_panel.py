@@ -108,9 +108,7 @@ def test_a_long_vector_is_cut_at_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = _Memory(values)
     found = summarize(reader, _weight(values))
     assert reader.largest <= 1000
-    np.testing.assert_array_equal(
-        found.heat.matrix, _largest_in_cells(values, found.heat.cell)
-    )
+    np.testing.assert_array_equal(found.heat.matrix, _largest_in_cells(values, found.heat.cell))
 
 
 @pytest.mark.parametrize(
