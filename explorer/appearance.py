@@ -34,6 +34,12 @@ def node_family(hierarchy: Hierarchy, node: int) -> str:
     return max(most, key=lambda name: (most[name], name))
 
 
+def shows_pool(hierarchy: Hierarchy, node: int) -> bool:
+    """Whether a closed node is a stage that pools, which is drawn with a slab of its own."""
+    layers = hierarchy.layers_in(node)
+    return hierarchy.nodes[node].kind == "stage" and any(family(x.kind) == "pool" for x in layers)
+
+
 def leaf_size(hierarchy: Hierarchy, node: int) -> tuple[float, float, float]:
     """Wished extents of a closed node along x, y, z in world units.
 
@@ -61,7 +67,7 @@ def _solid(shape: Shape | None) -> tuple[float, float, float]:
     if len(known) >= 3:
         *space, channels = known
         rows, columns = space[-2:]
-        return 0.16 + 0.075 * _log(channels), 0.55 + 0.44 * _log(rows), 0.55 + 0.44 * _log(columns)
+        return 0.18 + 0.08 * _log(channels), 0.55 + 0.44 * _log(rows), 0.55 + 0.44 * _log(columns)
     if len(known) == 2:
         length, channels = known
         return 0.30, 0.5 + 0.33 * _log(channels), 0.5 + 0.33 * _log(length)
@@ -146,8 +152,10 @@ def title_of(hierarchy: Hierarchy, cut: Cut, row: int, units_of: UnitsOf) -> str
     here = cut.units[row]
     if here is not None:
         return unit_title(hierarchy, int(cut.node[row]), here, units_of)
-    if node.kind == "series":
+    if node.kind == "series" and cut.leaf[row]:
         return f"{node.title}  × {len(node.children)}"
+    if node.kind == "stage" and not cut.leaf[row]:
+        return f"{node.title} stage"  # the layer inside has the plain name
     return node.title
 
 

@@ -12,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import layouts
-from explorer.appearance import leaf_size, node_family, unit_places, unit_size
+from explorer.appearance import leaf_size, unit_places, unit_size
 from explorer.captions import labels_of, legend_of
 from explorer.color_scale import ColorScale, fit_scale
-from explorer.draw_list import BoxArrays, DrawList, EdgeArrays, NodePaths
+from explorer.draw_list import DrawList, EdgeArrays, NodePaths
 from explorer.edges import Crossing, EdgeFinder, EdgeRows
 from explorer.errors import UnknownNameError
 from explorer.lod import Cut, make_cut
 from explorer.open_model import OpenModel
 from explorer.overlays import Overlay, get_overlay
 from explorer.routing import curves, heights
+from explorer.solids import boxes_of
 from explorer.themes import THEMES, Theme
 from explorer.view_state import ViewState
 from layouts.geometry import return_gutter
@@ -29,7 +30,6 @@ from layouts.tree import Boxes, Tree
 
 F8 = NDArray[np.float64]
 ASPECT = 16 / 9
-_SLICES = 16  # a series is shown as this many slices at most
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def build_draw_list(
     placed = place(model, state, aspect)
     crossing = finder.crossing(placed.cut, state.edge_budget)
     edges, scale, nodes = _edges(model, placed, crossing.edges, overlay, theme)
-    solids, frames = _boxes(model, placed, theme)
+    solids, frames = boxes_of(model, placed.cut, placed.boxes, theme)
     legend = legend_of(model, placed.cut, crossing, overlay, scale, theme)
     labels = labels_of(model, placed.cut, placed.boxes)
     draw_list = DrawList(
@@ -147,51 +147,6 @@ def _links(model: OpenModel, cut: Cut) -> NDArray[np.int32]:
     return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).astype(np.int32)
 
 
-# -- boxes -----------------------------------------------------------------------------------------
-
-
-def _boxes(model: OpenModel, placed: Placed, theme: Theme) -> tuple[BoxArrays, BoxArrays]:
-    cut, boxes = placed.cut, placed.boxes
-    colors = _row_colors(model, cut, theme)
-    leaves = np.flatnonzero(cut.leaf)
-    copies = np.array([_slices(model, cut, int(row)) for row in leaves], np.int64)
-    rows = np.repeat(leaves, copies)
-    centers, sizes = boxes.centers[rows].copy(), boxes.sizes[rows].copy()
-    many = np.repeat(copies, copies)
-    k = np.arange(len(rows)) - np.repeat(np.cumsum(copies) - copies, copies)
-    pitch = sizes[:, 0] / many
-    centers[:, 0] += (k + 0.5 - many / 2) * pitch
-    sizes[:, 0] = np.where(many > 1, pitch * 0.72, sizes[:, 0])
-    solids = BoxArrays(
-        centers.astype(np.float32), sizes.astype(np.float32), colors[rows], rows.astype(np.int32)
-    )
-    inner = np.flatnonzero(~cut.leaf)[1:]
-    frame_colors = np.full((len(inner), 4), (*theme.frame, 255), np.uint8)
-    frames = BoxArrays(
-        boxes.centers[inner].astype(np.float32),
-        boxes.sizes[inner].astype(np.float32),
-        frame_colors,
-        inner.astype(np.int32),
-    )
-    return solids, frames
-
-
-def _slices(model: OpenModel, cut: Cut, row: int) -> int:
-    node = model.hierarchy.nodes[int(cut.node[row])]
-    return min(len(node.children), _SLICES) if node.kind == "series" else 1
-
-
-def _row_colors(model: OpenModel, cut: Cut, theme: Theme) -> NDArray[np.uint8]:
-    memory: dict[int, tuple[int, int, int, int]] = {}
-    colors = np.zeros((len(cut), 4), np.uint8)
-    for row in np.flatnonzero(cut.leaf):
-        node = int(cut.node[row])
-        if node not in memory:
-            memory[node] = (*theme.families[node_family(model.hierarchy, node)], 255)
-        colors[row] = memory[node]
-    return colors
-
-
 # -- edges -----------------------------------------------------------------------------------------
 
 
@@ -230,18 +185,25 @@ def _opacity(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_], overlay: Overl
     # The more edges there are, the more each must let the others through.
     crowd = np.clip(1.25 - 0.16 * np.log10(max(len(rows), 1)), 0.55, 1.0)
     single = 40 + 205 * strength**1.3 * crowd
-    # An edge that stands for many weights is weak beside single ones, but never unimportant.
-    many = 120 + 120 * strength
+    # An edge that stands for many weights is weak beside single ones, but never unimportant; in
+    # a crowd of them each must let the others through.
     several = (rows.stats.count > 1) & ~rows.strand
+    many = (120 + 120 * strength) * _room(several)
     alpha = np.where(several, many, single)
     return np.where(weighted, alpha, np.where(rows.pending, 70, 150))
+
+
+def _room(several: NDArray[np.bool_]) -> float:
+    """Share of opacity and width that each of many bundles may have."""
+    return float(np.clip((40 / max(int(several.sum()), 1)) ** 0.4, 0.22, 1.0))
 
 
 def _widths(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Bundles: wider for more weights. Single connections: wider for stronger ones."""
     single = rows.strand | (rows.stats.count <= 1)
-    bundle = 1.2 + 0.55 * np.log10(np.maximum(rows.stats.count, 1))
-    width = np.where(single, 1.0 + 1.0 * (at > 0.75), np.minimum(bundle, 5.0))
+    bundle = 1.8 + 0.75 * np.log10(np.maximum(rows.stats.count, 1))
+    bundle = np.maximum(np.minimum(bundle, 7.0) * _room(~single), 1.0)
+    width = np.where(single, 1.0 + 0.6 * (at > 0.8), bundle)
     return np.where(weighted, width, 1.6).astype(np.float32)
 
 

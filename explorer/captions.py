@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from explorer.appearance import node_family, title_of
+from explorer.appearance import node_family, shows_pool, title_of
 from explorer.color_scale import ColorScale, count, percent
 from explorer.draw_list import Label, Legend
 from explorer.edges import Crossing
@@ -54,33 +54,37 @@ def legend_of(
     theme: Theme,
 ) -> Legend:
     """What colour, width and grey mean in this picture, with numbers."""
-    families = dict.fromkeys(
-        node_family(model.hierarchy, int(cut.node[row])) for row in np.flatnonzero(cut.leaf)
-    )
+    nodes = dict.fromkeys(int(cut.node[row]) for row in np.flatnonzero(cut.leaf))
+    families = dict.fromkeys(node_family(model.hierarchy, node) for node in nodes)
+    if any(shows_pool(model.hierarchy, node) for node in nodes):
+        families["pool"] = None
     kinds = tuple((name, theme.families[name]) for name in families)
     lines = list(_statements(crossing))
-    if not model.graph.links_known:
-        lines.append("links are not recorded in this file")
+    lines += model.network.notes[:2]
     weighted = bool((crossing.edges.stats.count > 0).any())
     ramp = scale.ramp if weighted else scale.ramp[:0]
     ticks = scale.ticks() if weighted else ()
-    return Legend(overlay.title, ramp, ticks, kinds, tuple(lines))
+    title = f"{overlay.title}, {'log' if scale.log else 'linear'} scale" if weighted else ""
+    return Legend(title, ramp, ticks, kinds, tuple(lines))
 
 
 def _statements(crossing: Crossing) -> Sequence[str]:
     found = []
+    stats, pending = crossing.edges.stats, crossing.edges.pending
     if crossing.total:
         share = crossing.shown_sum_sq / crossing.total_sum_sq if crossing.total_sum_sq else 1.0
-        which = "all" if crossing.shown == crossing.total else "the strongest"
+        which = "all of them" if crossing.shown == crossing.total else "the strongest of each link"
         found.append(
-            f"{count(crossing.shown)} of {count(crossing.total)} connections drawn one by one"
-            f" ({which}), {percent(min(share, 1.0))} of Σw²"
+            f"{count(crossing.shown)} of {count(crossing.total)} connections drawn singly"
+            f" ({which}): {percent(min(share, 1.0))} of Σw²"
         )
-    if (crossing.edges.stats.count > 1).any():
-        found.append("wide lines stand for all weights between two nodes: wider = more weights")
-    if ((crossing.edges.stats.count == 0) & ~crossing.edges.pending).any():
-        found.append("grey: data flows, no weight acts")
+    if ((stats.count > 1) & ~crossing.edges.strand).any():
+        found.append("wide line: RMS of all weights between two nodes")
+    if ((stats.count == 0) & ~pending).any():
+        found.append("grey line: passes data on, no weights")
     if crossing.missing:
         unread = sum(c.weights for c in crossing.missing)
-        found.append(f"still reading {count(unread)} weights; grey until they are read")
+        found.append(f"still reading {count(unread)} weights: grey until they are read")
+    elif crossing.searches:
+        found.append("still looking for the strongest connections")
     return found

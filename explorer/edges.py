@@ -365,14 +365,15 @@ class EdgeFinder:
         return EdgeRows(ends[:, 0], ends[:, 1], none, none, none, none, stats, no, no)
 
     def _passed(self, link: Link, a: int, b: int, places: Places) -> list[tuple[int, int]]:
-        """Rows that a weightless layer joins one by one when its and its source's units show."""
-        if not (places.is_open(a) and places.is_open(b)):
+        """Rows that a weightless layer joins one by one when its or its source's units show."""
+        if not (places.is_open(a) or places.is_open(b)):
             return []
         layer = self.model.graph.layers[b]
         channels = self.model.wires.flow(link)
         units = self.model.units_of(layer).count
-        passed = unit_map(layer, link.target_input, channels, units, self.model.graph,
-                          link.source_output)  # fmt: skip
+        passed = unit_map(
+            layer, link.target_input, channels, units, self.model.graph, link.source_output
+        )
         if passed is None:
             return []
         index = passed.indices()

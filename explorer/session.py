@@ -57,6 +57,8 @@ class Session:
         self._built: tuple[DrawList, Placed, Crossing] | None = None
         self._closed = threading.Event()
         self._worker: threading.Thread | None = None
+        self._wanted = threading.Event()  # a picture lacks weights
+        self._busy = False
         self._fresh = threading.Event()  # something was read that is not yet in the draw list
         self._drawn_at = 0.0
         self.state = state or ViewState()
@@ -111,8 +113,12 @@ class Session:
 
     def _build(self) -> tuple[DrawList, Placed, Crossing]:
         built = self._make()
-        if self._read(built[2], time.monotonic() + AT_ONCE):
-            built = self._make()
+        try:
+            if self._read(built[2], time.monotonic() + AT_ONCE):
+                built = self._make()
+        except NeuronautError as error:  # the structure can still be looked at
+            self.message = str(error)
+            return built
         if _unread(built[2]):
             self._start_reading()
         return built
@@ -125,8 +131,7 @@ class Session:
         with self._lock:
             if not self._fresh.is_set():
                 return False
-            busy = self._worker is not None and self._worker.is_alive()
-            if busy and time.monotonic() - self._drawn_at < _PATIENCE:
+            if self._busy and time.monotonic() - self._drawn_at < _PATIENCE:
                 return False
             self._fresh.clear()
             self._built = None
@@ -161,26 +166,28 @@ class Session:
     # -- background reading ------------------------------------------------------------------
 
     def _start_reading(self) -> None:
-        if self._worker is None or not self._worker.is_alive():
+        self._wanted.set()
+        if self._worker is None:
             self._worker = threading.Thread(target=self._work, name="weights", daemon=True)
             self._worker.start()
 
     def _work(self) -> None:
-        """Read what the picture needs, until nothing is missing; runs in the background."""
+        """Read what each new picture needs; runs in the background until the session closes."""
         while not self._closed.is_set():
+            self._wanted.wait()
+            self._wanted.clear()
             with self._lock:
                 crossing = self._built[2] if self._built else None
+            if crossing is None:
+                continue
+            self._busy = True
             try:
-                if crossing is None or not self._read(crossing, math.inf):
-                    return
+                self._read(crossing, math.inf)
             except NeuronautError as error:
                 self.message = str(error)
-                return
             finally:
+                self._busy = False
                 self._fresh.set()
-            with self._lock:
-                if self._built is not None and self._built[2] is crossing:
-                    self._built = (self._built[0], self._built[1], self._make()[2])
 
     def _read(self, crossing: Crossing, until: float) -> bool:
         """Read weights and find strands, the cheapest first, until a time; whether any was."""
@@ -381,6 +388,7 @@ class Session:
     def close_session(self) -> None:
         """Stop background reading; close the model if this session opened it."""
         self._closed.set()
+        self._wanted.set()
         if self._worker is not None:
             self._worker.join(timeout=10)
         if self._owned:

@@ -63,9 +63,9 @@ _FAMILIES: dict[str, RGB] = {
     "embedding": (87, 182, 95),
     "recurrent": (239, 106, 160),
     "input": (138, 160, 184),
-    "merge": (158, 168, 186),
+    "merge": (206, 212, 222),
     "activation": (100, 170, 190),
-    "shape": (98, 110, 130),
+    "shape": (128, 112, 96),
     "other": (176, 168, 150),
 }
 
@@ -76,16 +76,16 @@ THEMES: dict[str, Theme] = {
         flow=(132, 142, 160),
         label=(222, 230, 242),
         # The black end of the map would vanish on the dark ground.
-        sequential=_ramp(_INFERNO, 0.28, 0.98),
+        sequential=_ramp(_INFERNO, 0.32, 0.98),
         diverging=np.ascontiguousarray(_ramp(_PUOR, 0.08, 0.92)),
     ),
     "light": Theme(
-        families={**_FAMILIES, "merge": (120, 130, 148)},
+        families={**_FAMILIES, "merge": (58, 68, 88)},
         frame=(120, 132, 158),
         flow=(150, 158, 172),
         label=(28, 36, 52),
         # On white the strong end must be the dark one.
-        sequential=_ramp(_BUPU, 0.3, 1.0),
+        sequential=_ramp(_BUPU, 0.42, 1.0),
         diverging=np.ascontiguousarray(_ramp(_PUOR)),
     ),
 }

@@ -291,7 +291,8 @@ class _Builder:
         made = []
         for region in grouping.regions(n, links):
             atoms = [a for a in region if not self._is_input(group.members[a])]
-            if len(atoms) < 3:
+            # A region that is nearly everything says nothing.
+            if len(atoms) < 3 or (len(atoms) > 0.6 * n and n <= grouping.MOST_CHILDREN):
                 continue
             join = group.members[atoms[-1]]
             name = self.layers[join].name if isinstance(join, int) else join.title
@@ -460,7 +461,9 @@ def _collapse(group: _Group) -> None:
         while isinstance(member, _Group) and member.inferred and len(member.members) == 1:
             only = member.members[0]
             if isinstance(only, _Group) and only.inferred and member.kind == "scope":
-                only.title = member.title
+                # A bare counter says too little by itself: "1" becomes "1_conv".
+                bare = member.title.isdigit()
+                only.title = f"{member.title}_{only.title}" if bare else member.title
             member = only
         group.members[i] = member
         if isinstance(member, _Group):

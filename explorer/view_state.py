@@ -14,6 +14,8 @@ from typing import Any
 from explorer.errors import NeuronautError
 
 Point = tuple[float, float, float]
+# Little perspective: the far end of a long network must not shrink and hide behind itself.
+VIEW_ANGLE = 18.0  # degrees
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Camera:
     position: Point
     focal_point: Point
     up: Point = (0.0, 1.0, 0.0)
-    view_angle: float = 30.0
+    view_angle: float = VIEW_ANGLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _camera(value: object) -> Camera:
     try:
         data = dict(value)  # type: ignore[call-overload]
         points = {k: _point(data.pop(k)) for k in ("position", "focal_point", "up") if k in data}
-        angle = float(data.pop("view_angle", 30.0))
+        angle = float(data.pop("view_angle", VIEW_ANGLE))
         camera = Camera(**points, view_angle=angle)
     except (TypeError, ValueError):
         raise NeuronautError("saved view: camera is not a position, focal_point and up") from None
@@ -193,7 +195,7 @@ def ease(t: float) -> float:
     return t * t * (3.0 - 2.0 * t)
 
 
-def frame(centers: Any, sizes: Any, aspect: float, direction: Point = (-0.42, 0.38, 1.0)) -> Camera:
+def frame(centers: Any, sizes: Any, aspect: float, direction: Point = (-0.46, 0.36, 1.0)) -> Camera:
     """A camera that sees all the given boxes and fills the picture with them.
 
     Parameters
@@ -223,7 +225,7 @@ def frame(centers: Any, sizes: Any, aspect: float, direction: Point = (-0.42, 0.
     right = np.cross((0.0, 1.0, 0.0), back)
     right /= np.linalg.norm(right)
     up = np.cross(back, right)
-    angle = 30.0
+    angle = VIEW_ANGLE
     slope_y = math.tan(math.radians(angle) / 2) / 1.06
     slope_x = slope_y * aspect
     # In camera axes a corner (x, y, z) is inside when |x - cx| <= (d - z) * slope; the smallest

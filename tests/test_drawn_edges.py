@@ -118,7 +118,9 @@ def test_a_small_budget_keeps_the_strongest_and_says_so(digits):
     expected = np.sort(kernel.ravel())[::-1][: len(edges)]
     assert 0 < len(edges) < kernel.size
     np.testing.assert_allclose(sorted((e[2] for e in edges), reverse=True), expected, rtol=1e-6)
-    line = next(text for text in session.draw_list.legend.lines if "connections drawn" in text)
+    line = next(
+        text for text in session.draw_list.legend.lines if "connections drawn singly" in text
+    )
     shown = int(re.sub(r"\D", "", line.split(" of ")[0]))
     assert shown <= 60
     assert "the strongest" in line

@@ -4,7 +4,7 @@ from explorer.overlays.overlay import Overlay
 
 OVERLAY = Overlay(
     "magnitude",
-    "|w|, RMS",
+    "weight strength |w| (RMS)",
     "root mean square of the weights: means the same at every level",
     lambda stats: stats.rms,
 )

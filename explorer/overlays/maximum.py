@@ -4,7 +4,7 @@ from explorer.overlays.overlay import Overlay
 
 OVERLAY = Overlay(
     "maximum",
-    "|w|, largest",
+    "largest |w|",
     "the largest absolute weight",
     lambda stats: stats.max_abs,
 )

@@ -6,7 +6,7 @@ from explorer.overlays.overlay import Overlay
 
 OVERLAY = Overlay(
     "mean",
-    "|w|, mean",
+    "mean |w|",
     "the mean absolute weight",
     lambda stats: stats.sum_abs / np.maximum(stats.count, 1),
 )

@@ -4,7 +4,7 @@ from explorer.overlays.overlay import Overlay
 
 OVERLAY = Overlay(
     "signed",
-    "w, mean with sign",
+    "mean w, with sign",
     "the mean weight with its sign: orange is negative, violet positive",
     lambda stats: stats.signed_mean,
     diverging=True,
