@@ -99,6 +99,8 @@ def _layers(model: OpenModel, name: str) -> tuple[set[str], tuple[int, int] | No
 def edges_text(found: dict[str, Any]) -> str:
     """The strongest connections as a table, for a terminal."""
     rows = found["edges"]
+    if not found["total_connections"]:
+        return "no weights lie between these nodes"
     lines = [
         f"{count(len(rows))} of {count(found['total_connections'])} connections"
         f" ({count(found['total_weights'])} weights),"
