@@ -6,12 +6,13 @@ Heavy parts are imported by the command that needs them, so that ``info`` never 
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -56,14 +57,17 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         usage = getattr(error, "format_message", None)  # click's usage errors
-        if usage is None:
+        if usage is not None:
+            _fail(f"{usage()} (see neuronaut --help)" if usage() else "see neuronaut --help")
+        if os.environ.get("NEURONAUT_TRACEBACK"):
             raise
-        _fail(f"{usage()} (see neuronaut --help)" if usage() else "see neuronaut --help")
+        told = f"{type(error).__name__}: {error}"
+        _fail(f"a fault of this software: {told} (NEURONAUT_TRACEBACK=1 shows where)", code=1)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> NoReturn:
     print(f"neuronaut: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 # -- opening ---------------------------------------------------------------------------------------
