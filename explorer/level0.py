@@ -24,6 +24,8 @@ BLOCK = 1 << 17
 """Elements per block: what is worked on at once stays in the processor's cache."""
 WHOLE = 1 << 22
 """Elements up to which a weight is read and kept in one piece."""
+LARGEST = 1e140
+"""Weights beyond it count as not finite: sums of their squares leave double precision."""
 
 
 class Reader(Protocol):
@@ -44,7 +46,8 @@ class PairSums:
     ----------
     sum_sq, sum, sum_abs, max_abs : float64 array
     bad : int64 array or None
-        Non-finite weights, which the sums leave out; ``None`` when there are none.
+        Weights that the sums leave out, NaN, infinite or beyond `LARGEST`; ``None`` when there
+        are none.
     """
 
     sum_sq: F8
@@ -187,16 +190,13 @@ class Level0:
 
 
 def _summed(values: Values) -> PairSums:
-    """One tap: values that are not finite are counted and left out."""
+    """One tap: values that are not finite or cannot be squared are counted and left out."""
     v = values.astype(np.float64)
-    bad = None
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = not np.isfinite(v.sum())
-    if suspicious:
-        wrong = ~np.isfinite(v)
-        v[wrong] = 0.0
-        bad = wrong.astype(np.int64) if wrong.any() else None
-    size = np.abs(v)
+    size, bad = np.abs(v), None
+    if not size.max(initial=0.0) <= LARGEST:  # also false for NaN
+        wrong = ~(size <= LARGEST)
+        v[wrong] = size[wrong] = 0.0
+        bad = wrong.astype(np.int64)
     return PairSums(v * v, v, size, size, bad)
 
 

@@ -23,6 +23,7 @@ I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
 MOST_KEPT = 1 << 22
 """Elements that one question may leave in the cache; a larger read would only drive out others."""
+_PATIENCE = 0.05  # seconds between two looks whether a caller who waits for another was cancelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Stats:
     sum_sq, sum, sum_abs, max_abs : float64 array
         Σw², Σw, Σ|w| and max|w| of the finite weights.
     count, non_finite : int64 array
-        Finite weights, and those that are NaN or infinite.
+        Finite weights, and those that are NaN or infinite. A weight beyond 1e140 counts as
+        infinite, because sums of such squares are.
     """
 
     sum_sq: F8
@@ -95,6 +97,7 @@ class Pyramid:
     def __init__(self, reader: Reader, cache_bytes: int = 64 << 20) -> None:
         self.level0 = Level0(reader, cache_bytes)
         self._built: dict[tuple[str, str], tuple[tuple[Tiles, Tiles], ...]] = {}
+        self._building: dict[tuple[str, str], threading.Event] = {}
         self._lock = threading.Lock()
 
     def ready(self, connection: Connection) -> bool:
@@ -116,6 +119,8 @@ class Pyramid:
     def build(self, connection: Connection, cancelled: Callable[[], bool] = lambda: False) -> bool:
         """Read the connection's weights once and sum their tiles.
 
+        A second caller waits for the first, and takes over if that one gave up.
+
         Parameters
         ----------
         connection : Connection
@@ -132,7 +137,27 @@ class Pyramid:
         ModelError
             If the file cannot be read any more.
         """
-        if self.ready(connection):
+        while not self.ready(connection):
+            mine = threading.Event()
+            with self._lock:
+                building = self._building.setdefault(connection.key, mine)
+            if building is not mine:
+                while not building.wait(_PATIENCE):
+                    if cancelled():
+                        return False
+                continue
+            try:
+                if not self._measure(connection, cancelled):
+                    return False
+            finally:
+                with self._lock:
+                    del self._building[connection.key]
+                mine.set()
+        return True
+
+    def _measure(self, connection: Connection, cancelled: Callable[[], bool]) -> bool:
+        """Read the connection's weights in this thread; whether it was not cancelled."""
+        if self.ready(connection):  # another thread finished just before this one's turn
             return True
         made = []
         for matrix in connection.matrices:
@@ -141,7 +166,7 @@ class Pyramid:
                 return False
             made.append((tiles, tiles.blocks()))
         with self._lock:
-            self._built.setdefault(connection.key, tuple(made))
+            self._built[connection.key] = tuple(made)
         return True
 
     def tiles(self, connection: Connection) -> tuple[tuple[Tiles, Tiles], ...]:
