@@ -16,6 +16,9 @@ from explorer.errors import NeuronautError
 Point = tuple[float, float, float]
 # Little perspective: the far end of a long network must not shrink and hide behind itself.
 VIEW_ANGLE = 18.0  # degrees
+THEMES = ("dark", "light")
+FARTHEST = 1e9  # world units; a coordinate beyond it leaves the renderer's single precision
+_NO_CAMERA = "saved view: camera is not a position, focal_point and up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class ViewState:
     selected : str or None
         Path of the selected node.
     overlay, layout, theme : str
-        Names in their registries; theme is ``"dark"`` or ``"light"``.
+        Names in their registries; theme is ``"dark"`` or ``"light"``, another is refused with
+        a `NeuronautError`.
     edge_budget : int
         The most edges drawn at once.
     camera : Camera or None
@@ -63,6 +67,12 @@ class ViewState:
     theme: str = "dark"
     edge_budget: int = 6000
     camera: Camera | None = None
+
+    def __post_init__(self) -> None:
+        if self.theme not in THEMES:
+            raise NeuronautError(
+                f"no theme called {str(self.theme)[:40]!r}; there are dark and light"
+            )
 
     def open(self, path: str) -> ViewState:
         """The same view with this node open."""
@@ -101,17 +111,28 @@ class ViewState:
         if not isinstance(budget, int) or isinstance(budget, bool) or not 0 <= budget <= 10**6:
             raise NeuronautError("saved view: edge_budget must be a whole number up to 1000000")
         for key in ("overlay", "layout", "theme"):
-            if not isinstance(values.get(key, ""), str):
+            if not _is_text(values.get(key, "")):
                 raise NeuronautError(f"saved view: {key} must be a text")
-        if not isinstance(values.get("selected"), str | None):
+        if values.get("selected") is not None and not _is_text(values["selected"]):
             raise NeuronautError("saved view: selected must be a text or null")
-        if values.get("theme", "dark") not in ("dark", "light"):
+        if values.get("theme", "dark") not in THEMES:
             raise NeuronautError("saved view: theme must be dark or light")
         return cls(**values)
 
 
+def _is_text(value: object) -> bool:
+    """Whether a value is text that can be written: JSON can name halves of characters."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _strings(value: object) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+    if not isinstance(value, list) or not all(map(_is_text, value)):
         raise NeuronautError("saved view: opened must be a list of node paths")
     return value
 
@@ -122,16 +143,18 @@ def _camera(value: object) -> Camera:
         points = {k: _point(data.pop(k)) for k in ("position", "focal_point", "up") if k in data}
         angle = float(data.pop("view_angle", VIEW_ANGLE))
         camera = Camera(**points, view_angle=angle)
-    except (TypeError, ValueError):
-        raise NeuronautError("saved view: camera is not a position, focal_point and up") from None
+    except (TypeError, ValueError, OverflowError):
+        raise NeuronautError(_NO_CAMERA) from None
     if data or not 1.0 <= angle <= 120.0 or camera.position == camera.focal_point:
-        raise NeuronautError("saved view: camera is not a position, focal_point and up")
+        raise NeuronautError(_NO_CAMERA)
+    if math.hypot(*camera.up) < 1e-9:
+        raise NeuronautError("saved view: the camera's up has no direction")
     return camera
 
 
 def _point(value: object) -> Point:
     x, y, z = (float(v) for v in value)  # type: ignore[attr-defined]
-    if not all(map(math.isfinite, (x, y, z))):
+    if not all(abs(v) <= FARTHEST for v in (x, y, z)):  # also false for NaN
         raise ValueError
     return (x, y, z)
 

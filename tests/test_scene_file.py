@@ -64,6 +64,11 @@ def test_a_scene_has_the_rights_of_any_new_file(tmp_path: Path) -> None:
 GOOD: dict[str, Any] = {"version": 1, "network": "n.keras", "view": {}}
 
 
+def _seen_from(position: list[float], **more: Any) -> str:
+    camera = {"position": position, "focal_point": [0, 0, 0], **more}
+    return json.dumps({**GOOD, "view": {"camera": camera}})
+
+
 @pytest.mark.parametrize(
     "name", ["../n.keras", "/etc/passwd", "a/b", "..", ".", "", "a\\b", "C:n", "x\n", "n" * 300, 5]
 )
@@ -91,6 +96,16 @@ def test_a_network_outside_the_folder_is_refused(tmp_path: Path, name: object) -
         (json.dumps({**GOOD, "view": {"opened": "a"}}), "list of node paths"),
         (json.dumps({**GOOD, "view": {"camera": {"position": [1]}}}), "camera"),
         (json.dumps({**GOOD, "view": {"theme": "pink"}}), "theme"),
+        (_seen_from([10**400, 0, 0]), "camera is not"),
+        (_seen_from([2e9, 0, 0]), "camera is not"),
+        (_seen_from([float("nan"), 0, 0]), "camera is not"),
+        (_seen_from([1, 0, 0], view_angle=10**400), "camera is not"),
+        (_seen_from([1, 0, 0], up=[0, 0, 0]), "up has no direction"),
+        (_seen_from([1, 0, 0], up=[float("inf"), 0, 0]), "camera is not"),
+        (json.dumps({**GOOD, "view": {"opened": ["a", "\ud800"]}}), "list of node paths"),
+        (json.dumps({**GOOD, "view": {"selected": "\ud800"}}), "selected must be"),
+        (json.dumps({**GOOD, "view": {"layout": "\ud800"}}), "layout must be"),
+        (json.dumps({**GOOD, "view": {"\ud800": 1}}), "unknown entry"),
         (" " * (5 * 2**20), "larger than"),
     ],
 )
@@ -102,6 +117,12 @@ def test_a_wrong_scene_is_refused_in_one_line(tmp_path: Path, text: str, says: s
     assert str(caught.value).startswith(f"{path}: ")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+    str(caught.value).encode()
+
+
+def test_a_state_has_one_of_the_two_themes() -> None:
+    with pytest.raises(NeuronautError, match="no theme called 'blue'"):
+        ViewState(theme="blue")
 
 
 def test_missing_binary_and_folder(tmp_path: Path) -> None:
