@@ -15,8 +15,9 @@ import layouts
 from explorer.appearance import leaf_size, unit_places, unit_size
 from explorer.captions import labels_of, legend_of
 from explorer.color_scale import ColorScale, fit_scale
+from explorer.crossing import Crossing, EdgeRows
 from explorer.draw_list import DrawList, EdgeArrays, NodePaths
-from explorer.edges import Crossing, EdgeFinder, EdgeRows
+from explorer.edges import EdgeFinder
 from explorer.errors import UnknownNameError
 from explorer.lod import Cut, make_cut
 from explorer.open_model import OpenModel
@@ -175,7 +176,7 @@ def _edges(
         target,
         np.where(unread, np.nan, stats.rms),
         np.where(unread, np.nan, stats.signed_mean),
-        stats.count,
+        stats.count + stats.non_finite,
     )
     return edges, scale, nodes
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from explorer.appearance import node_family, shows_pool, title_of
 from explorer.color_scale import ColorScale, count, percent
+from explorer.crossing import Crossing
 from explorer.draw_list import Label, Legend
-from explorer.edges import Crossing
 from explorer.lod import Cut
 from explorer.open_model import OpenModel
 from explorer.overlays import Overlay
@@ -79,9 +79,11 @@ def _statements(crossing: Crossing) -> Sequence[str]:
             f" ({which}): {percent(min(share, 1.0))} of Σw²"
         )
     if ((stats.count > 1) & ~crossing.edges.strand).any():
-        found.append("wide line: RMS of all weights between two nodes")
-    if ((stats.count == 0) & ~pending).any():
+        found.append("wide line: RMS of all weights between two nodes or groups")
+    if ((stats.count + stats.non_finite == 0) & ~pending).any():
         found.append("grey line: passes data on, no weights")
+    if crossing.non_finite:
+        found.append(f"{count(crossing.non_finite)} weights are NaN or infinite")
     if crossing.missing:
         unread = sum(c.weights for c in crossing.missing)
         found.append(f"still reading {count(unread)} weights: grey until they are read")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.connections import Connection
+from explorer.crossing import STATS, Crossing, EdgeRows, Search, concatenate
 from explorer.lod import Cut
 from explorer.network import Link
 from explorer.open_model import OpenModel
@@ -30,107 +30,6 @@ _REMEMBERED = 1024
 
 
 @dataclass(frozen=True)
-class EdgeRows:
-    """Edges between rows of a cut.
-
-    Attributes
-    ----------
-    source, target : int32 array, shape (m,)
-        Rows of the cut.
-    source_unit, target_unit : int32 array, shape (m,)
-        For a strand between two closed nodes, the units it joins; -1 elsewhere.
-    source_layer, target_layer : int32 array, shape (m,)
-        Positions in ``graph.layers`` of the layers the edge joins; -1 for a bundle of several.
-    stats : EdgeStats
-    strand, pending : bool array, shape (m,)
-        Whether an edge is a strand, and whether its weights are not yet read.
-    """
-
-    source: I4
-    target: I4
-    source_unit: I4
-    target_unit: I4
-    source_layer: I4
-    target_layer: I4
-    stats: EdgeStats
-    strand: NDArray[np.bool_]
-    pending: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> EdgeRows:
-        """The edges at these positions."""
-        stats = EdgeStats(*(getattr(self.stats, f)[index] for f in _STATS))
-        own = {f: getattr(self, f)[index] for f in _COLUMNS}
-        return replace(self, stats=stats, **own)
-
-
-_STATS = ("sum_sq", "sum", "sum_abs", "max_abs", "count")
-_COLUMNS = (
-    "source",
-    "target",
-    "source_unit",
-    "target_unit",
-    "source_layer",
-    "target_layer",
-    "strand",
-    "pending",
-)
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """All that crosses a cut.
-
-    Attributes
-    ----------
-    edges : EdgeRows
-        Bundles, unit edges, strands and flow links, in no particular order.
-    missing : tuple of Connection
-        Connections whose weights are not yet read.
-    searches : tuple of Search
-        Strands that are still to be looked for.
-    shown, total : int
-        Connections drawn one by one, and all there are between what is visible.
-    shown_sum_sq, total_sum_sq : float
-        Their Σw².
-    """
-
-    edges: EdgeRows
-    missing: tuple[Connection, ...]
-    searches: tuple[Search, ...]
-    shown: int
-    total: int
-    shown_sum_sq: float
-    total_sum_sq: float
-
-
-@dataclass(frozen=True, eq=False)
-class Search:
-    """One tensor's way into a connection: what the strongest connections are looked for in.
-
-    Attributes
-    ----------
-    connection : Connection
-    source, target : int
-        Positions in ``graph.layers``.
-    in_unit : int32 array, shape (connection.in_units,)
-        The source's drawn unit behind each in unit of the connection, or -1.
-    """
-
-    connection: Connection
-    source: int
-    target: int
-    in_unit: I4
-
-    @cached_property
-    def key(self) -> Hashable:
-        """Equal for equal searches in one model."""
-        return (self.connection.key, self.source, hash(self.in_unit.tobytes()))
-
-
-@dataclass(frozen=True)
 class _Found:
     """What one wire contributes; rows are given by the unit or by the whole node."""
 
@@ -143,6 +42,7 @@ class _Found:
     total: int
     shown_sum_sq: float
     total_sum_sq: float
+    non_finite: int
 
 
 class EdgeFinder:
@@ -157,6 +57,8 @@ class EdgeFinder:
         self.model = model
         self._position = {la.path: i for i, la in enumerate(model.graph.layers)}
         self._memory: OrderedDict[Hashable, _Found] = OrderedDict()
+        self._ways: dict[tuple[str, int], list[Search]] = {}
+        self._room = _REMEMBERED
 
     def crossing(self, cut: Cut, budget: int) -> Crossing:
         """The edges between the visible nodes of a cut.
@@ -173,6 +75,7 @@ class EdgeFinder:
         """
         places = Places(self.model, cut)
         wires = list(self._wires(places))
+        self._room = max(_REMEMBERED, 2 * len(wires))
         ready = [w for w in wires if self.model.pyramid.ready(w.connection)]
         waiting = [w for w in wires if not self.model.pyramid.ready(w.connection)]
         weight = [1 if places.closed(w.source, w.target) else 8 for w in ready]
@@ -191,13 +94,16 @@ class EdgeFinder:
             if places.closed(w.source, w.target) and w.key not in self.model.strands
         )
         return Crossing(
-            _concatenate(rows),
+            concatenate(rows),
             tuple(missing.values()),
             searches,
             sum(f.shown for f in found),
             sum(f.total for f in found),
             sum(f.shown_sum_sq for f in found),
             sum(f.total_sum_sq for f in found),
+            sum(
+                {w.connection.key: f.non_finite for w, f in zip(ready, found, strict=True)}.values()
+            ),
         )
 
     def search(self, search: Search) -> None:
@@ -211,24 +117,30 @@ class EdgeFinder:
 
     def _wires(self, places: Places) -> Iterator[Search]:
         """Every way of a tensor from a visible node into the weights of another."""
-        wires = self.model.wires
         for path in self.model.weighted:
-            target = self._position[path]
-            home = places.home[target]
+            home = int(places.home[self._position[path]])
+            if home >= 0 and places.encloses(path, home):
+                continue
+            # Which layers a way back ends at depends only on the node that hides the target.
+            key = (path, int(places.node[home]) if home >= 0 else -1)
+            if key not in self._ways:
+                self._ways[key] = self._ways_into(path, home, places)
+            yield from self._ways[key]
 
-            def stop(p: str, home: int = home) -> bool:
-                # What shows by itself (elsewhere, or open into units) is what the edge comes from.
-                return home < 0 or int(places.home[self._position[p]]) != home
+    def _ways_into(self, path: str, home: int, places: Places) -> list[Search]:
+        def stop(p: str) -> bool:
+            # What shows by itself (elsewhere, or open into units) is what the edge comes from.
+            return home < 0 or int(places.home[self._position[p]]) != home
 
-            for connection in wires.connections(path):
-                if home >= 0 and places.encloses(connection.target, home):
-                    continue
-                for entry in wires.trace(path, connection, stop):
-                    source = self._position[entry.source]
-                    if home >= 0 and places.home[source] == home:
-                        continue
+        found = []
+        target = self._position[path]
+        for connection in self.model.wires.connections(path):
+            for entry in self.model.wires.trace(path, connection, stop):
+                source = self._position[entry.source]
+                if home < 0 or places.home[source] != home:
                     unit = self._drawn_unit(source, entry.in_map.indices())
-                    yield Search(connection, source, target, unit)
+                    found.append(Search(connection, source, target, unit))
+        return found
 
     # -- statistics --------------------------------------------------------------------------
 
@@ -236,6 +148,7 @@ class EdgeFinder:
         strands = (
             self.model.strands.get(wire.key) if places.closed(wire.source, wire.target) else None
         )
+        quota = min(quota, STRANDS if places.closed(wire.source, wire.target) else MOST_OPEN)
         key = (
             wire.key,
             quota,
@@ -247,7 +160,7 @@ class EdgeFinder:
         if found is None:
             found = self._find(wire, places, quota, strands)
             self._memory[key] = found
-            while len(self._memory) > _REMEMBERED:
+            while len(self._memory) > self._room:
                 self._memory.popitem(last=False)
         else:
             self._memory.move_to_end(key)
@@ -260,21 +173,24 @@ class EdgeFinder:
         stats = self.model.pyramid.stats(connection, out_label, in_label, n_out, n_in)
         if places.closed(wire.source, wire.target):
             return _bundle(connection, stats, strands, quota)
-        out, inn = np.nonzero(stats.count)
-        magnitude = stats.sum_sq[out, inn] / stats.count[out, inn]
-        keep = strongest_positions(magnitude, min(quota, MOST_OPEN))
-        rows = EdgeStats(*(getattr(stats, f)[out, inn][keep] for f in _STATS))
+        out, inn = np.nonzero(stats.count + stats.non_finite)
+        magnitude = stats.sum_sq[out, inn] / np.maximum(stats.count[out, inn], 1)
+        keep = strongest_positions(magnitude, quota)
+        rows = EdgeStats(*(getattr(stats, f)[out, inn][keep] for f in STATS))
         none = np.full(len(keep), -1, np.int32)
+        # A line between groups stands for many connections: it is not one of those told singly.
+        single = places.single(wire.target)[out] & places.single(wire.source)[inn]
         return _Found(
             out[keep].astype(np.int32),
             inn[keep].astype(np.int32),
             none,
             none,
             rows,
-            len(keep),
-            len(out),
-            float(rows.sum_sq.sum()),
-            float(stats.sum_sq.sum()),
+            int(single[keep].sum()),
+            int(single.sum()),
+            float(rows.sum_sq[single[keep]].sum()),
+            float(stats.sum_sq[out, inn][single].sum()),
+            int(stats.non_finite.sum()),
         )
 
     # -- rows --------------------------------------------------------------------------------
@@ -282,30 +198,39 @@ class EdgeFinder:
     def _bundles(
         self, found: list[_Found], ready: list[Search], waiting: list[Search], places: Places
     ) -> EdgeRows:
-        """One row for each pair of closed nodes, however many connections join them."""
+        """One row for each pair of closed nodes, however many connections join them.
+
+        A weight counts once, also where it reaches one node on several ways (through a residual
+        sum, or because a shared layer is called twice).
+        """
         sums: dict[tuple[int, int], list[float]] = {}
         layers: dict[tuple[int, int], tuple[int, int]] = {}
         late: set[tuple[int, int]] = set()
+        ways: dict[tuple[tuple[int, int], Hashable], list[tuple[Search, _Found | None]]] = {}
         for wire, f in [*zip(ready, found, strict=True), *((w, None) for w in waiting)]:
             if f is not None and not places.closed(wire.source, wire.target):
                 continue
             pair = (places.outer(wire.source), places.outer(wire.target))
             ends = (wire.source, wire.target)
             layers[pair] = ends if layers.get(pair, ends) == ends else (-1, -1)
-            row = sums.setdefault(pair, [0.0] * 5)
-            if f is None:
+            ways.setdefault((pair, wire.connection.key), []).append((wire, f))
+        for (pair, _), group in ways.items():
+            row = sums.setdefault(pair, [0.0] * len(STATS))
+            stats = self._union(group)
+            if stats is None:
                 late.add(pair)
-                row[4] += wire.connection.weights
+                row[4] += group[0][0].connection.weights
                 continue
-            for k, name in enumerate(_STATS):
-                value = float(getattr(f.stats, name)[0])
+            for k, name in enumerate(STATS):
+                value = float(getattr(stats, name)[0])
                 row[k] = max(row[k], value) if name == "max_abs" else row[k] + value
         pairs = np.array(list(sums), np.int32).reshape(-1, 2)
-        table = np.array(list(sums.values())).reshape(-1, 5)
+        table = np.array(list(sums.values())).reshape(-1, len(STATS))
         ends_of = np.array([layers[p] for p in sums], np.int32).reshape(-1, 2)
         none = np.full(len(pairs), -1, np.int32)
-        stats = EdgeStats(
-            table[:, 0], table[:, 1], table[:, 2], table[:, 3], table[:, 4].astype(np.int64)
+        counts = table[:, 4:].astype(np.int64)
+        all_stats = EdgeStats(
+            table[:, 0], table[:, 1], table[:, 2], table[:, 3], counts[:, 0], counts[:, 1]
         )
         pending = np.array([p in late for p in sums], bool)
         return EdgeRows(
@@ -315,10 +240,31 @@ class EdgeFinder:
             none,
             ends_of[:, 0],
             ends_of[:, 1],
-            stats,
+            all_stats,
             np.zeros(len(pairs), bool),
             pending,
         )
+
+    def _union(self, group: list[tuple[Search, _Found | None]]) -> EdgeStats | None:
+        """Statistics of the weights that several ways into one connection use; None if unread."""
+        first, found = group[0]
+        if found is None:
+            return None
+        if len(group) == 1:
+            return found.stats
+        key = ("union", *sorted(hash(wire.key) for wire, _ in group))
+        known = self._memory.get(key)
+        if known is None:
+            used = np.any([wire.in_unit >= 0 for wire, _ in group], axis=0)
+            stats = self.model.pyramid.stats(
+                first.connection,
+                np.zeros(first.connection.out_units, np.int32),
+                np.where(used, 0, -1).astype(np.int32),
+                1,
+                1,
+            )
+            known = self._memory[key] = _bundle(first.connection, stats, None, 0)
+        return known.stats
 
     def _singles(
         self, found: list[_Found], ready: list[Search], places: Places
@@ -334,14 +280,19 @@ class EdgeFinder:
             yield EdgeRows(
                 places.rows(wire.source)[f.in_row[part]],
                 places.rows(wire.target)[f.out_row[part]],
-                f.in_unit[part],
-                f.out_unit[part],
+                self._known_unit(wire.source, f.in_unit[part]),
+                self._known_unit(wire.target, f.out_unit[part]),
                 np.full(n, wire.source, np.int32),
                 np.full(n, wire.target, np.int32),
-                EdgeStats(*(getattr(f.stats, s)[part] for s in _STATS)),
+                EdgeStats(*(getattr(f.stats, s)[part] for s in STATS)),
                 np.full(n, closed),
                 np.zeros(n, bool),
             )
+
+    def _known_unit(self, layer: int, unit: I4) -> I4:
+        """Units that the layer is known to have; -1 for others (its shape is not recorded)."""
+        count = self.model.units_of(self.model.graph.layers[layer]).count
+        return np.where(unit < count, unit, -1).astype(np.int32)
 
     def _flows(
         self, places: Places, weighted: set[tuple[int, int]], wires: list[Search]
@@ -360,7 +311,8 @@ class EdgeFinder:
         ends = np.array(list(pairs), np.int32).reshape(-1, 2)
         none = np.full(len(ends), -1, np.int32)
         zero = np.zeros(len(ends))
-        stats = EdgeStats(zero, zero, zero, zero, np.zeros(len(ends), np.int64))
+        none_at_all = np.zeros(len(ends), np.int64)
+        stats = EdgeStats(zero, zero, zero, zero, none_at_all, none_at_all)
         no = np.zeros(len(ends), bool)
         return EdgeRows(ends[:, 0], ends[:, 1], none, none, none, none, stats, no, no)
 
@@ -396,9 +348,11 @@ def _bundle(connection: Connection, stats: Stats, strands: Strongest | None, quo
     """A bundle (first row) with its strongest single connections behind it."""
     drawn = 0 if strands is None else min(quota, len(strands.out))
     parts: dict[str, NDArray[Any]] = {}
-    for name in _STATS:
+    for name in STATS:
         own = getattr(stats, name)[:1, 0]
-        parts[name] = own if strands is None else np.append(own, getattr(strands, name)[:drawn])
+        # Only finite weights take part in the search for the strongest.
+        more = np.zeros(drawn, np.int64) if name == "non_finite" else getattr(strands, name, own)
+        parts[name] = np.append(own, more[:drawn])
     none = np.full(1, -1, np.int32)
     zero = np.zeros(drawn + 1, np.int32)
     out = none if strands is None else np.append(none, strands.out[:drawn])
@@ -406,13 +360,14 @@ def _bundle(connection: Connection, stats: Stats, strands: Strongest | None, quo
     return _Found(
         zero,
         zero,
-        out,
-        inside,
+        out.astype(np.int32),
+        inside.astype(np.int32),
         EdgeStats(**parts),
         drawn,
         connection.joined if strands is None else strands.total_pairs,
         float(parts["sum_sq"][1:].sum()),
         float(stats.sum_sq.sum()),
+        int(stats.non_finite.sum()),
     )
 
 
@@ -422,9 +377,3 @@ def strongest_positions(magnitude: F8, most: int) -> NDArray[np.int64]:
         return np.arange(len(magnitude))
     order = np.argsort(-magnitude, kind="stable")[:most]
     return np.sort(order)
-
-
-def _concatenate(rows: list[EdgeRows]) -> EdgeRows:
-    columns = {f: np.concatenate([getattr(r, f) for r in rows]) for f in _COLUMNS}
-    stats = EdgeStats(*(np.concatenate([getattr(r.stats, f) for r in rows]) for f in _STATS))
-    return EdgeRows(stats=stats, **columns)

@@ -19,6 +19,8 @@ class Places:
     def __init__(self, model: OpenModel, cut: Cut) -> None:
         hierarchy = model.hierarchy
         self.model = model
+        self.node = cut.node
+        self._alone = np.array([u is not None and u.count == 1 for u in cut.units], bool)
         self.home = np.full(len(model.graph.layers), -1, np.int32)  # -1: open into units
         self._opened: dict[int, int] = {}
         self._unit_rows: dict[int, I4] = {}
@@ -69,6 +71,12 @@ class Places:
         if layer in self._rows:
             return self._rows[layer]
         return np.array([self.home[layer]], np.int32)
+
+    def single(self, layer: int) -> NDArray[np.bool_]:
+        """For each label of the layer, whether it stands for one unit."""
+        if layer in self._rows:
+            return np.asarray(self._alone[self._rows[layer]])
+        return np.array([self.model.units_of(self.model.graph.layers[layer]).count == 1])
 
     def labels(self, layer: int, units: NDArray[np.integer]) -> tuple[I4, int]:
         """Label of each of these units (-1 where there is none) and the number of labels."""

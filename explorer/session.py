@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +14,10 @@ from explorer import lod
 from explorer.appearance import describe
 from explorer.build import ASPECT, Placed, build_draw_list
 from explorer.color_scale import count, number
+from explorer.connections import Connection
+from explorer.crossing import Crossing
 from explorer.draw_list import DrawList
-from explorer.edges import Crossing, EdgeFinder
+from explorer.edges import EdgeFinder
 from explorer.element_index import elements, index_text
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Network
@@ -27,6 +29,7 @@ from explorer.weight_reader import WeightReader
 # What may be read while a person waits for a click; the rest is read in the background.
 READ_AT_ONCE = 1 << 20  # bytes of one connection
 AT_ONCE = 0.03  # seconds
+_IDLE = 10.0  # seconds without work after which the reading thread ends
 _PATIENCE = 0.25  # seconds between two redraws while weights are being read
 
 
@@ -59,6 +62,8 @@ class Session:
         self._worker: threading.Thread | None = None
         self._wanted = threading.Event()  # a picture lacks weights
         self._busy = False
+        self._failed: frozenset[Hashable] = frozenset()
+        self._earlier: set[tuple[str, str]] = set()
         self._fresh = threading.Event()  # something was read that is not yet in the draw list
         self._drawn_at = 0.0
         self.state = state or ViewState()
@@ -113,13 +118,13 @@ class Session:
 
     def _build(self) -> tuple[DrawList, Placed, Crossing]:
         built = self._make()
-        try:
-            if self._read(built[2], time.monotonic() + AT_ONCE):
-                built = self._make()
-        except NeuronautError as error:  # the structure can still be looked at
-            self.message = str(error)
-            return built
-        if _unread(built[2]):
+        if _unread(built[2]) and _keys(built[2]) != self._failed:
+            try:
+                if self._read(built[2], time.monotonic() + AT_ONCE):
+                    built = self._make()
+            except NeuronautError as error:  # the structure can still be looked at
+                self._fail(built[2], str(error))
+        if _unread(built[2]) and _keys(built[2]) != self._failed:
             self._start_reading()
         return built
 
@@ -167,14 +172,18 @@ class Session:
 
     def _start_reading(self) -> None:
         self._wanted.set()
-        if self._worker is None:
+        if self._worker is None or not self._worker.is_alive():
             self._worker = threading.Thread(target=self._work, name="weights", daemon=True)
             self._worker.start()
 
     def _work(self) -> None:
-        """Read what each new picture needs; runs in the background until the session closes."""
+        """Read what each new picture needs; ends when nothing was wanted for a while."""
         while not self._closed.is_set():
-            self._wanted.wait()
+            if not self._wanted.wait(_IDLE):
+                with self._lock:
+                    if not self._wanted.is_set():
+                        self._worker = None
+                        return
             self._wanted.clear()
             with self._lock:
                 crossing = self._built[2] if self._built else None
@@ -184,24 +193,47 @@ class Session:
             try:
                 self._read(crossing, math.inf)
             except NeuronautError as error:
-                self.message = str(error)
+                self._fail(crossing, str(error))
+            except Exception as error:  # a person must hear of it; the next picture tries again
+                self._fail(crossing, f"reading weights failed: {type(error).__name__}: {error}")
             finally:
                 self._busy = False
                 self._fresh.set()
 
+    def _fail(self, crossing: Crossing, message: str) -> None:
+        """Tell why weights could not be read, and do not try the same ones again at once."""
+        self._failed = _keys(crossing)
+        self.message = message
+
     def _read(self, crossing: Crossing, until: float) -> bool:
-        """Read weights and find strands, the cheapest first, until a time; whether any was."""
+        """Read weights and find strands until a time; whether any was read or found.
+
+        What the last picture did not need comes first (it was just opened), then the cheapest. In
+        the background, a picture that is no longer shown is left for the one that is.
+        """
         busy = False
         limit = READ_AT_ONCE if until < math.inf else math.inf
-        for connection in sorted(crossing.missing, key=self.pyramid.bytes_needed):
-            if self._closed.is_set() or time.monotonic() > until:
+        earlier = self._earlier
+        if until == math.inf:
+            self._earlier = {c.key for c in crossing.missing}
+
+        def over() -> bool:
+            built = self._built
+            stale = until == math.inf and built is not None and built[2] is not crossing
+            return stale or self._closed.is_set() or time.monotonic() > until
+
+        def rank(connection: Connection) -> tuple[bool, int]:
+            return connection.key in earlier, self.pyramid.bytes_needed(connection)
+
+        for connection in sorted(crossing.missing, key=rank):
+            if over():
                 return busy
             if self.pyramid.bytes_needed(connection) <= limit:
                 busy = not self.pyramid.ready(connection) or busy
                 self.pyramid.build(connection, self._closed.is_set)
                 self._fresh.set()
         for search in sorted(crossing.searches, key=lambda s: s.connection.weights):
-            if self._closed.is_set() or time.monotonic() > until:
+            if over():
                 return busy
             if search.key not in self.model.strands and search.connection.weights * 4 <= limit:
                 self._finder.search(search)
@@ -225,7 +257,7 @@ class Session:
             self._built = None
             try:
                 self._current()
-            except NeuronautError:
+            except BaseException:
                 self.state, self._built = before
                 raise
 
@@ -334,10 +366,11 @@ class Session:
         if weights == 0:
             return f"{ends} · data flow, no weights"
         if np.isnan(edges.magnitude[index]):
-            return f"{ends} · {count(weights)} weights, not yet read"
+            why = "not yet read" if drawn.pending else "none of them finite"
+            return f"{ends} · {count(weights)} weights, {why}"
         where = self._place_of(*paths)
         if weights == 1:
-            return f"{ends} · w = {edges.signed_mean[index]:.8g}{where}"
+            return f"{ends} · w = {edges.signed_mean[index]:.9g}{where}"
         rms, mean = float(edges.magnitude[index]), float(edges.signed_mean[index])
         return f"{ends} · {count(weights)} weights, RMS {rms:.6g}, mean {number(mean)}{where}"
 
@@ -397,3 +430,8 @@ class Session:
 
 def _unread(crossing: Crossing) -> bool:
     return bool(crossing.missing or crossing.searches)
+
+
+def _keys(crossing: Crossing) -> frozenset[Hashable]:
+    """What is still to be read or found."""
+    return frozenset([*(c.key for c in crossing.missing), *(s.key for s in crossing.searches)])

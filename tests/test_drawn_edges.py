@@ -129,15 +129,16 @@ def test_a_small_budget_keeps_the_strongest_and_says_so(digits):
 def test_the_legend_counts_and_shares_are_exact(digits):
     model, weights = digits
     session = session_with(model, "hidden", "digit")
-    state = session.state
-    crossing = session._finder.crossing(session.placed.cut, state.edge_budget)
-    total = sum(
-        float(np.square(weights[n][0].astype(np.float64)).sum())
-        for n in ("conv_1", "conv_2", "hidden", "digit")
-    )
+    crossing = session._finder.crossing(session.placed.cut, session.state.edge_budget)
+    # Lines from the closed stage to each hidden unit stand for many connections: not told singly.
+    names = ("conv_1", "conv_2", "digit")
+    total = sum(float(np.square(weights[n][0].astype(np.float64)).sum()) for n in names)
     assert crossing.total_sum_sq == pytest.approx(total, rel=1e-6)
-    drawn_alone = sum(m * m * n for s, t, m, _, n in drawn(session) if "[" in s or "[" in t)
-    assert crossing.shown_sum_sq == pytest.approx(drawn_alone, rel=1e-6)
+    assert crossing.total == 8 + 8 * 16 + 32 * 10
+    alone = [e for e in drawn(session) if "[" in e[0] and "[" in e[1]]
+    assert crossing.shown == len(alone)
+    shown = sum(m * m * n for _, _, m, _, n in alone)
+    assert crossing.shown_sum_sq == pytest.approx(shown, rel=1e-6)
 
 
 def test_links_without_weights_have_no_value(digits):
@@ -149,3 +150,60 @@ def test_links_without_weights_have_no_value(digits):
     pairs = {(draw_list.nodes[edges.source[i]], draw_list.nodes[edges.target[i]]) for i in flows}
     assert {(f"conv_2[{c}]", f"pool[{c}]") for c in range(16)} <= pairs
     assert np.isnan(edges.magnitude[flows]).all()
+
+
+def one_layer(tmp_path, build) -> OpenModel:
+    path = tmp_path / "m.keras"
+    build().save(path)
+    return OpenModel.open(str(path))
+
+
+def test_a_weight_that_arrives_on_two_ways_counts_once(tmp_path):
+    def build():
+        start = keras.Input((4,), name="start")
+        x = keras.layers.Dense(4, name="a_x")(start)
+        y = keras.layers.Dense(4, name="a_y")(x)
+        both = keras.layers.Add(name="b_add")([x, y])
+        return keras.Model(start, keras.layers.Dense(3, name="b_out")(both))
+
+    with one_layer(tmp_path, build) as model:
+        assert {"a", "b"} <= set(model.hierarchy.by_path)
+        session = session_with(model)
+        bundles = {(s, t): (m, n) for s, t, m, _, n in drawn(session) if "[" not in s + t}
+        kernel = model.reader.read(model.graph.layer_by_path["b_out"].weight("kernel"))
+        assert bundles["a", "b"] == (pytest.approx(rms(kernel), rel=1e-6), 12)
+
+
+def test_non_finite_weights_are_told(tmp_path):
+    def build():
+        model = keras.Sequential([keras.Input((3,), name="in"), keras.layers.Dense(2, name="out")])
+        kernel = np.array([[1, 2], [np.nan, 3], [np.inf, 4]], np.float32)
+        model.layers[-1].set_weights([kernel, np.zeros(2, np.float32)])
+        return model
+
+    with one_layer(tmp_path, build) as model:
+        session = session_with(model, "in", "out")
+        assert "2 weights are NaN or infinite" in session.draw_list.legend.lines
+        edges = session.draw_list.edges
+        assert len(edges.source) == 6
+        bad = np.flatnonzero(np.isnan(edges.magnitude))
+        assert len(bad) == 2
+        assert "none of them finite" in session.describe_edge(int(bad[0]))
+
+
+def test_a_layer_without_a_recorded_shape_still_draws(tmp_path):
+    from explorer.network import Layer, Link, Network
+
+    path = tmp_path / "m.keras"
+    keras.Sequential([keras.Input((5,)), keras.layers.Dense(4, name="out")]).save(path)
+    with OpenModel.open(str(path)) as good:
+        out = good.network.layer_by_path["out"]
+        source = Layer("odd", "Mystery")
+        network = Network("odd", "keras", (source, out), (), (Link("odd", "out"),),
+                          files=good.network.files)  # fmt: skip
+    with OpenModel(network) as model:
+        session = session_with(model)
+        kernel = model.reader.read(out.weight("kernel"))
+        found = [e for e in drawn(session) if "[" not in e[0] + e[1]]
+        assert found[0][2] == pytest.approx(rms(kernel), rel=1e-6)
+        assert np.isfinite(session.draw_list.edges.points).all()

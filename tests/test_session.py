@@ -92,7 +92,7 @@ def test_describe_tells_name_kind_shape_and_value(session):
     edges = session.draw_list.edges
     index = int(np.argmax(np.where(edges.weights == 1, np.nan_to_num(edges.magnitude), -1)))
     text = session.describe_edge(index)
-    assert f"w = {edges.signed_mean[index]:.8g}" in text
+    assert f"w = {edges.signed_mean[index]:.9g}" in text
 
 
 def test_every_overlay_and_layout_draws(session):

@@ -20,7 +20,9 @@ class EdgeStats:
     sum_sq, sum, sum_abs, max_abs : float64 array
         Σw², Σw, Σ|w| and max |w| over the finite weights.
     count : int64 array
-        Number of weights, finite or not.
+        Number of finite weights.
+    non_finite : int64 array
+        Number of weights that are NaN or infinite; they are left out of the sums.
     """
 
     sum_sq: F8
@@ -28,6 +30,7 @@ class EdgeStats:
     sum_abs: F8
     max_abs: F8
     count: NDArray[np.int64]
+    non_finite: NDArray[np.int64]
 
     @property
     def rms(self) -> F8:
