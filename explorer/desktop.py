@@ -260,7 +260,6 @@ class Desktop:
             self._motion(min(share, 1.0))
             if share >= 1.0:
                 self._motion = None
-                self.renderer.place_legend()
             self.window.redraw()
         elif now - self._polled > _POLL_EVERY:
             self._polled = now
@@ -327,8 +326,8 @@ class Desktop:
         self.window.redraw()
 
     def _view_of(self, path: str | None) -> Camera:
-        (width, height), free = self.renderer.size, self.renderer.free_width
-        camera = self.session.camera_for(path, max(free, 1) / height)
+        (width, height), free = self.renderer.scene_size, self.renderer.free_width
+        camera = self.session.camera_for(path, self.renderer.scene_aspect)
         # What is framed stands in the middle of what the panel leaves free.
         return shifted(camera, (free - width) / 2 / height, 0.0)
 

@@ -73,7 +73,9 @@ def film(
     with _session(tour, session) as flown:
         check_names(tour, flown)
         with (
-            Renderer(scene_size(tour), off_screen=True, multi_samples=4) as renderer,
+            Renderer(
+                scene_size(tour), off_screen=True, multi_samples=4, legend_grows=False
+            ) as renderer,
             open_writer(out, tour.size, tour.fps) as writer,
         ):
             for number, picture in enumerate(pictures(tour, flown, renderer), 1):
@@ -174,7 +176,7 @@ class _Pose:
     zoom: float = 1.0
     yaw: float = 0.0
 
-    def after(self, step: Step, session: Session) -> _Pose:
+    def after(self, step: Step, session: Session, aspect: float) -> _Pose:
         look: str | Camera = self.look_at
         zoom, yaw = self.zoom, self.yaw
         if step.camera is not None or step.look_at is not None:
@@ -182,7 +184,7 @@ class _Pose:
             zoom, yaw = 1.0, 0.0
         zoom *= step.zoom
         yaw += step.orbit
-        base = session.camera_for(look or None) if isinstance(look, str) else look
+        base = session.camera_for(look or None, aspect) if isinstance(look, str) else look
         return _Pose(look, _nearer(base, zoom), zoom, yaw)
 
 
@@ -199,16 +201,18 @@ def pictures(tour: Tour, session: Session, renderer: Renderer) -> Iterator[NDArr
     """
     bar = tour.size[1] - scene_size(tour)[1]
     start = session.state.camera or ""
-    base = start if isinstance(start, Camera) else session.camera_for(None)
-    pose = _Pose(start, base)
     session.wait()
     before = session.draw_list
+    renderer.draw(before)  # only then is it known how much of the picture the legend leaves
+    aspect = renderer.scene_aspect
+    base = start if isinstance(start, Camera) else session.camera_for(None, aspect)
+    pose = _Pose(start, base)
     done = 0
     for number, (step, end) in enumerate(zip(tour.steps, tour.last_frames(), strict=True), 1):
         with _naming(tour.path, number):
             session.update(_changed(session, step))
             session.wait()
-        after, target = session.draw_list, pose.after(step, session)
+        after, target = session.draw_list, pose.after(step, session, aspect)
         leg = _Leg(step, before, after, pose, target)
         for frame in range(done, end):
             # Both ends count: the first picture of a step has already begun to move, its last

@@ -1,98 +1,307 @@
-"""Where labels go on the screen: next to what they name, never over each other.
+"""Where labels go on the screen: next to what they name, never over each other or another thing.
 
 Pure numpy, in pixels, y downwards; knows nothing of what draws the text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_CELL = 4  # pixels per cell of the occupancy grid: a test touches 1/16 of the pixels it covers
+from explorer.screen_cover import CELL, Cover
+
 _GAP = 3  # pixels between an anchor and its text
+_MOST_FOREIGN = 0.04  # share of a text that may lie on things it does not name
+_LEAST_ON_OWN = 0.65  # share of the inner part of a text that must lie on the thing it stands upon
+_LEAST_SEEN = 0.2  # share of a thing that must be seen for its label to be shown
+_LEADER_LINES = 0.8  # a text farther from its anchor than this many of its heights gets a leader
+_PROBES = np.linspace(0.0, 1.0, 33)[:, None]  # where a leader is tested, share of its length
+
+Rectangle = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What `place_labels` found.
+
+    Attributes
+    ----------
+    positions : int32 array, shape (n, 2)
+        Top left corner of each text; meaningless where not visible.
+    visible : bool array, shape (n,)
+        No two visible rectangles overlap, and none leaves the viewport.
+    variant : int array, shape (n,)
+        Which of its texts each label shows.
+    leaders : float64 array, shape (n, 4)
+        Line from the text (x, y) to what it names (x, y); NaN where none is needed.
+    """
+
+    positions: NDArray[np.int32]
+    visible: NDArray[np.bool_]
+    variant: NDArray[np.intp]
+    leaders: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What labels have to respect besides each other.
+
+    Attributes
+    ----------
+    cover : Cover
+        Where on the screen things are seen.
+    own : int array, shape (n,)
+        Row in `cover` of the thing that each label names, or -1.
+    upon : bool array, shape (n,)
+        Labels that stand upon what they name, or nowhere.
+    outline : dict of int to float64 array, shape (8, 2)
+        Of a label that is a frame's title: corners of the frame on the screen, pixels.
+    inner : dict of int to bool array, shape (things,)
+        Of a title: the things inside its frame.
+    """
+
+    cover: Cover
+    own: NDArray[np.intp]
+    upon: NDArray[np.bool_]
+    outline: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    inner: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def place_labels(
     anchors_px: ArrayLike,
-    sizes_px: ArrayLike,
+    sizes_px: Sequence[ArrayLike] | NDArray[np.generic],
     priorities: ArrayLike,
     viewport: tuple[int, int],
-    obstacles: ArrayLike = (),
     below: ArrayLike | None = None,
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    around: Surroundings | None = None,
+) -> Placement:
     """Place labels greedily, the most important first.
 
     Each label is tried above its anchor, a little aside, one line higher, beside it and below it
-    (or below first, where `below` says so); the first place that is inside the viewport and free
-    is taken. A label
-    that finds none is dropped. The greedy order on an occupancy grid is the usual one for
-    interactive maps (Christensen, Marks and Shieber 1995 compare it with slower methods).
+    (or below first, where `below` says so), then farther away with a leader; the first place that
+    is inside the viewport, free, and not on something else's picture is taken. Titles stand on the
+    upper edge of their frame, as seen. A label that finds no place is tried with its next, shorter
+    text; one that finds none with any text is dropped, and so is one whose thing is hidden. The
+    greedy order on an occupancy grid is the usual one for interactive maps (Christensen, Marks and
+    Shieber 1995 compare it with slower methods).
 
     Parameters
     ----------
     anchors_px : array_like, shape (n, 2)
         Pixels from the top left. A row that is not finite (behind the viewer) is dropped, and so
         is one outside the viewport.
-    sizes_px : array_like, shape (n, 2)
-        Width and height of each text.
+    sizes_px : array_like, shape (n, 2) or a sequence of n arrays of shape (variants, 2)
+        Width and height of each text, or of each of its variants, the longest first.
     priorities : array_like, shape (n,)
         Higher is placed first; of equals, the first in the list.
     viewport : (int, int)
         Width and height.
-    obstacles : array_like, shape (k, 4)
-        Rectangles left, top, right, bottom that no label may touch.
     below : array_like of bool, shape (n,), optional
         Labels that hang under their anchor by preference.
+    around : Surroundings, optional
 
     Returns
     -------
-    positions : int32 array, shape (n, 2)
-        Top left corner of each text; meaningless where not visible.
-    visible : bool array, shape (n,)
-        No two visible rectangles overlap, and none leaves the viewport.
+    Placement
     """
     anchors = np.asarray(anchors_px, float).reshape(-1, 2)
-    sizes = np.ceil(np.asarray(sizes_px, float).reshape(-1, 2)).astype(np.int32)
-    count, (width, height) = len(anchors), viewport
+    sizes = [np.ceil(np.asarray(s, float).reshape(-1, 2)).astype(int).tolist() for s in sizes_px]
+    count = len(anchors)
     hang = np.zeros(count, bool) if below is None else np.asarray(below, bool)
-    positions = np.zeros((count, 2), np.int32)
-    visible = np.zeros(count, bool)
+    found = Placement(
+        np.zeros((count, 2), np.int32), np.zeros(count, bool), np.zeros(count, np.intp),
+        np.full((count, 4), np.nan),
+    )  # fmt: skip
     with np.errstate(invalid="ignore"):
-        inside = ((anchors >= 0) & (anchors <= (width, height))).all(axis=1)
-    if not inside.any():
-        return positions, visible
-    taken = np.zeros((-(-height // _CELL) + 1, -(-width // _CELL) + 1), bool)
-    for left, top, right, bottom in np.asarray(obstacles, float).reshape(-1, 4):
-        taken[_cells(top, bottom), _cells(left, right)] = True
+        inside = ((anchors >= 0) & (anchors <= viewport)).all(axis=1)
+    table = _Table(viewport, around)
     order = np.argsort(-np.asarray(priorities, float), kind="stable")
     for i in order[np.take(inside, order)].tolist():
-        w, h = sizes[i].tolist()
-        x_anchor, y_anchor = anchors[i].tolist()
-        for x, y in _candidates(x_anchor, y_anchor, w, h, bool(hang[i])):
-            if x < 0 or y < 0 or x + w > width or y + h > height:
-                continue
-            cells = taken[y // _CELL : -(-(y + h) // _CELL), x // _CELL : -(-(x + w) // _CELL)]
-            if not cells.any():
-                cells[:] = True
-                positions[i] = x, y
-                visible[i] = True
+        x, y = anchors[i].tolist()
+        place = table.place(i, (x, y), sizes[i], bool(hang[i]))
+        if place is None:
+            continue
+        rectangle, found.variant[i], goal = place
+        found.positions[i], found.visible[i] = rectangle[:2], True
+        if goal is not None:
+            found.leaders[i] = (*_nearest(rectangle, goal), *goal)
+    return found
+
+
+Place = tuple[Rectangle, int, tuple[float, float] | None]
+
+
+class _Table:
+    """The screen while it fills with texts."""
+
+    def __init__(self, viewport: tuple[int, int], around: Surroundings | None) -> None:
+        self._width, self._height = viewport
+        self._taken = np.zeros((-(-viewport[1] // CELL) + 1, -(-viewport[0] // CELL) + 1), bool)
+        self._around = around
+        self._grid = None if around is None else around.cover.grid
+
+    def place(
+        self, i: int, anchor: tuple[float, float], sizes: list[list[int]], below: bool
+    ) -> Place | None:
+        """The place of a label, which is then taken."""
+        around = self._around
+        own = -1 if around is None else int(around.own[i])
+        if around is not None and i in around.outline:
+            return self._place_title(i, sizes)
+        seen = None
+        if around is not None and own >= 0:
+            if around.cover.seen(own) < _LEAST_SEEN:
+                return None
+            seen = around.cover.center(own)
+            if around.upon[i]:
+                return self._place_upon(own, seen, sizes)
+        if own >= 0 and seen is not None and self._owner(*anchor) not in (own, -1):
+            anchor = seen  # something stands before the anchor: take what is seen of the thing
+        for variant, (w, h) in enumerate(sizes):
+            for x, y in _near(*anchor, w, h, below):
+                rectangle = (x, y, x + w, y + h)
+                if self._free(rectangle) and self._foreign(rectangle, own) <= _MOST_FOREIGN:
+                    far = _distance(rectangle, anchor) > _LEADER_LINES * h
+                    return self._take(rectangle), variant, anchor if far else None
+        if around is None or seen is None:
+            return None
+        for variant, (w, h) in enumerate(sizes):
+            for x, y in _far(around.cover.bounds(own), w, h, below):
+                rectangle = (x, y, x + w, y + h)
+                if not self._free(rectangle) or self._foreign(rectangle, own) > 0.02:
+                    continue
+                goal = self._leader_end(rectangle, seen, own)
+                if goal is not None:
+                    far = _distance(rectangle, goal) > _LEADER_LINES * h
+                    return self._take(rectangle), variant, goal if far else None
+        return None
+
+    def _place_upon(
+        self, own: int, seen: tuple[float, float], sizes: list[list[int]]
+    ) -> Place | None:
+        """In the middle of what is seen of its own thing; nothing if it is too small for that."""
+        w, h = sizes[0]
+        x, y = round(seen[0] - w / 2), round(seen[1] - h / 2)
+        rectangle = (x, y, x + w, y + h)
+        # The rim of a text is a soft shadow: it may reach over the edge and under the next text.
+        core = (x + w // 4, y + h // 4, x + w - w // 4, y + h - h // 4)
+        body = (x + w // 6, y + h // 6, x + w - w // 6, y + h - h // 6)
+        if not self._free(rectangle, body) or self._share(core, own) < _LEAST_ON_OWN:
+            return None
+        self._take(body)
+        return rectangle, 0, None
+
+    def _place_title(self, i: int, sizes: list[list[int]]) -> Place | None:
+        """On the upper edge of the frame, or under it inside; shortened to the frame's width."""
+        assert self._around is not None
+        corners = self._around.outline[i]
+        left, right = float(corners[:, 0].min()), float(corners[:, 0].max())
+        left, right = max(left, 0.0), min(right, float(self._width))
+        fitting = [k for k, (w, _) in enumerate(sizes) if w <= 1.1 * (right - left)]
+        variants = fitting or [len(sizes) - 1]
+        inner = self._around.inner.get(i)
+        for allowed in (None, inner):
+            for variant in variants:
+                w, h = sizes[variant]
+                for x, y in _on_edge(corners, (left, right), w, h, self._width):
+                    rectangle = (x, y, x + w, y + h)
+                    if self._free(rectangle) and self._on_things(rectangle, allowed):
+                        return self._take(rectangle), variant, None
+            if inner is None:
                 break
-    return positions, visible
+        return None
+
+    def _on_things(self, rectangle: Rectangle, allowed: NDArray[np.bool_] | None) -> bool:
+        """Whether a title may lie here: on nothing, or on things of its own frame."""
+        part = self._cells(rectangle)
+        things = part[part >= 0]
+        if allowed is not None:
+            things = things[~allowed[things]]
+        return len(things) <= _MOST_FOREIGN / 2 * part.size
+
+    def _free(self, r: Rectangle, body: Rectangle | None = None) -> bool:
+        """Whether a text is inside the viewport, and no other text on it (or on its body)."""
+        if r[0] < 0 or r[1] < 0 or r[2] > self._width or r[3] > self._height:
+            return False
+        return not self._taken[_slices(body or r)].any()
+
+    def _take(self, rectangle: Rectangle) -> Rectangle:
+        self._taken[_slices(rectangle)] = True
+        return rectangle
+
+    def _cells(self, rectangle: Rectangle) -> NDArray[np.int32]:
+        assert self._grid is not None
+        return self._grid[_slices(rectangle)]
+
+    def _foreign(self, rectangle: Rectangle, own: int) -> float:
+        if self._grid is None:
+            return 0.0
+        part = self._cells(rectangle)
+        return float(np.count_nonzero((part >= 0) & (part != own)) / part.size)
+
+    def _share(self, rectangle: Rectangle, own: int) -> float:
+        part = self._cells(rectangle)
+        return float(np.count_nonzero(part == own) / part.size)
+
+    def _owner(self, x: float, y: float) -> int:
+        assert self._grid is not None
+        rows, columns = self._grid.shape
+        return int(self._grid[min(int(y) // CELL, rows - 1), min(int(x) // CELL, columns - 1)])
+
+    def _leader_end(
+        self, rectangle: Rectangle, goal: tuple[float, float], own: int
+    ) -> tuple[float, float] | None:
+        """Where a leader to a goal meets the thing; none if something else is in its way."""
+        assert self._grid is not None
+        start = np.array(_nearest(rectangle, goal))
+        way = start + _PROBES * (np.array(goal) - start)
+        rows = np.clip((way[:, 1] // CELL).astype(int), 0, self._grid.shape[0] - 1)
+        columns = np.clip((way[:, 0] // CELL).astype(int), 0, self._grid.shape[1] - 1)
+        met = self._grid[rows, columns]
+        arrived = np.flatnonzero(met == own)
+        end = int(arrived[0]) if len(arrived) else len(met) - 1
+        if (met[:end] >= 0).any() or self._taken[rows[:end], columns[:end]].any():
+            return None
+        x, y = way[min(end + 2, len(met) - 1)].tolist()  # a little into it, so that it is seen
+        return x, y
 
 
-def _cells(low: float, high: float) -> slice:
-    """Grid cells that the pixels from `low` to `high` touch."""
-    return slice(max(int(low // _CELL), 0), max(int(-(-high // _CELL)), 0))
+def _slices(r: Rectangle) -> tuple[slice, slice]:
+    return (
+        slice(max(r[1] // CELL, 0), max(-(-r[3] // CELL), 0)),
+        slice(max(r[0] // CELL, 0), max(-(-r[2] // CELL), 0)),
+    )
 
 
-def _candidates(x: float, y: float, w: int, h: int, below: bool) -> list[tuple[int, int]]:
+def _middle(r: Rectangle) -> tuple[float, float]:
+    return (r[0] + r[2]) / 2, (r[1] + r[3]) / 2
+
+
+def _nearest(
+    r: tuple[float, float, float, float], point: tuple[float, float]
+) -> tuple[float, float]:
+    """The point of a rectangle nearest to another point."""
+    return min(max(point[0], r[0]), r[2]), min(max(point[1], r[1]), r[3])
+
+
+def _distance(r: Rectangle, point: tuple[float, float]) -> float:
+    x, y = _nearest(r, point)
+    return max(abs(x - point[0]), abs(y - point[1]))
+
+
+def _near(x: float, y: float, w: int, h: int, below: bool) -> list[tuple[int, int]]:
     """Top left corners to try, best first: near the anchor, then a line or half a text away."""
     middle = round(x - w / 2)
     over, under = round(y - h - _GAP), round(y + _GAP)
     first, second, line = (under, over, h) if below else (over, under, -h)
-    side, aside = round(y - h / 2), round(w * 0.45)
+    side, aside = round(y - h / 2), round(w * 0.4)
     return [
         (middle, first),
+        (middle + aside // 2, first),
+        (middle - aside // 2, first),
         (middle + aside, first),
         (middle - aside, first),
         (middle, first + line),
@@ -101,3 +310,57 @@ def _candidates(x: float, y: float, w: int, h: int, below: bool) -> list[tuple[i
         (middle, second),
         (middle, second - line),
     ]
+
+
+def _far(
+    bounds: tuple[float, float, float, float], w: int, h: int, below: bool
+) -> list[tuple[int, int]]:
+    """Top left corners under and over a thing, the nearest first, up to four lines away."""
+    left, top, right, bottom = bounds
+    middle = (left + right) / 2 - w / 2
+    shifts = (0.0, 0.35 * w, -0.35 * w, 0.7 * w, -0.7 * w)
+    out = []
+    for line in (0.0, 1.2, 2.4, 3.6):
+        under, over = bottom + _GAP + line * h, top - _GAP - (line + 1) * h
+        for y in (under, over) if below else (over, under):
+            out += [(round(middle + shift), round(y)) for shift in shifts]
+    return out
+
+
+def _on_edge(
+    corners: NDArray[np.float64], span: tuple[float, float], w: int, h: int, width: int
+) -> list[tuple[int, int]]:
+    """Top left corners of a frame's title: above its upper edge from the middle outwards, then
+    below the edge.
+    """
+    left, right = span
+    room = max(right - left - w, 0.0)
+    out: list[tuple[int, int]] = []
+    inside: list[tuple[int, int]] = []
+    for share in (0.5, 0.3, 0.7, 0.1, 0.9):
+        x = left + share * room if room else (left + right - w) / 2
+        x = min(max(x, 0.0), max(width - w, 0.0))
+        # The upper edge over the text: corners above it, and where its ends meet the outline.
+        over = _upper_edge(corners, np.linspace(x, x + w, 5))
+        above = over.min() - h
+        # At the upper edge of the picture a title may come to lie on its frame's own line.
+        out.append((round(x), round(max(above, 0.0) if above > -0.7 * h else above)))
+        inside.append((round(x), round(over.max() + _GAP)))
+        if not room:
+            break
+    return [*((x, y) for x, y in out), *inside, *((x, y - h) for x, y in out)]
+
+
+def _upper_edge(corners: NDArray[np.float64], xs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Upper edge of the hull of some points, over these x: float64, shape (len(xs),).
+
+    The hull's upper edge over x is the highest of all segments between two points there.
+    """
+    first, second = np.triu_indices(len(corners), 1)
+    a, b = corners[first], corners[second]
+    low, high = np.minimum(a[:, 0], b[:, 0]), np.maximum(a[:, 0], b[:, 0])
+    at = np.clip(xs, corners[:, 0].min(), corners[:, 0].max())[:, None]
+    run = np.where(b[:, 0] == a[:, 0], 1.0, b[:, 0] - a[:, 0])
+    y = a[:, 1] + (at - a[:, 0]) / run * (b[:, 1] - a[:, 1])
+    y = np.where((at >= low - 1e-9) & (at <= high + 1e-9), y, np.inf)
+    return np.asarray(y.min(axis=1))

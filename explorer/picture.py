@@ -32,7 +32,7 @@ def save_picture(session: Session, path: Path, size: tuple[int, int]) -> None:
     """
     with Renderer(size, off_screen=True, legend=True) as renderer:
         renderer.draw(session.draw_list)
-        renderer.camera = session.state.camera or session.camera_for(None, size[0] / size[1])
+        renderer.camera = session.state.camera or session.camera_for(None, renderer.scene_aspect)
         picture = Image.fromarray(renderer.image())
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

@@ -182,8 +182,7 @@ def spot(twin, path: str, title: bool = False) -> tuple[float, float]:
     """A pixel that picks this node."""
     session, renderer = twin
     renderer.draw(session.draw_list)
-    renderer.camera = session.state.camera or session.camera_for(None, SIZE[0] / SIZE[1])
-    renderer.place_legend()  # as the window does when a flight has ended
+    renderer.camera = session.state.camera or session.camera_for(None, renderer.scene_aspect)
     renderer.image()
     node = session.draw_list.nodes.index(path)
     if title:

@@ -16,7 +16,7 @@ from renderer_scenes import boxes, cube, line, scene, whole
 
 from explorer.draw_list import EdgeArrays, Label
 from explorer.errors import NeuronautError
-from explorer.renderer import Renderer
+from explorer.renderer import Pick, Renderer
 from explorer.renderer.projection import Projection
 from explorer.view_state import Camera
 
@@ -198,8 +198,8 @@ def test_labels_stand_near_their_anchors_and_apart(renderer) -> None:
     projection = Projection.of(renderer.camera, renderer.size)
     for i, a in enumerate(placed):
         x, y = projection.pixels(projection.view(np.array(a.label.anchor)))
-        assert abs((a.left + a.right) / 2 - x) < 0.7 * (a.right - a.left) + 8
-        assert min(abs(a.top - y), abs(a.bottom - y)) < 60
+        assert abs((a.left + a.right) / 2 - x) < 0.7 * (a.right - a.left) + 70
+        assert min(abs(a.top - y), abs(a.bottom - y)) < 110
         for b in placed[i + 1 :]:
             assert not (
                 a.left < b.right and b.left < a.right and a.top < b.bottom and b.top < a.bottom
@@ -236,37 +236,106 @@ def test_legend_is_drawn_only_when_asked_for(renderer) -> None:
     legend = renderer_scenes.legend(900, 262144)
     renderer.resize(800, 600)
     renderer.draw(scene(legend=legend))
-    with_legend = renderer.image()[350:, :300]
-    renderer.draw(scene())
-    difference = np.abs(renderer.image()[350:, :300].astype(int) - with_legend)
-    assert (difference.max(axis=2) > 40).mean() > 0.05
+    with_legend = renderer.image()
+    strip = renderer.size[1] - renderer.scene_size[1]
+    assert 0.06 < strip / 600 < 0.13
     top = legend.ramp[-1]
-    assert (np.abs(with_legend.astype(int) - top).max(axis=2) <= 3).sum() > 10
+    found = np.argwhere(np.abs(with_legend.astype(int) - top).max(axis=2) <= 3)
+    assert len(found) > 10
+    assert found[:, 0].min() >= 600 - strip
+    renderer.draw(scene())
+    assert renderer.scene_size == renderer.size
+    without = renderer.image()
     with Renderer((800, 600), legend=False, multi_samples=0) as bare:
         bare.draw(scene(legend=legend))
         bare.camera = FRONT
-        assert np.array_equal(bare.image(), renderer.image())
+        assert bare.scene_size == (800, 600)
+        assert np.array_equal(bare.image(), without)
 
 
-def test_legend_avoids_what_is_drawn_and_labels_avoid_the_legend() -> None:
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_of_the_scene_lies_under_the_strip(theme) -> None:
     legend = renderer_scenes.legend(900, 262144)
-    # A wall fills the left of the picture, where the legend stands otherwise.
-    wall = ((-2.4, 0, 0), (2.4, 5, 0.1), (60, 200, 90, 255), 0)
-    for solids, side in (([], 0), ([wall], 1)):
-        with Renderer((800, 600), multi_samples=0) as renderer:
-            renderer.draw(scene(solids, legend=legend))
-            renderer.camera = FRONT
-            image = renderer.image().astype(int)
-            ramp = np.argwhere(np.abs(image - legend.ramp[-1]).max(axis=2) <= 3)
-            assert len(ramp) > 10
-            assert (ramp[:, 1].mean() > 400) == side
-            low, right = ramp.max(axis=0)
-            camera = renderer.camera
-            at = Projection.of(camera, (800, 600)).ray(right, low) * 10 + camera.position
-            renderer.draw(scene(solids, legend=legend, labels=[Label("below", tuple(at), 1, 0)]))
-            with_label = renderer.image().astype(int)
-            panel = slice(low - 30, low + 30), slice(right - 80, right + 1)
-            assert np.array_equal(with_label[panel], image[panel])
+    wall = ((0, 0, 0), (60, 60, 0.1), (60, 200, 90, 255), 0)  # fills all the scene has
+    labels = [Label("low", (0, -2.6, 1), 1, -1)]
+    with Renderer((800, 600), multi_samples=0) as renderer:
+        renderer.draw(scene(legend=legend, theme=theme))
+        renderer.camera = FRONT
+        empty = renderer.image()
+        renderer.draw(scene([wall], legend=legend, theme=theme, labels=labels, selected=0))
+        full = renderer.image()
+        low = renderer.scene_size[1]
+        assert np.array_equal(full[low:], empty[low:])
+        assert (np.abs(full[:low].astype(int) - empty[:low]).max(axis=2) > 10).mean() > 0.99
+        assert renderer.pick(400, low - 2).node == 0
+        assert renderer.pick(400, low + 2) == Pick()
+        assert all(p.bottom <= low for p in renderer.placed_labels())
+        assert renderer.scene_aspect == pytest.approx(800 / low)
+
+
+def test_box_above_the_strip_is_where_the_projection_of_the_scene_says() -> None:
+    with Renderer((800, 600), multi_samples=0) as renderer:
+        legend = renderer_scenes.legend(1, 2)
+        renderer.draw(scene([cube((1, 0.5, 0))], legend=legend))
+        renderer.camera = FRONT
+        image = renderer.image().astype(int)[: renderer.scene_size[1]]
+        projection = Projection.of(FRONT, renderer.scene_size)
+        corners = [(x, y, z) for x in (0.5, 1.5) for y in (0, 1) for z in (-0.5, 0.5)]
+        reach = projection.pixels(projection.view(np.array(corners)))
+        drawn = np.argwhere((image[..., 0] > 60) & (image[..., 1] < 60))
+        assert np.abs(drawn.min(0)[::-1] - reach.min(0)).max() <= 2
+        assert np.abs(drawn.max(0)[::-1] - reach.max(0)).max() <= 2
+
+
+def test_strip_that_does_not_grow_has_one_height() -> None:
+    short, long = (
+        replace(renderer_scenes.legend(1, 2), lines=("a statement of some length",) * n)
+        for n in (0, 9)
+    )
+    heights = {}
+    for grows in (True, False):
+        with Renderer((900, 600), multi_samples=0, legend_grows=grows) as renderer:
+            for legend in (renderer_scenes.EMPTY_LEGEND, short, long):
+                renderer.draw(scene(legend=legend))
+                image = renderer.image()
+                heights.setdefault(grows, []).append(600 - renderer.scene_size[1])
+                assert np.abs(image[-3:].astype(int) - (0x0A, 0x0D, 0x13)).max() <= 2
+    assert len(set(heights[False])) == 1
+    assert 0.06 < heights[False][0] / 600 < 0.13
+    assert heights[True][0] == 0
+    assert heights[True][1] < heights[True][2] <= 150
+
+
+def test_small_picture_has_no_strip(renderer) -> None:
+    renderer.draw(scene(legend=renderer_scenes.legend(900, 262144)))
+    assert renderer.scene_size == renderer.size == SIZE
+
+
+def test_displaced_label_has_a_leader_to_its_own_node() -> None:
+    def boxes_around(node: int) -> list[tuple]:
+        return [cube((-1.5, 0, 0.2), node=1, side=2.0), cube((1.5, 0, 0.2), node=2, side=2.0)]
+
+    own = ((0, 0, 0), (0.6, 0.6, 0.6), (240, 200, 40, 255), 0)
+    label = Label("a long name of a node", (0, -0.3, 0), 1, 0, below=True)
+    with Renderer((800, 600), multi_samples=0) as renderer:
+        renderer.draw(scene([own, *boxes_around(0)], labels=[label]))
+        renderer.camera = FRONT
+        renderer.image()
+        (placed,) = renderer.placed_labels()
+        middle = (placed.left + placed.right) / 2, (placed.top + placed.bottom) / 2
+        renderer.draw(scene([own, *boxes_around(0)]))
+        for x in (placed.left + 4, middle[0], placed.right - 4):
+            assert renderer.pick(x, middle[1]).node in (None, 0)
+
+
+def test_pick_of_a_title_needs_no_picture_first(renderer) -> None:
+    title = Label("a title", (0, 1, 0), 2, 4, title=True)
+    renderer.draw(scene(labels=[title]))
+    renderer.image()
+    (placed,) = renderer.placed_labels()
+    renderer.draw(scene(labels=[title]))
+    pick = renderer.pick((placed.left + placed.right) / 2, (placed.top + placed.bottom) / 2)
+    assert pick == Pick(4, None, True)
 
 
 def test_note_is_shown_and_taken_away(renderer) -> None:
@@ -334,7 +403,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
 
 CAUGHT = """
 from explorer.errors import NeuronautError
-from explorer.renderer import Renderer
+from explorer.renderer import Pick, Renderer
 try:
     Renderer((64, 64){rest}).image()
 except NeuronautError as error:

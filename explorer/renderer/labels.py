@@ -1,4 +1,4 @@
-"""Labels and the legend: which are shown where, for the present camera."""
+"""Labels: which are shown where, for the present camera."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from vtkmodules.vtkRenderingCore import vtkActor2D
 
 from explorer.draw_list import BoxArrays, DrawList, Label
-from explorer.label_placement import place_labels
+from explorer.label_placement import Placement, Surroundings, place_labels
 from explorer.renderer.geometry import box_corners
+from explorer.renderer.leaders import Leaders
 from explorer.renderer.projection import Projection
 from explorer.renderer.sprites import SpriteSheet
-from explorer.renderer.text import INKS, Sprite, legend_sprite, text_sprite
+from explorer.renderer.text import INKS, Sprite, shortened, text_sprite
+from explorer.screen_cover import Cover
 
 LABEL_PX = 15
 TITLE_PX = 18
-LEGEND_PX = 14
-MARGIN_PX = 14
 MOST_LABELS = 500  # more would not fit on a screen, and a texture has its limits
+_SHORTER = {False: (14,), True: (22, 14)}  # characters of the texts tried when one does not fit
 
 
 def text_scale(height: int) -> float:
@@ -45,66 +47,74 @@ class PlacedLabel:
 
 
 class LabelLayer:
-    """All text that belongs to the scene, in one sheet of sprites.
+    """All text that belongs to the scene, in one sheet of sprites, and the leaders."""
 
-    Parameters
-    ----------
-    legend : bool
-        Whether the legend is drawn into the picture.
-    """
-
-    def __init__(self, legend: bool) -> None:
+    def __init__(self) -> None:
         self.sheet = SpriteSheet()
-        self._legend = legend
-        self._has_legend = False
+        self._leaders = Leaders()
         self._labels: tuple[Label, ...] = ()
-        self._anchors = np.zeros((0, 3))
+        self._first = np.zeros(1, np.intp)
         self._key: object = None
-        self._corner: int | None = None
-        self._corner_holds = False
-        self._size: tuple[int, int] | None = None
-        self._placed: tuple[NDArray[np.int32], NDArray[np.bool_]] | None = None
+        self._source: DrawList | None = None
+        self._placed: Placement | None = None
+
+    @property
+    def actors(self) -> list[vtkActor2D]:
+        """All actors, in the order in which they are drawn."""
+        return [self._leaders.actor, self.sheet.actor]
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the labels of the present draw list have places."""
+        return self._placed is not None
 
     def load(self, draw_list: DrawList, height: int) -> None:
         """Take the labels of a draw list for a picture of this height in pixels."""
         scale = text_scale(height)
-        legend = draw_list.legend if self._legend else None
+        self._scale, self._ink = scale, INKS[draw_list.theme]
+        if draw_list is not self._source:
+            self._source = draw_list
+            self._take(draw_list)
+        key = ([(la.text, la.title) for la in self._labels], draw_list.theme, scale)
+        if self._key == key:
+            return
+        self._key = key
+        sprites = [self._texts(label) for label in self._labels]
+        self._first = np.cumsum([0, *(len(texts) for texts in sprites)])
+        self.sheet.load([text for texts in sprites for text in texts])
+
+    def _take(self, draw_list: DrawList) -> None:
+        """What does not depend on the camera: anchors, and what each label names."""
         labels = draw_list.labels
         if len(labels) > MOST_LABELS:
             labels = tuple(sorted(labels, key=lambda la: -la.priority)[:MOST_LABELS])
-        key = ([(la.text, la.title) for la in labels], draw_list.theme, scale)
-        key_legend = None if legend is None else (
-            legend.title, legend.ramp.tobytes(), legend.ticks, legend.kinds, legend.lines
-        )  # fmt: skip
-        self._labels = labels
-        self._anchors = np.array([la.anchor for la in self._labels], float).reshape(-1, 3)
-        self._priorities = np.array([la.priority for la in self._labels], float)
-        self._below = np.array([la.below for la in self._labels], bool)
-        if self._key == (key, key_legend):
-            return
-        self._key = (key, key_legend)
-        sprites = [self._text(la, draw_list.theme, scale) for la in self._labels]
-        self._corner_holds = False
-        panel = None
-        if legend is not None:
-            panel = legend_sprite(legend, round(LEGEND_PX * scale), INKS[draw_list.theme])
-        self._has_legend = panel is not None
-        self.sheet.load(sprites if panel is None else [*sprites, panel])
+        self._labels, self._placed = labels, None
+        self._anchors = np.array([la.anchor for la in labels], float).reshape(-1, 3)
+        self._priorities = np.array([la.priority for la in labels], float)
+        self._below = np.array([la.below for la in labels], bool)
+        node = np.array([la.node for la in labels], np.intp)
+        title = np.array([la.title for la in labels], bool)
+        self._own = np.where(title, -1, _rows(draw_list.solids, node))
+        self._upon = ~title & ~self._below & (self._own >= 0)
+        frames = np.where(title, _rows(draw_list.frames, node), -1)
+        self._titles = {i: int(frames[i]) for i in np.flatnonzero(frames >= 0).tolist()}
+        middles, boxes = draw_list.solids.centers, draw_list.frames
+        self._inner = {
+            i: (np.abs(middles - boxes.centers[f]) <= boxes.sizes[f] / 2).all(axis=1)
+            for i, f in self._titles.items()
+        }
 
-    @staticmethod
-    def _text(label: Label, theme: str, scale: float) -> Sprite:
-        ink = INKS[theme]
-        px = round((TITLE_PX if label.title else LABEL_PX) * scale)
-        return text_sprite(
-            label.text, px, ink.title if label.title else ink.text, ink.halo, label.title
-        )
+    def _texts(self, label: Label) -> list[Sprite]:
+        """The label's text, and shorter ones for where there is no room for it."""
+        ink = self._ink
+        px = round((TITLE_PX if label.title else LABEL_PX) * self._scale)
+        color = ink.title if label.title else ink.text
+        texts = [label.text]
+        texts += [shortened(label.text, n) for n in _SHORTER[label.title] if n < len(label.text)]
+        return [text_sprite(text, px, color, ink.halo, label.title) for text in texts]
 
     def place(self, projection: Projection, draw_list: DrawList, free: int) -> None:
         """Put the labels next to what they name, as seen by this camera.
-
-        The legend goes into the corner where it covers the least of the scene. It moves there only
-        when its text or the room for it has changed, or at `choose_corner`: not while the camera
-        moves.
 
         Parameters
         ----------
@@ -113,89 +123,54 @@ class LabelLayer:
         free : int
             Width from the left edge that text may use, pixels.
         """
-        width, height = free, projection.size[1]
-        count = len(self._labels)
-        if self._size != (width, height):
-            self._size, self._corner_holds = (width, height), False
-        corner = self._legend_place(projection, draw_list, free)
-        positions, visible = place_labels(
+        viewport = free, projection.size[1]
+        first, count = self._first, len(self._labels)
+        placed = place_labels(
             projection.pixels(projection.view(self._anchors)),
-            self.sheet.sizes[:count],
+            [self.sheet.sizes[first[i] : first[i + 1]] for i in range(count)],
             self._priorities,
-            (width, height),
-            corner,
+            viewport,
             self._below,
+            self._surroundings(projection, draw_list, viewport),
         )
-        self._placed = positions, visible
-        which = np.flatnonzero(visible)
-        places = positions[which]
-        if corner:
-            which = np.append(which, count)
-            places = np.vstack([places, np.array([corner[0][:2]], np.int32)])
-        self.sheet.show(which, places, height)
+        self._placed = placed
+        which = np.flatnonzero(placed.visible)
+        self.sheet.show(first[which] + placed.variant[which], placed.positions[which], viewport[1])
+        lines = placed.leaders[np.isfinite(placed.leaders).all(axis=1)]
+        self._leaders.show(lines, viewport[1], self._ink.text, max(1.0, self._scale))
 
-    def _legend_place(
-        self, projection: Projection, draw_list: DrawList, width: int
-    ) -> list[tuple[int, int, int, int]]:
-        """Rectangle of the legend; none where it is off or larger than the room."""
-        if not self._has_legend:
-            return []
-        height = projection.size[1]
-        w, h = self.sheet.sizes[-1].tolist()
-        margin = round(MARGIN_PX * text_scale(height))
-        if w + 2 * margin > width or h + 2 * margin > height:
-            return []
-        left, right, top, low = margin, width - margin - w, margin, height - margin - h
-        corners = [(left, low), (right, low), (left, top), (right, top)]
-        rectangles = [(x, y, x + w, y + h) for x, y in corners]
-        if not self._corner_holds:
-            covered = np.array(
-                [
-                    _covered(r, projection, draw_list.solids)
-                    + 0.3 * _covered(r, projection, draw_list.frames)
-                    + 0.5 * self._hides_selected(r, projection, draw_list.selected)
-                    for r in rectangles
-                ]
-            )
-            best = int((covered + np.array([0, 0.01, 0.02, 0.02])).argmin())
-            # Once it has its corner it leaves it only for one that is much better.
-            if self._corner is None or covered[self._corner] > covered[best] + 0.2:
-                self._corner = best
-            self._corner_holds = True
-        return [rectangles[self._corner or 0]]
-
-    def _hides_selected(
-        self, rectangle: tuple[int, int, int, int], projection: Projection, selected: int
-    ) -> bool:
-        """Whether a rectangle on the screen lies where the name of the selected node belongs."""
-        rows = [i for i, la in enumerate(self._labels) if la.node == selected >= 0]
-        at = projection.pixels(projection.view(self._anchors[rows]))
-        return bool(((at >= rectangle[:2]) & (at <= rectangle[2:])).all(axis=1).any())
-
-    def choose_corner(self) -> None:
-        """Let the legend look for a better corner in the next picture."""
-        self._corner_holds = False
+    def _surroundings(
+        self, projection: Projection, draw_list: DrawList, viewport: tuple[int, int]
+    ) -> Surroundings:
+        solids, frames = draw_list.solids, draw_list.frames
+        cover = Cover(
+            projection.pixels(projection.view(box_corners(solids.centers, solids.sizes))),
+            projection.view(solids.centers)[:, 2],
+            viewport,
+        )
+        corners = projection.pixels(projection.view(box_corners(frames.centers, frames.sizes)))
+        outline = {i: corners[f] for i, f in self._titles.items() if np.isfinite(corners[f]).all()}
+        return Surroundings(cover, self._own, self._upon, outline, self._inner)
 
     def placed(self) -> list[PlacedLabel]:
         """The labels in the picture as last drawn, the least important first."""
-        if self._placed is None:
+        found = self._placed
+        if found is None:
             return []
-        positions, visible = self._placed
-        rows = np.flatnonzero(visible)
+        rows = np.flatnonzero(found.visible)
         rows = rows[np.argsort(self._priorities[rows], kind="stable")]
         out = []
         for i in rows.tolist():
-            (x, y), (w, h) = positions[i].tolist(), self.sheet.sizes[i].tolist()
+            (x, y) = found.positions[i].tolist()
+            w, h = self.sheet.sizes[self._first[i] + found.variant[i]].tolist()
             out.append(PlacedLabel(self._labels[i], x, y, x + w, y + h))
         return out
 
 
-def _covered(
-    rectangle: tuple[int, int, int, int], projection: Projection, boxes: BoxArrays
-) -> float:
-    """How much of a rectangle on the screen these boxes fill, roughly; 1 is all of it."""
-    corners = projection.pixels(projection.view(box_corners(boxes.centers, boxes.sizes)))
-    low, high = corners.min(axis=1), corners.max(axis=1)
-    overlap = np.minimum(high, rectangle[2:]) - np.maximum(low, rectangle[:2])
-    area = (rectangle[2] - rectangle[0]) * (rectangle[3] - rectangle[1])
-    return float(np.nansum(np.maximum(overlap, 0).prod(axis=1)) / area)
+def _rows(boxes: BoxArrays, nodes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The row of each node among boxes, -1 for none."""
+    if len(boxes.node) == 0:
+        return np.full(len(nodes), -1)
+    order = np.argsort(boxes.node, kind="stable")
+    at = np.minimum(np.searchsorted(boxes.node, nodes, sorter=order), len(order) - 1)
+    return np.where((boxes.node[order[at]] == nodes) & (nodes >= 0), order[at], -1)

@@ -1,11 +1,9 @@
-"""Text and the legend as small RGBA pictures, drawn with Pillow."""
+"""Text as small RGBA pictures, drawn with Pillow."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
-import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from explorer.draw_list import Legend
-
 Sprite = NDArray[np.uint8]
 """A picture, shape (height, width, 4), RGBA with straight alpha, top row first."""
 
 Rgb = tuple[int, int, int]
 
 _MAX_CHARS = 120
-_LEGEND_CHARS = 52
 
 
 @dataclass(frozen=True)
@@ -141,98 +136,9 @@ def panel_sprite(lines: Sequence[str], px: int, ink: Ink, heading: bool = False)
     return np.asarray(picture)
 
 
-def legend_sprite(legend: Legend, px: int, ink: Ink) -> Sprite | None:
-    """The legend as a panel: title, colour ramp with numbers, kinds, statements.
-
-    Parameters
-    ----------
-    legend : Legend
-    px : int
-        Size of the face, pixels.
-    ink : Ink
-
-    Returns
-    -------
-    Sprite or None
-        ``None`` when there is nothing to say.
-    """
-    if not (legend.title or len(legend.ramp) or legend.kinds or legend.lines):
-        return None
-    small, step, pad = font(px), round(px * 1.55), round(px * 0.9)
-    lines = [piece for line in legend.lines for piece in _wrapped(line)]
-    ramp_width = round(px * 17) if len(legend.ramp) else 0
-    bold = font(px, True)
-    widest = [ramp_width + 2 * px, round(bold.getlength(legend.title))]
-    widest += [round(small.getlength(line)) for line in lines]
-    inner = max(widest)
-    rows = _chip_rows(legend, px, inner)
-    height = 2 * pad + step * (bool(legend.title) + len(lines) + len(rows)) - round(px * 0.3)
-    height += round(px * 2.9) if ramp_width else 0
-    picture = _panel(inner + 2 * pad, height, px, ink)
-    draw, y = ImageDraw.Draw(picture), pad
-    if legend.title:
-        draw.text((pad, y + px), legend.title, (*ink.title, 255), bold, anchor="ls")
-        y += step
-    if ramp_width:
-        _draw_ramp(picture, legend, (pad + px // 2, y, ramp_width), px, ink)
-        y += round(px * 2.9)
-    for row in rows:
-        for x, name, color in row:
-            draw.rounded_rectangle(
-                (pad + x, y + px * 0.18, pad + x + px * 0.85, y + px * 1.03), px // 5, (*color, 255)
-            )
-            draw.text((pad + x + px * 1.2, y + px), name, (*ink.text, 255), small, anchor="ls")
-        y += step
-    for line in lines:
-        draw.text((pad, y + px), line, (*ink.dim, 255), small, anchor="ls")
-        y += step
-    return np.asarray(picture)
-
-
-def _wrapped(line: str) -> list[str]:
-    # A number stays together with its groups of digits and its per cent sign.
-    return textwrap.wrap(re.sub(r"(?<=\d) (?=[\d%])", "\u00a0", shortened(line)), _LEGEND_CHARS)
-
-
 def _panel(width: int, height: int, px: int, ink: Ink) -> Image.Image:
     picture = Image.new("RGBA", (max(width, 1), max(height, 1)), (*ink.panel[:3], 0))
     ImageDraw.Draw(picture).rounded_rectangle(
         (0, 0, width - 1, height - 1), round(px * 0.4), ink.panel, ink.rim, 1
     )
     return picture
-
-
-def _chip_rows(legend: Legend, px: int, inner: int) -> list[list[tuple[int, str, Rgb]]]:
-    """Kinds laid out in rows no wider than `inner`: (x, name, colour)."""
-    rows: list[list[tuple[int, str, Rgb]]] = []
-    x = inner + 1
-    for name, color in legend.kinds:
-        name = shortened(name, 24)
-        width = round(px * 2.2 + font(px).getlength(name))
-        if x + width > inner + px or not rows:
-            rows.append([])
-            x = 0
-        rows[-1].append((x, name, color))
-        x += width
-    return rows
-
-
-def _draw_ramp(
-    picture: Image.Image, legend: Legend, where: tuple[int, int, int], px: int, ink: Ink
-) -> None:
-    left, top, width = where
-    high = round(px * 0.9)
-    columns = np.linspace(0, len(legend.ramp) - 1, width).round().astype(int)
-    strip = np.repeat(legend.ramp[columns][None], high, axis=0)
-    picture.paste(Image.fromarray(np.ascontiguousarray(strip, np.uint8)), (left, top))
-    draw = ImageDraw.Draw(picture)
-    free = -1.0
-    for at, text in sorted(legend.ticks):
-        x = left + round(min(max(at, 0.0), 1.0) * (width - 1))
-        half = font(px).getlength(text) / 2
-        draw.line((x, top + high, x, top + high + px // 4), (*ink.text, 255))
-        begin = min(max(x - half, left - px // 2), picture.width - 2 * half - 2)
-        if begin > free:  # a number that would run into the one before it is left out
-            y = top + high + round(px * 1.3)
-            draw.text((begin, y), text, (*ink.text, 255), font(px), anchor="ls")
-            free = begin + 2 * half + px * 0.5

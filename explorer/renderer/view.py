@@ -20,6 +20,7 @@ from explorer.renderer.labels import LabelLayer, PlacedLabel, text_scale
 from explorer.renderer.projection import Picker, Projection
 from explorer.renderer.scene import Scene
 from explorer.renderer.sprites import SpriteSheet
+from explorer.renderer.strip import LegendStrip
 from explorer.renderer.system import egl_device, off_screen_window_class, require_window
 from explorer.renderer.text import INKS, Sprite, panel_sprite
 from explorer.view_state import Camera
@@ -64,10 +65,13 @@ class Renderer:
     off_screen : bool
         Whether to draw without a window.
     legend : bool
-        Whether the legend is part of the picture.
+        Whether the legend is part of the picture: a strip below the scene.
     multi_samples : int
         Samples per pixel for smooth rims; 0 is three times as fast on a software renderer, which
         has at most 4.
+    legend_grows : bool
+        Whether the strip of the legend grows with its text. If not, it has the same height in
+        every picture of the same size.
 
     Raises
     ------
@@ -81,6 +85,7 @@ class Renderer:
         off_screen: bool = True,
         legend: bool = True,
         multi_samples: int = 8,
+        legend_grows: bool = True,
     ) -> None:
         _check_size(size)
         self._window = _make_window(off_screen)
@@ -92,14 +97,23 @@ class Renderer:
         # Translucent things are drawn in the order given, weak edges first: not averaged.
         self._renderer.UseOITOff()
         self._window.AddRenderer(self._renderer)
+        # The scene has a part of the window, above the strip; what lies over all of it has a
+        # renderer of its own.
+        self._over = vtkRenderer()
+        self._over.SetInteractive(False)
+        self._over.SetLayer(1)
+        self._window.SetNumberOfLayers(2)
+        self._window.AddRenderer(self._over)
         self._scene = Scene()
-        self._labels = LabelLayer(legend)
+        self._labels = LabelLayer()
+        self._strip = LegendStrip(legend, legend_grows)
         self._panel = SpriteSheet(layer=1)
         self._notes = SpriteSheet(layer=2)
         self._note: tuple[tuple[str, ...], tuple[float, float] | None] = ((), None)
-        sheets = (self._labels.sheet, self._panel, self._notes)
-        for actor in (*self._scene.actors, *(sheet.actor for sheet in sheets)):
+        for actor in (*self._scene.actors, *self._labels.actors):
             self._renderer.AddActor(actor)
+        for sheet in (self._strip.sheet, self._panel, self._notes):
+            self._over.AddActor(sheet.actor)
         self._draw_list: DrawList | None = None
         self._theme = ""
         self._set_theme("dark")
@@ -147,6 +161,23 @@ class Renderer:
         return (width, height) if width > 0 and height > 0 else self._size
 
     @property
+    def scene_size(self) -> tuple[int, int]:
+        """Width and height of the part of the picture that the scene has, from the top left.
+
+        Without the strip of the legend; the panel lies over the scene.
+        """
+        width, height = self.size
+        return width, height - self._strip.height
+
+    @property
+    def scene_aspect(self) -> float:
+        """Width / height of what neither the panel nor the strip of the legend takes.
+
+        For framing; right for a draw list as soon as it has been given to `draw`.
+        """
+        return max(self.free_width, 1) / self.scene_size[1]
+
+    @property
     def camera(self) -> Camera:
         """Where the viewer stands; may be set."""
         camera = self._renderer.GetActiveCamera()
@@ -182,6 +213,7 @@ class Renderer:
         self._set_theme(draw_list.theme)
         self._scene.update(draw_list, text_scale(self.size[1]))
         self._labels.load(draw_list, self.size[1])
+        self._fit_strip(draw_list)
 
     def render(self) -> None:
         """Draw the picture now."""
@@ -209,21 +241,23 @@ class Renderer:
     def pick(self, x: float, y: float) -> Pick:
         """What lies under a pixel; x, y count from the top left of the picture.
 
-        Texts first, then what is nearest to the viewer; nothing under the panel. Computed from the
+        Texts first, then what is nearest to the viewer; nothing on the panel or the strip. Computed from the
         arrays, not from pixels: exact, and nothing is drawn for it. A node and an edge in front of
         it may both be returned; then a click means the node and a hover the edge, or as the surface
         likes.
         """
-        draw_list, height = self._draw_list, self.size[1]
+        draw_list, height = self._draw_list, self.scene_size[1]
         if draw_list is None or not (0 <= x < self.free_width and 0 <= y < height):
             return Pick()
+        if not self._labels.is_placed:
+            self._before_render()  # a new draw list, of which no picture was drawn yet
         for placed in reversed(self._labels.placed()):
             inside = placed.left <= x < placed.right and placed.top <= y < placed.bottom
             if inside and placed.label.node >= 0:
                 return Pick(node=placed.label.node, frame_title=placed.label.title)
         picker = self._current_picker(draw_list)
         row, _ = picker.solid(x, y)
-        edge = picker.edge(x, y, EDGE_REACH_PX * text_scale(height))
+        edge = picker.edge(x, y, EDGE_REACH_PX * text_scale(self.size[1]))
         return Pick(int(draw_list.solids.node[row]) if row >= 0 else None, edge)
 
     def placed_labels(self) -> list[PlacedLabel]:
@@ -235,10 +269,6 @@ class Renderer:
         """Width of the picture that the panel leaves free, pixels."""
         width, sizes = self.size[0], self._panel.sizes
         return max(width - int(sizes[0, 0]), 0) if len(sizes) else width
-
-    def place_legend(self) -> None:
-        """Let the legend look for a better corner; else it stays where it is."""
-        self._labels.choose_corner()
 
     def set_panel(self, picture: Sprite | None) -> None:
         """Show a picture at the right edge over the scene, or none.
@@ -297,10 +327,12 @@ class Renderer:
         """Free the graphics memory; the renderer is of no use after."""
         self._renderer.RemoveObserver(self._observer)
         self._renderer.RemoveAllViewProps()
+        self._over.RemoveAllViewProps()
         if self._interactor is not None:
             self._interactor.SetRenderWindow(None)  # type: ignore[arg-type]
             self._interactor = None
         self._window.Finalize()
+        self._window.RemoveRenderer(self._over)
         self._window.RemoveRenderer(self._renderer)
         self._draw_list = self._picker = None
 
@@ -317,6 +349,7 @@ class Renderer:
         if self._draw_list is None:
             return
         size = self.size
+        self._fit_strip(self._draw_list)
         camera = self._renderer.GetActiveCamera()
         near, far = self._scene.clipping(self.camera)
         camera.SetClippingRange(near, far)
@@ -324,12 +357,20 @@ class Renderer:
         self._labels.load(self._draw_list, size[1])
         self._scene.set_scale(scale)
         free = self.free_width
-        self._labels.place(Projection.of(self.camera, size, near), self._draw_list, free)
+        projection = Projection.of(self.camera, self.scene_size, near)
+        self._labels.place(projection, self._draw_list, free)
         if len(self._panel.sizes):
             self._panel.show(np.zeros(1, np.intp), np.array([[free, 0]], np.int32), size[1])
 
+    def _fit_strip(self, draw_list: DrawList) -> None:
+        """Write the legend and give the scene what is left."""
+        size = self.size
+        r, g, b = (round(255 * c) for c in _unit_rgb(BACKGROUNDS[draw_list.theme][0]))
+        self._strip.load(draw_list, (self.free_width, size[1]), text_scale(size[1]), (r, g, b))
+        self._renderer.SetViewport(0.0, self._strip.height / size[1], 1.0, 1.0)
+
     def _current_picker(self, draw_list: DrawList) -> Picker:
-        camera, size = self.camera, self.size
+        camera, size = self.camera, self.scene_size
         if self._picker is None or self._picker[0] != (camera, size):
             near, _ = self._scene.clipping(camera)
             projection = Projection.of(camera, size, near)

@@ -155,11 +155,13 @@ class Window:
         return (float(x), float(self.renderer.size[1] - 1 - y))
 
     @property
-    def _on_panel(self) -> bool:
-        return self._here[0] >= self.renderer.free_width
+    def _beside_scene(self) -> bool:
+        """Whether the pointer is on the panel or on the legend."""
+        x, y = self._here
+        return x >= self.renderer.free_width or y >= self.renderer.scene_size[1]
 
     def _pressed(self, button: str) -> None:
-        if self._drag is not None or self._on_panel:
+        if self._drag is not None or self._beside_scene:
             return
         shift = bool(self._interactor.GetShiftKey())
         self._drag = "shift" if shift else _BUTTONS[button]
@@ -187,7 +189,7 @@ class Window:
         if not self._dragging:
             self._dragging = True
             self._left()
-        height = self.renderer.size[1]
+        height = self.renderer.scene_size[1]
         across, down = ((a - b) / height for a, b in zip(here, self._last, strict=True))
         self._last = here
         move = turned if self._drag == "turn" else shifted
@@ -195,10 +197,10 @@ class Window:
         self.redraw()
 
     def _zoomed(self, factor: float) -> None:
-        if self._on_panel:
+        if self._beside_scene:
             return
         camera = self.renderer.camera
-        point = below_pixel(camera, self.renderer.size, *self._here)
+        point = below_pixel(camera, self.renderer.scene_size, *self._here)
         self.renderer.camera = approached(camera, factor, point)
         self._left()
         self.redraw()

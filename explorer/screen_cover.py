@@ -1,0 +1,112 @@
+"""Which thing is seen where on the screen, coarsely. Pure numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+CELL = 4  # pixels per cell: a test touches 1/16 of the pixels it covers
+_EDGES = np.array(
+    [[0, 1], [2, 3], [4, 5], [6, 7], [0, 2], [1, 3], [4, 6], [5, 7], [0, 4], [1, 5], [2, 6],
+     [3, 7]]
+)  # fmt: skip
+
+
+class Cover:
+    """The silhouettes of boxes, the nearer over the farther.
+
+    Drawn by the painter's algorithm, by the depth of their middles, in cells of `CELL` pixels.
+
+    Parameters
+    ----------
+    corners : float64 array, shape (n, 8, 2)
+        Pixels from the top left, corner ``4 ix + 2 iy + iz``; a box with a corner that is not
+        finite is left out.
+    depths : float64 array, shape (n,)
+        Of the middles; larger is farther.
+    viewport : (int, int)
+        Width and height, pixels.
+
+    Attributes
+    ----------
+    grid : int32 array, shape (rows, columns)
+        Which box is seen in each cell, -1 for none.
+    """
+
+    def __init__(
+        self,
+        corners: NDArray[np.float64],
+        depths: NDArray[np.float64],
+        viewport: tuple[int, int],
+    ) -> None:
+        columns, rows = -(-viewport[0] // CELL) + 1, -(-viewport[1] // CELL) + 1
+        self.grid: NDArray[np.int32] = np.full((rows, columns), -1, np.int32)
+        count = len(corners)
+        finite = np.isfinite(corners).all(axis=(1, 2))
+        with np.errstate(invalid="ignore"):
+            low, high = corners.min(axis=1), corners.max(axis=1)
+            finite &= (high > 0).all(axis=1) & (low < viewport).all(axis=1)
+        order = np.flatnonzero(finite)
+        order = order[np.argsort(-depths[order], kind="stable")]
+        box, row, begin, end = _spans(corners[order] / CELL, rows, columns)
+        lengths = end - begin
+        flat = np.repeat(row * columns + begin - np.cumsum(lengths) + lengths, lengths)
+        flat += np.arange(len(flat))
+        owner = np.repeat(order[box], lengths).astype(np.int32)
+        # Of several values for one cell, numpy keeps the last: the nearest box.
+        self.grid.reshape(-1)[flat] = owner
+        self._full = np.bincount(owner, minlength=count)
+        at = np.flatnonzero(self.grid.reshape(-1) >= 0)
+        who = self.grid.reshape(-1)[at]
+        self._left = np.bincount(who, minlength=count)
+        y, x = at // columns, at % columns
+        n = np.maximum(self._left, 1)
+        self._centers = np.stack(
+            [np.bincount(who, v, minlength=count) / n * CELL + CELL / 2 for v in (x, y)], 1
+        )
+        self._low, self._high = low, high
+
+    def seen(self, box: int) -> float:
+        """Which share of a box's silhouette nothing hides, 0 to 1; 0 for one off the screen."""
+        return float(self._left[box] / max(int(self._full[box]), 1))
+
+    def center(self, box: int) -> tuple[float, float]:
+        """Middle of what is seen of a box, pixels."""
+        x, y = self._centers[box].tolist()
+        return x, y
+
+    def bounds(self, box: int) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of a box's silhouette, pixels."""
+        (left, top), (right, bottom) = self._low[box].tolist(), self._high[box].tolist()
+        return left, top, right, bottom
+
+
+def _spans(
+    corners: NDArray[np.float64], rows: int, columns: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of cells that boxes cover: box, row, first column, column after the last.
+
+    A silhouette is convex, so that in a row it reaches between the outermost of the points where
+    the box's edges cross the middle of that row.
+    """
+    ends = corners[:, _EDGES]
+    first = np.clip(np.floor(corners[..., 1].min(axis=1)), 0, rows).astype(np.intp)
+    last = np.clip(np.ceil(corners[..., 1].max(axis=1)), 0, rows).astype(np.intp)
+    many = last - first
+    box = np.repeat(np.arange(len(corners)), many)
+    row = np.repeat(first - np.cumsum(many) + many, many) + np.arange(len(box))
+    a, b = ends[:, :, 0], ends[:, :, 1]
+    # A row that only touches the silhouette would be missed at its middle.
+    low, high = corners[..., 1].min(axis=1)[box], corners[..., 1].max(axis=1)[box]
+    y = np.clip(row + 0.5, low, high)[:, None]
+    rise = b[..., 1] - a[..., 1]
+    slope = (b[..., 0] - a[..., 0]) / np.where(rise == 0, 1.0, rise)
+    x = a[box, :, 0] + (y - a[box, :, 1]) * slope[box]
+    under = np.minimum(a[..., 1], b[..., 1])[box] - 1e-9
+    over = np.maximum(a[..., 1], b[..., 1])[box] + 1e-9
+    met = (y >= under) & (y <= over)
+    begin = np.floor(np.where(met, x, np.inf).min(axis=1, initial=np.inf))
+    end = np.ceil(np.where(met, x, -np.inf).max(axis=1, initial=-np.inf))
+    begin = np.clip(begin, 0, columns).astype(np.intp)
+    end = np.clip(end, begin, columns).astype(np.intp)
+    return box, row, begin, np.maximum(end, begin)
