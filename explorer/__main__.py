@@ -75,12 +75,10 @@ def _fail(message: str, code: int = 2) -> NoReturn:
 
 def _load(name: str) -> tuple[str, ViewState | None]:
     """Model file and view of a model or scene argument."""
-    from explorer.scene_file import is_scene, load_scene
+    from explorer.scene_file import resolve_source
 
-    if is_scene(name) and Path(name).is_file():
-        network, state = load_scene(name)
-        return str(network), state
-    return name, None
+    path, state = resolve_source(name)
+    return (str(path), state) if state is not None else (name, None)
 
 
 def _session(

@@ -12,8 +12,10 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from explorer.errors import ModelError, NeuronautError
+from explorer.errors import ModelError, NeuronautError, UnknownNameError
+from explorer.overlays import get_overlay
 from explorer.view_state import ViewState
+from layouts import layouts
 
 VERSION = 1
 SUFFIX = ".json"
@@ -61,6 +63,40 @@ def load_scene(path: str | os.PathLike[str]) -> tuple[Path, ViewState]:
         raise ModelError(path, str(error)) from None
 
 
+def resolve_source(path: str | os.PathLike[str]) -> tuple[Path, ViewState | None]:
+    """What a person names who may mean a model or a scene.
+
+    Parameters
+    ----------
+    path : path
+        A scene file, told by its suffix, or a model file, which is not looked at here.
+
+    Returns
+    -------
+    model : Path
+    state : ViewState or None
+        ``None`` for a model file.
+
+    Raises
+    ------
+    ModelError
+        If a scene cannot be read, its network is not there, or its overlay or layout does not
+        exist; the text names the scene file.
+    """
+    if not is_scene(path):
+        return Path(path), None
+    network, state = load_scene(path)
+    if not network.exists():
+        raise ModelError(path, f"its network {_shown(network.name)} is not in the same folder")
+    try:
+        get_overlay(state.overlay)
+        if state.layout not in (known := layouts()):
+            raise UnknownNameError("layout", state.layout, known)
+    except NeuronautError as error:
+        raise ModelError(path, str(error)) from None
+    return network, state
+
+
 def save_scene(
     path: str | os.PathLike[str], network_path: str | os.PathLike[str], state: ViewState
 ) -> None:
@@ -69,7 +105,7 @@ def save_scene(
     Parameters
     ----------
     path : path
-        Must lie in the network's folder.
+        Must lie in the network's folder and end in ``.json``, by which a scene is told.
     network_path : path
         The network's file.
     state : ViewState
@@ -77,9 +113,11 @@ def save_scene(
     Raises
     ------
     ModelError
-        If the folders differ or the file cannot be written.
+        If the suffix is another, the folders differ, or the file cannot be written.
     """
     path, network_path = Path(path), Path(network_path)
+    if not is_scene(path):
+        raise ModelError(path, f"a scene is written as {SUFFIX}")
     if path.resolve().parent != network_path.resolve().parent:
         raise ModelError(path, f"a scene must lie beside its network, in {network_path.parent}")
     if path.resolve() == network_path.resolve():

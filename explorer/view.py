@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
-from explorer.scene_file import is_scene, load_scene, save_scene
+from explorer.scene_file import resolve_source, save_scene
 from explorer.session import Session
 from explorer.view_state import Camera, ViewState
 
@@ -36,13 +36,11 @@ def open_network(source: str | os.PathLike[str] | Any) -> View:
     Raises
     ------
     ModelError
-        If the file is missing, damaged or of an unknown format.
+        If the file is missing, damaged or of an unknown format; a fault of a scene names the
+        scene.
     """
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        state = None
-        if is_scene(path):
-            path, state = load_scene(path)
+        path, state = resolve_source(source)
         return View(OpenModel.open(str(path)), state)
     save = getattr(source, "save", None)
     if save is None:
@@ -138,13 +136,36 @@ class View:
     # -- showing -----------------------------------------------------------------------------
 
     def shot(self, path: str | os.PathLike[str], size: tuple[int, int] = (1600, 900)) -> View:
-        """Write a picture (PNG) with all magnitudes exact."""
+        """Write a picture with all magnitudes exact; the view stays as it was.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.png``.
+        size : (int, int)
+            Width and height, pixels.
+
+        Raises
+        ------
+        NeuronautError
+            If the suffix is another, the size impossible, or the picture cannot be written.
+        """
         from explorer.picture import save_picture
 
-        self.session.aspect = size[0] / size[1]
-        self.session.update(self.state)
-        self.session.wait()
-        save_picture(self.session, Path(path), size)
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise NeuronautError(f"{path}: a picture is written as .png")
+        if min(size) < 1:
+            raise NeuronautError(f"a picture of {size[0]} x {size[1]} pixels cannot be drawn")
+        before = self.session.aspect
+        try:
+            self.session.aspect = size[0] / size[1]
+            self.session.update(self.state)
+            self.session.wait()
+            save_picture(self.session, path, size)
+        finally:
+            self.session.aspect = before
+            self.session.update(self.state)
         return self
 
     def show(self, size: tuple[int, int] = (1600, 900)) -> None:
@@ -180,7 +201,7 @@ class View:
         return self
 
     def save_scene(self, path: str | os.PathLike[str]) -> View:
-        """Write the view as a scene file beside the network's file."""
+        """Write the view as a scene file (``.json``) beside the network's file."""
         save_scene(path, self.network.files[0].path, self.state)
         return self
 

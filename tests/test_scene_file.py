@@ -52,7 +52,9 @@ def test_a_scene_lies_beside_its_network_and_does_not_replace_it(tmp_path: Path)
     with pytest.raises(NeuronautError, match="must lie beside its network"):
         save_scene(tmp_path / "sub" / "s.json", tmp_path / "net.keras", STATE)
     with pytest.raises(NeuronautError, match="cannot replace its network"):
-        save_scene(tmp_path / "net.keras", tmp_path / "net.keras", STATE)
+        save_scene(tmp_path / "net.json", tmp_path / "net.json", STATE)
+    with pytest.raises(NeuronautError, match=r"written as \.json"):
+        save_scene(tmp_path / "other.keras", tmp_path / "net.keras", STATE)
 
 
 def test_a_scene_has_the_rights_of_any_new_file(tmp_path: Path) -> None:
