@@ -63,7 +63,7 @@ class Session:
         self._wanted = threading.Event()  # a picture lacks weights
         self._busy = False
         self._failed: frozenset[Hashable] = frozenset()
-        self._earlier: set[tuple[str, str]] = set()
+        self._turn: dict[tuple[str, str], int] = {}  # when a connection was first needed
         self._fresh = threading.Event()  # something was read that is not yet in the draw list
         self._drawn_at = 0.0
         self.state = state or ViewState()
@@ -208,22 +208,22 @@ class Session:
     def _read(self, crossing: Crossing, until: float) -> bool:
         """Read weights and find strands until a time; whether any was read or found.
 
-        What the last picture did not need comes first (it was just opened), then the cheapest. In
+        What came to be needed last (it was just opened) comes first, then the cheapest. In
         the background, a picture that is no longer shown is left for the one that is.
         """
         busy = False
         limit = READ_AT_ONCE if until < math.inf else math.inf
-        earlier = self._earlier
-        if until == math.inf:
-            self._earlier = {c.key for c in crossing.missing}
+        turn = 1 + max(self._turn.values(), default=0)
+        for connection in crossing.missing:
+            self._turn.setdefault(connection.key, turn)
 
         def over() -> bool:
             built = self._built
             stale = until == math.inf and built is not None and built[2] is not crossing
             return stale or self._closed.is_set() or time.monotonic() > until
 
-        def rank(connection: Connection) -> tuple[bool, int]:
-            return connection.key in earlier, self.pyramid.bytes_needed(connection)
+        def rank(connection: Connection) -> tuple[int, int]:
+            return -self._turn[connection.key], self.pyramid.bytes_needed(connection)
 
         for connection in sorted(crossing.missing, key=rank):
             if over():
