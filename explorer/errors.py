@@ -38,25 +38,26 @@ class UnknownNameError(NeuronautError):
         # Comparing costs len(name) * len(names): both are bounded, both may come from a stranger.
         names = [str(k)[:_LONGEST] for k in islice(known, _MOST_NAMES)]  # type: ignore[call-overload]
         short = name if len(name) <= 80 else name[:77] + "…"
-        near = _nearest(name[:_LONGEST], names) or sorted(names)[:3]
+        near = _nearest(name[:_LONGEST], list(names)) or sorted(names)[:3]
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         super().__init__(f"no {what} called {short!r}{hint}")
 
 
 _LONGEST = 200  # characters of a name
 _MOST_NAMES = 20_000  # looked at
-_MOST_WEIGHED = 3_000  # of those, compared by the pairs of letters they share
+_MOST_WEIGHED = 2_500  # of those, compared by the pairs of letters they share
 _MOST_COMPARED = 24  # of those, compared letter by letter
-_TELLING = 60  # last characters of a name, which tell more than the scopes around it
+_TELLING = 50  # last characters of a name, which tell more than the scopes around it
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:
     """At most three names like this one, the nearest first; takes some 20 ms at most."""
     from difflib import get_close_matches
+    from itertools import pairwise
 
     def letters(text: str) -> set[tuple[str, str]]:
         text = " " + text[-_TELLING:]
-        return set(zip(text, text[1:], strict=False))
+        return set(pairwise(text))
 
     wanted = letters(name)
 
@@ -65,7 +66,8 @@ def _nearest(name: str, names: list[str]) -> list[str]:
         return 1.0 - 2.0 * len(wanted & found) / (len(wanted) + len(found) or 1)
 
     if len(names) > _MOST_WEIGHED:
-        names = sorted(names, key=lambda n: (name not in n, n[:1] != name[:1]))[:_MOST_WEIGHED]
+        names.sort(key=lambda n: (name not in n, n[:1] != name[:1], abs(len(n) - len(name))))
+        del names[_MOST_WEIGHED:]
     if len(names) > _MOST_COMPARED:
         names = sorted(names, key=unlike)[:_MOST_COMPARED]
     ends = {n[-_TELLING:]: n for n in reversed(names)}
