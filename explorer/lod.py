@@ -240,7 +240,7 @@ def _growth(hierarchy: Hierarchy, opened: list[int]) -> int:
     return sum(len(hierarchy.nodes[i].children) - 1 for i in opened)
 
 
-def resolve(hierarchy: Hierarchy, units_of: UnitsOf, name: str) -> str:
+def resolve(hierarchy: Hierarchy, units_of: UnitsOf, name: str, *, any_range: bool = False) -> str:
     """The path of the node that a person means.
 
     Parameters
@@ -250,6 +250,8 @@ def resolve(hierarchy: Hierarchy, units_of: UnitsOf, name: str) -> str:
     name : str
         A path, the last part of one if only one node ends so, or either with ``[unit]``,
         ``[start:stop]`` or ``[block name]`` behind it.
+    any_range : bool
+        Also accept a range that is no node: one that no layer or range opens into.
 
     Returns
     -------
@@ -258,7 +260,8 @@ def resolve(hierarchy: Hierarchy, units_of: UnitsOf, name: str) -> str:
     Raises
     ------
     UnknownNameError
-        If there is no such node, or no such unit; the nearest names are offered.
+        If there is no such node, unit or range; the nearest names, or the range around it, are
+        offered.
     """
     if name and name in hierarchy.by_path:
         return name
@@ -277,7 +280,25 @@ def resolve(hierarchy: Hierarchy, units_of: UnitsOf, name: str) -> str:
     if found is None or found[1].stop > units.count:
         last = [f"{path}[0]", f"{path}[{max(units.count - 1, 0)}]"]
         raise UnknownNameError("unit", name, last)
+    if not any_range and found[1].count > 1:
+        around = _around(units, found[1])
+        if around and around[-1] == found[1]:
+            return unit_path(path, found[1])
+        nearest = unit_path(path, around[-1]) if around else path
+        raise UnknownNameError("range of units", name, [nearest])
     return unit_path(path, found[1])
+
+
+def _around(units: Units, target: UnitRange) -> list[UnitRange]:
+    """The ranges that hold these units, outermost first; the last is their own if it is one."""
+    found: list[UnitRange] = []
+    while not found or found[-1] != target:
+        ranges, _ = open_units(units, found[-1] if found else None)
+        inner = [r for r in ranges if r.start <= target.start and target.stop <= r.stop]
+        if not inner:
+            break
+        found.append(inner[0])
+    return found
 
 
 def _named(hierarchy: Hierarchy, name: str) -> str:
@@ -303,11 +324,5 @@ def opening(hierarchy: Hierarchy, units_of: UnitsOf, path: str) -> list[str]:
     layer = hierarchy.layer(index)
     assert layer is not None
     found.append(layer_path)
-    here: UnitRange | None = None
-    while True:
-        ranges, _ = open_units(units_of(layer), here)
-        inner = [r for r in ranges if r.start <= target.start and target.stop <= r.stop]
-        if not inner or inner[0] == target:
-            return found
-        here = inner[0]
-        found.append(unit_path(layer_path, here))
+    around = _around(units_of(layer), target)
+    return found + [unit_path(layer_path, r) for r in around if r != target]

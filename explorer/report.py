@@ -88,7 +88,7 @@ def edges_json(model: OpenModel, source: str, target: str, top: int) -> dict[str
 
 
 def _layers(model: OpenModel, name: str) -> tuple[set[str], tuple[int, int] | None]:
-    path = lod.resolve(model.hierarchy, model.units_of, name)
+    path = lod.resolve(model.hierarchy, model.units_of, name, any_range=True)
     by_path = model.hierarchy.by_path
     split = None if path in by_path else lod.split_unit_path(path)
     layer_path, units = split if split else (path, None)

@@ -95,6 +95,42 @@ def test_names_resolve_as_people_mean_them():
         assert len(str(error.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("net/b[3:9]", "net/b[0:64]"),
+        ("net/b[3:70]", "net/b"),
+        ("net/b[0:300]", "net/b"),
+        ("net/a[1:3]", "net/a"),
+    ],
+)
+def test_a_range_that_nothing_opens_into_is_no_node(name, offered):
+    hierarchy, units_of = small()
+    with pytest.raises(UnknownNameError) as error:
+        lod.resolve(hierarchy, units_of, name)
+    assert str(error.value) == f"no range of units called {name!r}; did you mean {offered}?"
+    assert lod.resolve(hierarchy, units_of, name, any_range=True) == name
+
+
+def test_every_range_that_is_drawn_resolves():
+    hierarchy, _ = small()
+
+    def units_of(layer):
+        return Units(20_000, 5_000, ("input gate", "forget gate", "cell", "output gate"))
+
+    todo, seen = [None], 0
+    while todo:
+        ranges = lod.open_units(units_of(None), todo.pop())[0]
+        for here in ranges[:3] + ranges[-3:]:
+            path = lod.unit_path("net/b", here)
+            assert lod.resolve(hierarchy, units_of, path) == path
+            assert lod.opening(hierarchy, units_of, path)[0] == "net/b"
+            todo.append(here)
+            seen += 1
+    assert seen > 20
+    assert lod.resolve(hierarchy, units_of, "net/b[cell]") == "net/b[10000:15000]"
+
+
 def test_opening_lists_what_must_be_open_around_a_unit():
     hierarchy, units_of = small()
     around = lod.opening(hierarchy, units_of, "net/b[70]")
