@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from explorer import lod
 from explorer.appearance import describe
+from explorer.background import BackgroundReading, unread
 from explorer.build import ASPECT, Placed, build_draw_list
 from explorer.color_scale import count, number
-from explorer.connections import Connection
 from explorer.crossing import Crossing
 from explorer.draw_list import DrawList
 from explorer.edges import EdgeFinder
@@ -26,10 +25,6 @@ from explorer.pyramid import Pyramid
 from explorer.view_state import Camera, ViewState, frame
 from explorer.weight_reader import WeightReader
 
-# What may be read while a person waits for a click; the rest is read in the background.
-READ_AT_ONCE = 1 << 20  # bytes of one connection
-AT_ONCE = 0.03  # seconds
-_IDLE = 10.0  # seconds without work after which the reading thread ends
 _PATIENCE = 0.25  # seconds between two redraws while weights are being read
 
 
@@ -54,17 +49,10 @@ class Session:
         self._owned = isinstance(model, Network)
         self.model = OpenModel(model) if isinstance(model, Network) else model
         self.aspect = aspect
-        self.message = ""
         self._finder = EdgeFinder(self.model)
         self._lock = threading.RLock()
         self._built: tuple[DrawList, Placed, Crossing] | None = None
-        self._closed = threading.Event()
-        self._worker: threading.Thread | None = None
-        self._wanted = threading.Event()  # a picture lacks weights
-        self._busy = False
-        self._failed: frozenset[Hashable] = frozenset()
-        self._turn: dict[tuple[str, str], int] = {}  # when a connection was first needed
-        self._fresh = threading.Event()  # something was read that is not yet in the draw list
+        self._reading = BackgroundReading(self.model, self._finder)
         self._drawn_at = 0.0
         self.state = state or ViewState()
         if state is None:
@@ -97,6 +85,15 @@ class Session:
         """What is open in the first picture."""
         return lod.first_cut(self.model.hierarchy)
 
+    @property
+    def message(self) -> str:
+        """What went wrong while weights were read; empty while all is well."""
+        return self._reading.message
+
+    @message.setter
+    def message(self, text: str) -> None:
+        self._reading.message = text
+
     # -- the picture -------------------------------------------------------------------------
 
     @property
@@ -118,14 +115,9 @@ class Session:
 
     def _build(self) -> tuple[DrawList, Placed, Crossing]:
         built = self._make()
-        if _unread(built[2]) and _keys(built[2]) != self._failed:
-            try:
-                if self._read(built[2], time.monotonic() + AT_ONCE):
-                    built = self._make()
-            except NeuronautError as error:  # the structure can still be looked at
-                self._fail(built[2], str(error))
-        if _unread(built[2]) and _keys(built[2]) != self._failed:
-            self._start_reading()
+        if self._reading.at_once(built[2]):
+            built = self._make()
+        self._reading.want(built[2])
         return built
 
     def _make(self) -> tuple[DrawList, Placed, Crossing]:
@@ -134,11 +126,11 @@ class Session:
     def poll(self) -> bool:
         """Whether weights read in the background changed the picture since the last look."""
         with self._lock:
-            if not self._fresh.is_set():
+            if not self._reading.fresh.is_set():
                 return False
-            if self._busy and time.monotonic() - self._drawn_at < _PATIENCE:
+            if self._reading.busy and time.monotonic() - self._drawn_at < _PATIENCE:
                 return False
-            self._fresh.clear()
+            self._reading.fresh.clear()
             self._built = None
             return True
 
@@ -155,7 +147,7 @@ class Session:
         ModelError
             If the file was changed or cannot be read.
         """
-        while _unread(crossing := self._current()[2]):
+        while unread(crossing := self._current()[2]):
             sizes = [self.pyramid.bytes_needed(c) for c in crossing.missing]
             done = 0
             for connection, size in zip(crossing.missing, sizes, strict=True):
@@ -167,79 +159,6 @@ class Session:
                 self._finder.search(search)
             with self._lock:
                 self._built = None
-
-    # -- background reading ------------------------------------------------------------------
-
-    def _start_reading(self) -> None:
-        self._wanted.set()
-        if self._worker is None or not self._worker.is_alive():
-            self._worker = threading.Thread(target=self._work, name="weights", daemon=True)
-            self._worker.start()
-
-    def _work(self) -> None:
-        """Read what each new picture needs; ends when nothing was wanted for a while."""
-        while not self._closed.is_set():
-            if not self._wanted.wait(_IDLE):
-                with self._lock:
-                    if not self._wanted.is_set():
-                        self._worker = None
-                        return
-            self._wanted.clear()
-            with self._lock:
-                crossing = self._built[2] if self._built else None
-            if crossing is None:
-                continue
-            self._busy = True
-            try:
-                self._read(crossing, math.inf)
-            except NeuronautError as error:
-                self._fail(crossing, str(error))
-            except Exception as error:  # a person must hear of it; the next picture tries again
-                self._fail(crossing, f"reading weights failed: {type(error).__name__}: {error}")
-            finally:
-                self._busy = False
-                self._fresh.set()
-
-    def _fail(self, crossing: Crossing, message: str) -> None:
-        """Tell why weights could not be read, and do not try the same ones again at once."""
-        self._failed = _keys(crossing)
-        self.message = message
-
-    def _read(self, crossing: Crossing, until: float) -> bool:
-        """Read weights and find strands until a time; whether any was read or found.
-
-        What came to be needed last (it was just opened) comes first, then the cheapest. In
-        the background, a picture that is no longer shown is left for the one that is.
-        """
-        busy = False
-        limit = READ_AT_ONCE if until < math.inf else math.inf
-        turn = 1 + max(self._turn.values(), default=0)
-        for connection in crossing.missing:
-            self._turn.setdefault(connection.key, turn)
-
-        def over() -> bool:
-            built = self._built
-            stale = until == math.inf and built is not None and built[2] is not crossing
-            return stale or self._closed.is_set() or time.monotonic() > until
-
-        def rank(connection: Connection) -> tuple[int, int]:
-            return -self._turn[connection.key], self.pyramid.bytes_needed(connection)
-
-        for connection in sorted(crossing.missing, key=rank):
-            if over():
-                return busy
-            if self.pyramid.bytes_needed(connection) <= limit:
-                busy = not self.pyramid.ready(connection) or busy
-                self.pyramid.build(connection, self._closed.is_set)
-                self._fresh.set()
-        for search in sorted(crossing.searches, key=lambda s: s.connection.weights):
-            if over():
-                return busy
-            if search.key not in self.model.strands and search.connection.weights * 4 <= limit:
-                self._finder.search(search)
-                busy = True
-                self._fresh.set()
-        return busy
 
     # -- changing the view -------------------------------------------------------------------
 
@@ -420,18 +339,6 @@ class Session:
 
     def close_session(self) -> None:
         """Stop background reading; close the model if this session opened it."""
-        self._closed.set()
-        self._wanted.set()
-        if self._worker is not None:
-            self._worker.join(timeout=10)
+        self._reading.close()
         if self._owned:
             self.model.close()
-
-
-def _unread(crossing: Crossing) -> bool:
-    return bool(crossing.missing or crossing.searches)
-
-
-def _keys(crossing: Crossing) -> frozenset[Hashable]:
-    """What is still to be read or found."""
-    return frozenset([*(c.key for c in crossing.missing), *(s.key for s in crossing.searches)])

@@ -1,0 +1,151 @@
+"""Reading the weights that a picture lacks: a little at once, the rest in a thread."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Hashable
+
+from explorer.connections import Connection
+from explorer.crossing import Crossing
+from explorer.edges import EdgeFinder
+from explorer.errors import NeuronautError
+from explorer.open_model import OpenModel
+
+AT_ONCE = 0.03  # seconds that a person may be kept waiting by reading
+_SMALL = 1 << 20  # bytes of a connection that may be read at once
+_IDLE = 10.0  # seconds without work after which the thread ends
+
+
+def unread(crossing: Crossing) -> frozenset[Hashable]:
+    """What is still to be read or found."""
+    return frozenset([*(c.key for c in crossing.missing), *(s.key for s in crossing.searches)])
+
+
+class BackgroundReading:
+    """Reads what the latest picture lacks.
+
+    Parameters
+    ----------
+    model : OpenModel
+    finder : EdgeFinder
+        Of the same model.
+
+    Attributes
+    ----------
+    fresh : threading.Event
+        Set when something was read that the picture does not show yet, or reading failed.
+    busy : bool
+        Whether the thread is reading.
+    message : str
+        Why weights could not be read; empty while all is well.
+    """
+
+    def __init__(self, model: OpenModel, finder: EdgeFinder) -> None:
+        self.fresh = threading.Event()
+        self.busy = False
+        self.message = ""
+        self._pyramid, self._strands, self._finder = model.pyramid, model.strands, finder
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._wanted = threading.Event()
+        self._latest: Crossing | None = None
+        self._thread: threading.Thread | None = None
+        self._failed: frozenset[Hashable] = frozenset()
+        self._turn: dict[tuple[str, str], int] = {}  # when a connection was first needed
+
+    def at_once(self, crossing: Crossing) -> bool:
+        """Read what is small, for a moment; whether anything was read."""
+        if not self._worth_trying(crossing):
+            return False
+        try:
+            return self._read(crossing, time.monotonic() + AT_ONCE)
+        except NeuronautError as error:  # the structure can still be looked at
+            self._fail(crossing, str(error))
+            return False
+
+    def want(self, crossing: Crossing) -> None:
+        """Have the rest read in the thread; what an earlier picture wanted is dropped."""
+        with self._lock:
+            self._latest = crossing
+            if not self._worth_trying(crossing) or self._closed.is_set():
+                return
+            self._wanted.set()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="weights", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _worth_trying(self, crossing: Crossing) -> bool:
+        keys = unread(crossing)
+        return bool(keys) and keys != self._failed
+
+    def _fail(self, crossing: Crossing, message: str) -> None:
+        """Tell why, and do not try the same ones again at once."""
+        self._failed = unread(crossing)
+        self.message = message
+
+    def _work(self) -> None:
+        while not self._closed.is_set():
+            if not self._wanted.wait(_IDLE):
+                with self._lock:
+                    if not self._wanted.is_set():
+                        self._thread = None
+                        return
+            with self._lock:
+                self._wanted.clear()
+                crossing = self._latest
+            if crossing is None or self._closed.is_set():
+                continue
+            self.busy = True
+            try:
+                self._read(crossing, math.inf)
+            except NeuronautError as error:
+                self._fail(crossing, str(error))
+            except Exception as error:  # a person must hear of it
+                self._fail(crossing, f"reading weights failed: {type(error).__name__}: {error}")
+            finally:
+                self.busy = False
+                self.fresh.set()
+
+    def _read(self, crossing: Crossing, until: float) -> bool:
+        """Read weights and find strands until a time; whether any was read or found.
+
+        What came to be needed last (it was just opened) comes first, then the cheapest. In the
+        thread, a picture that is no longer the latest is left for the one that is.
+        """
+        limit = math.inf if until == math.inf else _SMALL
+        turn = 1 + max(self._turn.values(), default=0)
+        for connection in crossing.missing:
+            self._turn.setdefault(connection.key, turn)
+
+        def over() -> bool:
+            stale = until == math.inf and self._latest is not crossing
+            return stale or self._closed.is_set() or time.monotonic() > until
+
+        def rank(connection: Connection) -> tuple[int, int]:
+            return -self._turn[connection.key], self._pyramid.bytes_needed(connection)
+
+        found = False
+        for connection in sorted(crossing.missing, key=rank):
+            if over():
+                return found
+            if self._pyramid.bytes_needed(connection) <= limit:
+                found = not self._pyramid.ready(connection) or found
+                self._pyramid.build(connection, self._closed.is_set)
+                self.fresh.set()
+        for search in sorted(crossing.searches, key=lambda s: s.connection.weights):
+            if over():
+                return found
+            if search.key not in self._strands and search.connection.weights * 4 <= limit:
+                self._finder.search(search)
+                found = True
+                self.fresh.set()
+        return found
