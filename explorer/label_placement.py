@@ -5,7 +5,7 @@ Pure numpy, in pixels, y downwards; knows nothing of what draws the text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -151,33 +151,73 @@ class _Table:
         own = -1 if around is None else int(around.own[i])
         if around is not None and i in around.outline:
             return self._place_title(i, sizes)
-        seen = None
-        if around is not None and own >= 0:
-            if around.cover.seen(own) < _LEAST_SEEN:
-                return None
-            seen = around.cover.center(own)
-            if around.upon[i]:
-                return self._place_upon(own, seen, sizes)
-        if own >= 0 and seen is not None and self._owner(*anchor) not in (own, -1):
-            anchor = seen  # something stands before the anchor: take what is seen of the thing
-        for variant, (w, h) in enumerate(sizes):
-            for x, y in _near(*anchor, w, h, below):
-                rectangle = (x, y, x + w, y + h)
-                if self._free(rectangle) and self._foreign(rectangle, own) <= _MOST_FOREIGN:
-                    far = _distance(rectangle, anchor) > _LEADER_LINES * h
-                    return self._take(rectangle), variant, anchor if far else None
-        if around is None or seen is None:
+        if around is None or own < 0:
+            return self._place_near(own, anchor, sizes, below)
+        if around.cover.seen(own) < _LEAST_SEEN:
             return None
+        if around.upon[i]:
+            return self._place_upon(own, around.cover.center(own), sizes)
+        if self._owner(*anchor) not in (own, -1):
+            # Something stands before the anchor: take what is seen of the thing.
+            anchor = around.cover.center(own)
+        place = self._place_near(own, anchor, sizes, below)
+        return place or self._place_far(own, around.cover, sizes, below)
+
+    def _place_near(
+        self, own: int, anchor: tuple[float, float], sizes: list[list[int]], below: bool
+    ) -> Place | None:
         for variant, (w, h) in enumerate(sizes):
-            for x, y in _far(around.cover.bounds(own), w, h, below):
-                rectangle = (x, y, x + w, y + h)
-                if not self._free(rectangle) or self._foreign(rectangle, own) > 0.02:
-                    continue
-                goal = self._leader_end(rectangle, seen, own)
-                if goal is not None:
-                    far = _distance(rectangle, goal) > _LEADER_LINES * h
-                    return self._take(rectangle), variant, goal if far else None
+            for r in self._clear(_near(*anchor, w, h, below), (w, h), own, _MOST_FOREIGN):
+                if self._free(r):
+                    far = _distance(r, anchor) > _LEADER_LINES * h
+                    far = far and (own < 0 or self._share(r, own) < 0.2)
+                    return self._take(r), variant, anchor if far else None
         return None
+
+    def _place_far(
+        self, own: int, cover: Cover, sizes: list[list[int]], below: bool
+    ) -> Place | None:
+        bounds, seen = cover.bounds(own), cover.center(own)
+        for variant, (w, h) in enumerate(sizes):
+            for r in self._clear(_far(bounds, w, h, below), (w, h), own, _MOST_FOREIGN / 2):
+                goal = self._leader_end(r, seen, own) if self._free(r) else None
+                if goal is not None:
+                    # Whoever reads it looks straight up or down from the text.
+                    shared = min(r[2], bounds[2]) - max(r[0], bounds[0])
+                    plain = shared >= 0.4 * min(w, bounds[2] - bounds[0])
+                    plain = plain and _distance(r, goal) <= _LEADER_LINES * h
+                    return self._take(r), variant, None if plain else goal
+        return None
+
+    def _clear(
+        self, corners: list[tuple[int, int]], size: tuple[int, int], own: int, most: float
+    ) -> Iterator[Rectangle]:
+        """Of the places for a text, those that no other thing covers by more than a share."""
+        w, h = size
+        if self._around is None:
+            yield from ((x, y, x + w, y + h) for x, y in corners)
+            return
+        cover = self._around.cover
+        own_left, own_top, own_right, own_bottom = (
+            cover.bounds(own) if own >= 0 else (0.0, 0.0, 0.0, 0.0)
+        )
+        for x, y in corners:
+            if x < 0 or y < 0 or x + w > self._width or y + h > self._height:
+                continue
+            left, top = x // CELL, y // CELL
+            right, bottom = -(-(x + w) // CELL), -(-(y + h) // CELL)
+            room = most * (right - left) * (bottom - top)
+            covered = cover.covered(left, top, right, bottom)
+            if covered > room:
+                # At most what it shares with the thing's own rectangle is the thing's own.
+                across = min(x + w, own_right) - max(x, own_left) + 2 * CELL
+                down = min(y + h, own_bottom) - max(y, own_top) + 2 * CELL
+                if across <= 0 or down <= 0 or covered - across * down / CELL**2 > room:
+                    continue
+                part = cover.grid[top:bottom, left:right]
+                if covered - np.count_nonzero(part == own) > room:
+                    continue
+            yield (x, y, x + w, y + h)
 
     def _place_upon(
         self, own: int, seen: tuple[float, float], sizes: list[list[int]]
@@ -203,10 +243,11 @@ class _Table:
         fitting = [k for k, (w, _) in enumerate(sizes) if w <= 1.1 * (right - left)]
         variants = fitting or [len(sizes) - 1]
         inner = self._around.inner.get(i)
+        places = [_on_edge(corners, (left, right), *sizes[k], self._width) for k in variants[:2]]
         for allowed in (None, inner):
-            for variant in variants:
+            for variant, corner in zip(variants, places, strict=False):
                 w, h = sizes[variant]
-                for x, y in _on_edge(corners, (left, right), w, h, self._width):
+                for x, y in corner:
                     rectangle = (x, y, x + w, y + h)
                     if self._free(rectangle) and self._on_things(rectangle, allowed):
                         return self._take(rectangle), variant, None
@@ -235,12 +276,6 @@ class _Table:
     def _cells(self, rectangle: Rectangle) -> NDArray[np.int32]:
         assert self._grid is not None
         return self._grid[_slices(rectangle)]
-
-    def _foreign(self, rectangle: Rectangle, own: int) -> float:
-        if self._grid is None:
-            return 0.0
-        part = self._cells(rectangle)
-        return float(np.count_nonzero((part >= 0) & (part != own)) / part.size)
 
     def _share(self, rectangle: Rectangle, own: int) -> float:
         part = self._cells(rectangle)
@@ -335,20 +370,16 @@ def _on_edge(
     """
     left, right = span
     room = max(right - left - w, 0.0)
-    out: list[tuple[int, int]] = []
-    inside: list[tuple[int, int]] = []
-    for share in (0.5, 0.3, 0.7, 0.1, 0.9):
-        x = left + share * room if room else (left + right - w) / 2
-        x = min(max(x, 0.0), max(width - w, 0.0))
-        # The upper edge over the text: corners above it, and where its ends meet the outline.
-        over = _upper_edge(corners, np.linspace(x, x + w, 5))
-        above = over.min() - h
-        # At the upper edge of the picture a title may come to lie on its frame's own line.
-        out.append((round(x), round(max(above, 0.0) if above > -0.7 * h else above)))
-        inside.append((round(x), round(over.max() + _GAP)))
-        if not room:
-            break
-    return [*((x, y) for x, y in out), *inside, *((x, y - h) for x, y in out)]
+    shares = np.array((0.5, 0.3, 0.7, 0.1, 0.9)) if room else np.array((0.5,))
+    x = np.clip(left + shares * (right - left - w), 0.0, max(width - w, 0.0))
+    # The upper edge over the text: of a convex outline, the highest lies near one of these.
+    over = _upper_edge(corners, (x[:, None] + np.linspace(0, w, 5)).ravel()).reshape(-1, 5)
+    above, under = over.min(axis=1) - h, over.max(axis=1) + _GAP
+    # At the upper edge of the picture a title may come to lie on its frame's own line.
+    above = np.where(above > -0.7 * h, np.maximum(above, 0.0), above)
+    rows = np.concatenate([above, under, above - h])
+    places = np.stack([np.tile(x, 3), rows], 1).round().astype(int).tolist()
+    return [(column, row) for column, row in places]
 
 
 def _upper_edge(corners: NDArray[np.float64], xs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -80,6 +80,19 @@ class LegendStrip:
             self.sheet.show(np.zeros(1, np.intp), place, size[1])
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What stands where, pixels from the top left of the strip."""
+
+    px: int
+    ramp: int  # width of the colour scale, 0 without one
+    chips: list[list[tuple[int, str, Rgb]]]
+    chips_left: int
+    lines: list[str]
+    lines_left: int
+    height: int
+
+
 def usual_height(height: int, scale: float) -> int:
     """Height of the strip in a picture of this height, pixels; 0 where there is no room for it."""
     usual = round(_USUAL_PX * scale)
@@ -150,9 +163,7 @@ def _plan(legend: Legend, width: int, px: int) -> _Plan:
     return best
 
 
-def _chips(
-    legend: Legend, px: int, rows: int
-) -> tuple[list[list[tuple[int, str, Rgb]]], int]:
+def _chips(legend: Legend, px: int, rows: int) -> tuple[list[list[tuple[int, str, Rgb]]], int]:
     """Kinds in columns, in so many rows: (x, name, colour) in each row, and the width."""
     names = [(shortened(name, 24), color) for name, color in legend.kinds]
     out: list[list[tuple[int, str, Rgb]]] = [[] for _ in range(min(rows, len(names)))]
@@ -178,9 +189,7 @@ def _wrapped(line: str, face: object, room: float) -> list[str]:
     return lines
 
 
-def _drawn(
-    legend: Legend, plan: _Plan, size: tuple[int, int], look: tuple[Ink, Rgb]
-) -> Sprite:
+def _drawn(legend: Legend, plan: _Plan, size: tuple[int, int], look: tuple[Ink, Rgb]) -> Sprite:
     ink, ground = look
     px, height = plan.px, size[1]
     step, pad = px * _STEP, round(px * 1.1)

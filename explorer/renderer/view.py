@@ -241,9 +241,10 @@ class Renderer:
     def pick(self, x: float, y: float) -> Pick:
         """What lies under a pixel; x, y count from the top left of the picture.
 
-        Texts first, then what is nearest to the viewer; nothing on the panel or the strip. Computed from the
-        arrays, not from pixels: exact, and nothing is drawn for it. A node and an edge in front of
-        it may both be returned; then a click means the node and a hover the edge, or as the surface
+        Texts first, then what is nearest to the viewer; nothing on the panel or the strip.
+        Computed from the arrays, not from pixels: exact, and nothing is drawn for it. A node and an
+        edge in front of it may both be returned; then a click means the node and a hover the edge,
+        or as the surface
         likes.
         """
         draw_list, height = self._draw_list, self.scene_size[1]
