@@ -31,7 +31,7 @@ def node_family(hierarchy: Hierarchy, node: int) -> str:
         name = family(layer.kind)
         weight = layer.parameters if name not in ("norm", "merge", "shape", "activation") else 0
         most[name] = most.get(name, 0.0) + weight + 1e-3
-    return max(most, key=lambda name: (most[name], name))
+    return max(most, key=lambda name: (most[name], name), default="other")
 
 
 def shows_pool(hierarchy: Hierarchy, node: int) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 Links = Sequence[tuple[int, int]]
 MOST_CHILDREN = 40
+MOST_WORDS = 30  # of a name; what follows counts as one word
 
 
 def acyclic(groups: list[list[int]], n: int, links: Links) -> list[list[int]]:
@@ -144,7 +145,10 @@ class _TrieNode:
 
 def _words(name: str) -> list[str]:
     # Each word keeps the separator before it, so that joining words gives the name back.
-    return re.findall(r"^[^_./-]+|[_./-]+[^_./-]*", name) or [name]
+    words = re.findall(r"^[^_./-]+|[_./-]+[^_./-]*", name) or [name]
+    if len(words) > MOST_WORDS:
+        words[MOST_WORDS - 1 :] = ["".join(words[MOST_WORDS - 1 :])]
+    return words
 
 
 def _collect(node: _TrieNode, prefix: str) -> list[int | PrefixGroup]:

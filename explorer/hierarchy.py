@@ -66,15 +66,6 @@ class Hierarchy:
         """Node index by path."""
         return {node.path: i for i, node in enumerate(self.nodes)}
 
-    @cached_property
-    def node_of_layer(self) -> tuple[int, ...]:
-        """Node index of each layer of the network."""
-        found = [0] * len(self.network.layers)
-        for i, node in enumerate(self.nodes):
-            if node.kind == "layer":
-                found[self.order[node.layers[0]]] = i
-        return tuple(found)
-
     def layer(self, node: int) -> Layer | None:
         """The layer of a layer node, else ``None``."""
         row = self.nodes[node]

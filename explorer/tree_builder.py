@@ -10,7 +10,7 @@ import heapq
 import itertools
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from explorer import grouping
@@ -22,7 +22,7 @@ from explorer.network import Network
 _STRUCTURE_FROM = 8  # below this many children a scope is readable without further grouping
 
 
-@dataclass
+@dataclass(eq=False)
 class _Group:
     """A scope while the tree is being built; members in order of flow."""
 
@@ -33,11 +33,7 @@ class _Group:
     inferred: bool
     members: list[int | _Group] = field(default_factory=list)
     prefix: str = ""  # leading words that the names of all members share
-
-    def first(self) -> int:
-        """Smallest layer index inside."""
-        member = self.members[0]
-        return member if isinstance(member, int) else member.first()
+    composite: bool = False  # one layer to the file: not split further
 
     def leaves(self) -> list[int]:
         """All layer indices inside, in order of flow."""
@@ -90,9 +86,14 @@ class _Builder:
     def _recorded_tree(self) -> _Group:
         root = _Group("", self.network.name, "scope", "", False)
         groups = {"": root}
+        layers = {layer.path for layer in self.layers}
         for scope in self.network.scopes:
             title = scope.path.rsplit("/", 1)[-1]
-            groups[scope.path] = _Group(scope.path, title, "scope", scope.kind, False)
+            # A layer keeps its path; a scope of the same path takes another.
+            path = self._unique(scope.path) if scope.path in layers else scope.path
+            groups[scope.path] = _Group(
+                path, title, "scope", scope.kind, False, composite=scope.composite
+            )
         children: dict[str, list[int | _Group]] = {path: [] for path in groups}
         for i, layer in enumerate(self.layers):
             children[_nearest(layer.path, groups)].append(i)
@@ -112,8 +113,7 @@ class _Builder:
         while work:
             group = work.pop()
             self._order(group)
-            composite = any(s.composite for s in self.network.scopes if s.path == group.path)
-            if group.kind == "scope" and not composite:
+            if group.kind == "scope" and not group.composite:
                 for step in (
                     self._by_prefix,
                     self._by_stage,
@@ -174,11 +174,13 @@ class _Builder:
                 new.members = [group.members[a] for a in atoms]
                 inside.update(dict.fromkeys(atoms, new))
         members: list[int | _Group] = []
+        placed: set[int] = set()
         for i, member in enumerate(group.members):
             owner = inside.get(i)
             if owner is None:
                 members.append(member)
-            elif owner not in members:
+            elif id(owner) not in placed:
+                placed.add(id(owner))
                 members.append(owner)
         group.members = members
         self._order(group)
@@ -342,7 +344,7 @@ class _Builder:
             rows.append(
                 (
                     layer.kind,
-                    _nameless(layer.config),
+                    _nameless_text(layer.config),
                     layer.input_shapes,
                     layer.output_shape,
                     weights,
@@ -446,37 +448,60 @@ def _nearest(path: str, groups: dict[str, _Group]) -> str:
     return ""
 
 
-def _prune(group: _Group) -> None:
+def _prune(root: _Group) -> None:
     """Drop scopes that hold no layer."""
-    for member in list(group.members):
-        if isinstance(member, _Group):
-            _prune(member)
-            if not member.members:
-                group.members.remove(member)
+    for group in reversed(_scopes_in(root)):  # inner before outer
+        group.members = [m for m in group.members if isinstance(m, int) or m.members]
 
 
-def _collapse(group: _Group) -> None:
+def _scopes_in(root: _Group) -> list[_Group]:
+    """A scope and all inside it, outer before inner."""
+    found = [root]
+    for group in found:
+        found.extend(m for m in group.members if isinstance(m, _Group))
+    return found
+
+
+def _collapse(root: _Group) -> None:
     """Replace an inferred scope that has a single child by that child, which takes its title."""
-    for i, member in enumerate(group.members):
-        while isinstance(member, _Group) and member.inferred and len(member.members) == 1:
-            only = member.members[0]
-            if isinstance(only, _Group) and only.inferred and member.kind == "scope":
-                # A bare counter says too little by itself: "1" becomes "1_conv".
-                bare = member.title.isdigit()
-                only.title = f"{member.title}_{only.title}" if bare else member.title
-            member = only
-        group.members[i] = member
-        if isinstance(member, _Group):
-            _collapse(member)
+    work = [root]
+    while work:
+        group = work.pop()
+        for i, member in enumerate(group.members):
+            while isinstance(member, _Group) and member.inferred and len(member.members) == 1:
+                only = member.members[0]
+                if isinstance(only, _Group) and only.inferred and member.kind == "scope":
+                    # A bare counter says too little by itself: "1" becomes "1_conv".
+                    bare = member.title.isdigit()
+                    only.title = f"{member.title}_{only.title}" if bare else member.title
+                member = only
+            group.members[i] = member
+            if isinstance(member, _Group):
+                work.append(member)
 
 
-def _nameless(config: object) -> object:
-    """The configuration without the names in it, for comparing siblings."""
-    if isinstance(config, dict):
-        return {k: _nameless(v) for k, v in config.items() if k not in ("name", "shared_object_id")}
-    if isinstance(config, list | tuple):
-        return [_nameless(v) for v in config]
-    return config
+_END = object()  # of a mapping or a list
+
+
+def _nameless_text(config: object) -> str:
+    """The configuration without the names in it, for comparing siblings, however deep it is."""
+    text: list[str] = []
+    work: list[tuple[str, object]] = [("", config)]  # what to write, and what to look at next
+    while work:
+        written, value = work.pop()
+        text.append(written)
+        if isinstance(value, Mapping):
+            text.append("{")
+            work.append(("}", _END))
+            keys = sorted((k for k in value if k not in ("name", "shared_object_id")), key=str)
+            work.extend((f"{k!r}:", value[k]) for k in reversed(keys))
+        elif isinstance(value, list | tuple):
+            text.append("[")
+            work.append(("]", _END))
+            work.extend((",", v) for v in reversed(value))
+        elif value is not _END:
+            text.append(repr(value))
+    return "".join(text)
 
 
 def _short(name: str, prefix: str) -> str:

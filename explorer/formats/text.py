@@ -9,6 +9,7 @@ import unicodedata
 from typing import Any
 
 from explorer.formats.record import UnreadableError
+from explorer.network import plain_name
 
 #: Longest part of a path; names that are longer are cut and kept apart by a number.
 LONGEST_NAME = 120
@@ -62,8 +63,11 @@ class Names:
         self._taken: dict[str, int] = {}
 
     def unique(self, prefix: str, name: object) -> str:
-        """`name`, cleaned and prefixed, with ``~2``, ``~3``… where it is already taken."""
-        part = clean(name).strip().strip("/") or "unnamed"
+        """`name`, cleaned and prefixed, with ``~2``, ``~3``… where it is already taken.
+
+        It never reads like the path of a unit, ``layer[0]``.
+        """
+        part = plain_name(clean(name).strip().strip("/")) or "unnamed"
         path = base = f"{prefix}{part}"
         while path in self._taken:
             self._taken[base] += 1
