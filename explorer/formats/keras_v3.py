@@ -163,24 +163,29 @@ def _assign(model: Node, group: Group, notes: list[str]) -> None:
 
 
 def _keys(model: Node, container: Group) -> list[str]:
-    """The group of each layer: by the name recorded there, else by counting as Keras does.
+    """The group of each layer: by counting, as Keras does, else by the names recorded there.
 
-    Keras writes names since 3.6; before, a group is called after the class and its number.
+    Keras calls a group after the class of its layer and a number (``dense``, ``dense_1``, …) and
+    loads by that alone: a layer that was renamed in the configuration keeps its weights. Counting
+    goes wrong where the configuration lists what Keras does not count, operations that are no
+    layers; the names that Keras records since 3.6 tell.
     """
+    children = model.children or []
+    used: dict[str, int] = {}
+    skip = {"InputLayer"} if model.sequential else set()
+    counted = ["" if c.kind in skip else numbered(c.kind, used) for c in children]
+    if set(counted) - {""} == set(container.links):
+        return counted
     recorded: dict[str, str] = {}
     for key in container.links:
         variables = container.child(f"{key}/vars")
         name = variables.text("name") if variables is not None else None
         if name is None or name in recorded:
-            recorded = {}
-            break
+            return counted
         recorded[name] = key
-    children = model.children or []
-    if recorded:
+    if set(recorded) <= {child.name for child in children}:
         return [recorded.get(child.name, "") for child in children]
-    used: dict[str, int] = {}
-    skip = {"InputLayer"} if model.sequential else set()
-    return ["" if child.kind in skip else numbered(child.kind, used) for child in children]
+    return counted
 
 
 def _assign_layer(layer: Node, group: Group, notes: list[str]) -> None:
