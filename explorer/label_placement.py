@@ -243,7 +243,10 @@ class _Table:
         fitting = [k for k, (w, _) in enumerate(sizes) if w <= 1.1 * (right - left)]
         variants = fitting or [len(sizes) - 1]
         inner = self._around.inner.get(i)
-        places = [_on_edge(corners, (left, right), *sizes[k], self._width) for k in variants[:2]]
+        places = [
+            _on_edge(corners, (left, right), (sizes[k][0], sizes[k][1]), self._width)
+            for k in variants[:2]
+        ]
         for allowed in (None, inner):
             for variant, corner in zip(variants, places, strict=False):
                 w, h = sizes[variant]
@@ -363,12 +366,12 @@ def _far(
 
 
 def _on_edge(
-    corners: NDArray[np.float64], span: tuple[float, float], w: int, h: int, width: int
+    corners: NDArray[np.float64], span: tuple[float, float], size: tuple[int, int], width: int
 ) -> list[tuple[int, int]]:
     """Top left corners of a frame's title: above its upper edge from the middle outwards, then
     below the edge.
     """
-    left, right = span
+    (left, right), (w, h) = span, size
     room = max(right - left - w, 0.0)
     shares = np.array((0.5, 0.3, 0.7, 0.1, 0.9)) if room else np.array((0.5,))
     x = np.clip(left + shares * (right - left - w), 0.0, max(width - w, 0.0))

@@ -26,6 +26,9 @@ class Cover:
         Of the middles; larger is farther.
     viewport : (int, int)
         Width and height, pixels.
+    owner : int array, shape (n,), optional
+        The box whose part each box is; itself without it. All parts count as one thing, under the
+        number of their owner.
 
     Attributes
     ----------
@@ -38,6 +41,7 @@ class Cover:
         corners: NDArray[np.float64],
         depths: NDArray[np.float64],
         viewport: tuple[int, int],
+        owner: NDArray[np.intp] | None = None,
     ) -> None:
         columns, rows = -(-viewport[0] // CELL) + 1, -(-viewport[1] // CELL) + 1
         self.grid: NDArray[np.int32] = np.full((rows, columns), -1, np.int32)
@@ -52,15 +56,20 @@ class Cover:
         lengths = end - begin
         flat = np.repeat(row * columns + begin - np.cumsum(lengths) + lengths, lengths)
         flat += np.arange(len(flat))
-        owner = np.repeat(order[box], lengths).astype(np.int32)
+        parts = np.arange(count) if owner is None else owner
+        who = np.repeat(parts[order[box]], lengths).astype(np.int32)
         # Of several values for one cell, numpy keeps the last: the nearest box.
-        self.grid.reshape(-1)[flat] = owner
-        self._full = np.bincount(owner, minlength=count)
+        self.grid.reshape(-1)[flat] = who
+        self._full = np.bincount(who, minlength=count)
         self._left = np.bincount((self.grid + 1).reshape(-1), minlength=count + 1)[1:]
-        self._low, self._high = low, high
+        self._low, self._high = np.full((count, 2), np.inf), np.full((count, 2), -np.inf)
+        np.minimum.at(self._low, parts[finite], low[finite])
+        np.maximum.at(self._high, parts[finite], high[finite])
         sums: NDArray[np.int32] = np.zeros((rows + 1, columns + 1), np.int32)
         np.cumsum((self.grid >= 0).cumsum(axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
-        self._sums = memoryview(sums)  # single values are read from it faster than from the array
+        self._sums = memoryview(
+            sums.data
+        )  # single values are read from it faster than from the array
 
     def covered(self, left: int, top: int, right: int, bottom: int) -> int:
         """How many of the cells from left to right and from top to bottom are on any box."""

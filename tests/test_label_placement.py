@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -206,6 +207,15 @@ def test_cover_is_what_points_in_the_boxes_hit() -> None:
             wrong += cover.grid[row, column] != truth
     assert wrong < 0.08 * 7500  # cells on the rims
     assert cover.seen(3) == 0.0
+
+
+def test_parts_of_one_thing_count_as_one() -> None:
+    boxes = np.array([flat((0, 0, 100, 100)), flat((100, 0, 140, 100)), flat((0, 0, 40, 100))])
+    cover = Cover(boxes, np.array([2.0, 2.0, 1.0]), (400, 400), np.array([0, 0, 2]))
+    assert cover.bounds(0) == (0, 0, 140, 100)
+    assert cover.seen(0) == pytest.approx(100 / 140)
+    assert cover.center(0) == (90, 50)
+    assert set(np.unique(cover.grid).tolist()) == {-1, 0, 2}
 
 
 def in_hull(points, at) -> bool:

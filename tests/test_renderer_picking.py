@@ -18,7 +18,7 @@ from explorer.renderer.projection import Projection
 from explorer.view_state import Camera
 
 SIZE = (320, 200)
-FRONT = Camera((0, 0, 10), (0, 0, 0))
+FRONT = Camera((0, 0, 10), (0, 0, 0), (0, 1, 0), 30.0)
 
 
 @pytest.fixture(scope="module")

@@ -95,6 +95,8 @@ class LabelLayer:
         node = np.array([la.node for la in labels], np.intp)
         title = np.array([la.title for la in labels], bool)
         self._own = np.where(title, -1, _rows(draw_list.solids, node))
+        # A node may be drawn as several solids, one for each of its operations.
+        self._owner = _rows(draw_list.solids, draw_list.solids.node)
         self._upon = ~title & ~self._below & (self._own >= 0)
         frames = np.where(title, _rows(draw_list.frames, node), -1)
         self._titles = {i: int(frames[i]) for i in np.flatnonzero(frames >= 0).tolist()}
@@ -147,6 +149,7 @@ class LabelLayer:
             projection.pixels(projection.view(box_corners(solids.centers, solids.sizes))),
             projection.view(solids.centers)[:, 2],
             viewport,
+            self._owner,
         )
         corners = projection.pixels(projection.view(box_corners(frames.centers, frames.sizes)))
         outline = {i: corners[f] for i, f in self._titles.items() if np.isfinite(corners[f]).all()}
@@ -167,8 +170,8 @@ class LabelLayer:
         return out
 
 
-def _rows(boxes: BoxArrays, nodes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The row of each node among boxes, -1 for none."""
+def _rows(boxes: BoxArrays, nodes: NDArray[np.integer]) -> NDArray[np.intp]:
+    """The first row of each node among boxes, -1 for none."""
     if len(boxes.node) == 0:
         return np.full(len(nodes), -1)
     order = np.argsort(boxes.node, kind="stable")

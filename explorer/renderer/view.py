@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
-import vtkmodules.vtkInteractionStyle
-import vtkmodules.vtkRenderingOpenGL2
+import vtkmodules.vtkInteractionStyle  # noqa: F401  (interactors need it)
 from numpy.typing import NDArray
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
@@ -18,10 +17,10 @@ from explorer.draw_list import DrawList
 from explorer.errors import NeuronautError
 from explorer.renderer.labels import LabelLayer, PlacedLabel, text_scale
 from explorer.renderer.projection import Picker, Projection
+from explorer.renderer.render_window import make_window
 from explorer.renderer.scene import Scene
 from explorer.renderer.sprites import SpriteSheet
 from explorer.renderer.strip import LegendStrip
-from explorer.renderer.system import egl_device, off_screen_window_class, require_window
 from explorer.renderer.text import INKS, Sprite, panel_sprite
 from explorer.view_state import Camera
 
@@ -88,7 +87,7 @@ class Renderer:
         legend_grows: bool = True,
     ) -> None:
         _check_size(size)
-        self._window = _make_window(off_screen)
+        self._window = make_window(off_screen)
         self._window.SetSize(*size)
         self._window.SetMultiSamples(multi_samples)
         self._size = size
@@ -244,8 +243,7 @@ class Renderer:
         Texts first, then what is nearest to the viewer; nothing on the panel or the strip.
         Computed from the arrays, not from pixels: exact, and nothing is drawn for it. A node and an
         edge in front of it may both be returned; then a click means the node and a hover the edge,
-        or as the surface
-        likes.
+        or as the surface likes.
         """
         draw_list, height = self._draw_list, self.scene_size[1]
         if draw_list is None or not (0 <= x < self.free_width and 0 <= y < height):
@@ -378,24 +376,6 @@ class Renderer:
             picker = Picker(projection, draw_list.solids, draw_list.edges)
             self._picker = ((camera, size), picker)
         return self._picker[1]
-
-
-def _make_window(off_screen: bool) -> vtkRenderWindow:
-    if not off_screen:
-        require_window()
-        shown = vtkRenderWindow()
-        if shown.IsA("vtkEGLRenderWindow") or shown.IsA("vtkOSOpenGLRenderWindow"):
-            # VTK's choice where it cannot reach the X server: nobody would see anything.
-            raise NeuronautError("cannot open a window: the display does not answer")
-        return shown
-    name = off_screen_window_class()
-    made = getattr(vtkmodules.vtkRenderingOpenGL2, name, None) if name else None
-    window: vtkRenderWindow = made() if made is not None else vtkRenderWindow()
-    if name == "vtkEGLRenderWindow" and isinstance(device := egl_device(), int):
-        window.SetDeviceIndex(device)
-    window.SetShowWindow(False)
-    window.SetUseOffScreenBuffers(True)
-    return window
 
 
 def _check_size(size: tuple[int, int]) -> None:
