@@ -113,7 +113,8 @@ def save_scene(
     Raises
     ------
     ModelError
-        If the suffix is another, the folders differ, or the file cannot be written.
+        If the suffix is another, the folders differ, the view could not be loaded again, or the
+        file cannot be written.
     """
     path, network_path = Path(path), Path(network_path)
     if not is_scene(path):
@@ -123,6 +124,12 @@ def save_scene(
     if path.resolve() == network_path.resolve():
         raise ModelError(path, "a scene cannot replace its network")
     data = {"version": VERSION, "network": network_path.name, "view": state.to_json()}
+    if not _is_plain(network_path.name):
+        raise ModelError(path, f"a scene cannot name a network called {_shown(network_path.name)}")
+    try:
+        ViewState.from_json(state.to_json())
+    except NeuronautError as error:
+        raise ModelError(path, str(error)) from None
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         _replace(path, text)

@@ -57,6 +57,23 @@ def test_a_scene_lies_beside_its_network_and_does_not_replace_it(tmp_path: Path)
         save_scene(tmp_path / "other.keras", tmp_path / "net.keras", STATE)
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        ViewState(opened=frozenset({"\ud800"})),
+        ViewState(selected="\udcff"),
+        ViewState(camera=Camera((float("nan"), 0.0, 0.0), (0.0, 0.0, 0.0))),
+        ViewState(camera=Camera((1e12, 0.0, 0.0), (0.0, 0.0, 0.0))),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path, state: ViewState) -> None:
+    with pytest.raises(NeuronautError, match=r"s\.json: saved view: "):
+        save_scene(tmp_path / "s.json", tmp_path / "net.keras", state)
+    with pytest.raises(NeuronautError, match=r"s\.json: a scene cannot name a network"):
+        save_scene(tmp_path / "s.json", tmp_path / "\udcff.keras", STATE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_scene_has_the_rights_of_any_new_file(tmp_path: Path) -> None:
     save_scene(tmp_path / "s.json", tmp_path / "n.keras", STATE)
     (tmp_path / "plain").write_text("")
