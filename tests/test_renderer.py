@@ -300,7 +300,7 @@ def test_strip_that_does_not_grow_has_one_height() -> None:
     heights = {}
     for grows in (True, False):
         with Renderer((900, 600), multi_samples=0, legend_grows=grows) as renderer:
-            for legend in (renderer_scenes.EMPTY_LEGEND, short, long):
+            for legend in (renderer_scenes.EMPTY_LEGEND, short, long, short):
                 renderer.draw(scene(legend=legend))
                 image = renderer.image()
                 heights.setdefault(grows, []).append(600 - renderer.scene_size[1])
@@ -309,6 +309,7 @@ def test_strip_that_does_not_grow_has_one_height() -> None:
     assert 0.06 < heights[False][0] / 600 < 0.13
     assert heights[True][0] == 0
     assert heights[True][1] < heights[True][2] <= 150
+    assert heights[True][3] == heights[True][2]  # the scene does not jump when a statement goes
 
 
 def test_small_picture_has_no_strip(renderer) -> None:

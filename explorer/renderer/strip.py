@@ -43,6 +43,8 @@ class LegendStrip:
         self.height = 0
         self._on, self._grows = shown, grows
         self._key: object = None
+        self._room: object = None
+        self._highest = 0
 
     def load(self, draw_list: DrawList, size: tuple[int, int], scale: float, ground: Rgb) -> None:
         """Take the legend of a draw list.
@@ -68,12 +70,17 @@ class LegendStrip:
         usual = usual_height(size[1], scale)
         if size[0] < _NARROWEST_EM * _FACE_PX * scale:
             usual = 0
-        room = (usual, round(_MOST * size[1]) if self._grows else usual)
+        if self._room != (size, scale):
+            self._room, self._highest = (size, scale), usual
+        # It does not shrink again when a statement goes: the scene would jump for nothing.
+        most = round(_MOST * size[1]) if self._grows else usual
+        room = (min(self._highest, most), most) if usual else (0, 0)
         look = (INKS[draw_list.theme], ground)
         sprite = strip_sprite(legend, size[0], room, scale, look) if usual else None
         if sprite is None and usual and not self._grows:
             sprite = np.full((usual, size[0], 4), (*ground, 255), np.uint8)
         self.height = 0 if sprite is None else sprite.shape[0]
+        self._highest = max(self._highest, self.height)
         self.sheet.load([] if sprite is None else [sprite])
         if sprite is not None:
             place = np.array([[0, size[1] - self.height]], np.int32)
