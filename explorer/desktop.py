@@ -16,9 +16,9 @@ from explorer import lod
 from explorer.animation import Blend
 from explorer.desktop_panel import DesktopPanel
 from explorer.errors import NeuronautError
+from explorer.orbit import shift
 from explorer.overlays import overlays
 from explorer.renderer import Handlers, Window
-from explorer.renderer.navigation import shifted
 from explorer.session import Session
 from explorer.view_state import Camera, ease, interpolate
 
@@ -329,7 +329,7 @@ class Desktop:
         (width, height), free = self.renderer.scene_size, self.renderer.free_width
         camera = self.session.camera_for(path, self.renderer.scene_aspect)
         # What is framed stands in the middle of what the panel leaves free.
-        return shifted(camera, (free - width) / 2 / height, 0.0)
+        return shift(camera, (free - width) / 2 / height, 0.0)
 
     def _around(self, path: str) -> str | None:
         """The open node around a node, or ``None`` for one that stands at the top."""

@@ -1,6 +1,6 @@
-"""Moving the viewer with a pointer: turn, shift, approach. Pure functions on `Camera`.
+"""Coming nearer with a wheel, and what lies under a pixel. Pure functions on `Camera`.
 
-The y axis stays upright, as on a turntable: flow stays level and nobody gets lost upside down.
+Turning and shifting are `explorer.orbit`, shared with the page.
 """
 
 from __future__ import annotations
@@ -12,40 +12,6 @@ import numpy as np
 
 from explorer.renderer.projection import Projection
 from explorer.view_state import Camera, Point
-
-_STEEPEST = math.radians(88.0)
-_UP = (0.0, 1.0, 0.0)
-
-
-def turned(camera: Camera, across: float, down: float) -> Camera:
-    """The camera turned about its focal point; a drag over the picture's height is half a turn.
-
-    Parameters
-    ----------
-    camera : Camera
-    across, down : float
-        Way of the pointer to the right and down, as a share of the picture's height.
-    """
-    offset = np.subtract(camera.position, camera.focal_point)
-    radius = max(float(np.linalg.norm(offset)), 1e-300)
-    around = math.atan2(offset[0], offset[2]) - math.pi * across
-    rise = math.asin(max(-1.0, min(1.0, offset[1] / radius))) + math.pi * down
-    rise = max(-_STEEPEST, min(_STEEPEST, rise))
-    flat = math.cos(rise)
-    direction = np.array([flat * math.sin(around), math.sin(rise), flat * math.cos(around)])
-    return replace(camera, position=_point(camera.focal_point + radius * direction), up=_UP)
-
-
-def shifted(camera: Camera, across: float, down: float) -> Camera:
-    """The camera moved so that what it looks at follows the pointer; arguments as for `turned`."""
-    projection = Projection.of(camera, (1, 1))
-    reach = 2 * projection.slope * math.dist(camera.position, camera.focal_point)
-    move = (projection.up * down - projection.right * across) * reach
-    return replace(
-        camera,
-        position=_point(camera.position + move),
-        focal_point=_point(camera.focal_point + move),
-    )
 
 
 def approached(camera: Camera, factor: float, at: Point | None = None) -> Camera:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from explorer.renderer.navigation import approached, below_pixel, shifted, turned
+from explorer.orbit import shift, turn
+from explorer.renderer.navigation import approached, below_pixel
 from explorer.renderer.view import Renderer
 
 CLICK_SLACK_PX = 4  # a press that moves less than this before its release is a click
@@ -192,7 +193,7 @@ class Window:
         height = self.renderer.scene_size[1]
         across, down = ((a - b) / height for a, b in zip(here, self._last, strict=True))
         self._last = here
-        move = turned if self._drag == "turn" else shifted
+        move = turn if self._drag == "turn" else shift
         self.renderer.camera = move(self.renderer.camera, across, down)
         self.redraw()
 

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from explorer import orbit
 from explorer.errors import NeuronautError
 from explorer.view_state import Camera, ViewState, ease, interpolate
-from explorer.web import orbit, page, shown
+from explorer.web import page, shown
 from explorer.web.link import Link
 from explorer.web.painter import Painter
 from explorer.web.pointer import Gesture, Pointer
