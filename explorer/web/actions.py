@@ -113,9 +113,7 @@ async def _weight(tab: Tab, name: str) -> None:
         return tab.weight_ticket is not ticket or tab.panel_of != path
 
     try:
-        data = await asyncio.to_thread(
-            weight_statistics, tab.session.model, path, name, unwanted
-        )
+        data = await asyncio.to_thread(weight_statistics, tab.session.model, path, name, unwanted)
         stats = shown.weight_state(data, tab.session.state.theme)
     except NeuronautError as error:
         stats = shown.failed_state(str(error))
