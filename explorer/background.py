@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 
 from explorer.connections import Connection
 from explorer.crossing import Crossing
@@ -13,7 +14,6 @@ from explorer.edges import EdgeFinder
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
 
-AT_ONCE = 0.03  # seconds that a person may be kept waiting by reading
 _SMALL = 1 << 20  # bytes of a connection that may be read at once
 _IDLE = 10.0  # seconds without work after which the thread ends
 
@@ -49,18 +49,20 @@ class BackgroundReading:
         self._pyramid, self._strands, self._finder = model.pyramid, model.strands, finder
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._free = threading.Event()  # cleared while a person waits for a picture
+        self._free.set()
         self._wanted = threading.Event()
         self._latest: Crossing | None = None
         self._thread: threading.Thread | None = None
         self._failed: frozenset[Hashable] = frozenset()
         self._turn: dict[tuple[str, str], int] = {}  # when a connection was first needed
 
-    def at_once(self, crossing: Crossing) -> bool:
-        """Read what is small, for a moment; whether anything was read."""
+    def at_once(self, crossing: Crossing, seconds: float) -> bool:
+        """Read what is small, for so long at most; whether anything was read."""
         if not self._worth_trying(crossing):
             return False
         try:
-            return self._read(crossing, time.monotonic() + AT_ONCE)
+            return self._read(crossing, time.monotonic() + seconds)
         except NeuronautError as error:  # the structure can still be looked at
             self._fail(crossing, str(error))
             return False
@@ -76,9 +78,19 @@ class BackgroundReading:
                 self._thread = threading.Thread(target=self._work, name="weights", daemon=True)
                 self._thread.start()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let the thread rest meanwhile: a person waits, and there are few cores."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
+
     def close(self) -> None:
         """End the thread."""
         self._closed.set()
+        self._free.set()
         self._wanted.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
@@ -126,9 +138,16 @@ class BackgroundReading:
         for connection in crossing.missing:
             self._turn.setdefault(connection.key, turn)
 
+        def stopped() -> bool:
+            if until == math.inf:
+                self._free.wait()
+            return self._closed.is_set()
+
         def over() -> bool:
+            if stopped():
+                return True
             stale = until == math.inf and self._latest is not crossing
-            return stale or self._closed.is_set() or time.monotonic() > until
+            return stale or time.monotonic() > until
 
         def rank(connection: Connection) -> tuple[int, int]:
             return -self._turn[connection.key], self._pyramid.bytes_needed(connection)
@@ -139,7 +158,7 @@ class BackgroundReading:
                 return found
             if self._pyramid.bytes_needed(connection) <= limit:
                 found = not self._pyramid.ready(connection) or found
-                self._pyramid.build(connection, self._closed.is_set)
+                self._pyramid.build(connection, stopped)
                 self.fresh.set()
         for search in sorted(crossing.searches, key=lambda s: s.connection.weights):
             if over():

@@ -85,7 +85,8 @@ class EdgeFinder:
             for w, share in zip(ready, weight, strict=True)
         ]
         rows = [self._bundles(found, ready, waiting, places), *self._singles(found, ready, places)]
-        weighted = {(int(a), int(b)) for r in rows for a, b in zip(r.source, r.target, strict=True)}
+        ends = np.concatenate([np.stack((r.source, r.target), axis=1) for r in rows])
+        weighted = set(map(tuple, np.unique(ends, axis=0).tolist()))
         rows.append(self._flows(places, weighted, wires))
         missing = {id(w.connection): w.connection for w in waiting}
         searches = tuple(

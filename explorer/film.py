@@ -25,7 +25,7 @@ from explorer.open_model import OpenModel
 from explorer.renderer import Renderer
 from explorer.renderer.text import INKS, text_sprite
 from explorer.renderer.view import BACKGROUNDS
-from explorer.scene_file import is_scene, load_scene
+from explorer.scene_file import resolve_source
 from explorer.session import Session
 from explorer.tour import Step, Tour, load_tour
 from explorer.video import check_target, open_writer
@@ -96,14 +96,13 @@ def scene_size(tour: Tour) -> tuple[int, int]:
 def _session(tour: Tour, present: Session | None) -> Iterator[Session]:
     """A session of its own for the tour, in the view that the tour begins with."""
     with contextlib.ExitStack() as stack:
+        state: ViewState | None
         if present is not None:
             model, state = present.model, present.state
         else:
-            path, state = tour.network, None
-            if path is None:
+            if tour.network is None:
                 raise ModelError(tour.path, "network is missing: the model or scene to fly through")
-            if is_scene(path):
-                path, state = load_scene(path)
+            path, state = resolve_source(tour.network)
             model = stack.enter_context(OpenModel.open(str(path)))
         width, height = scene_size(tour)
         session = Session(model, state, width / height)

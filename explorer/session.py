@@ -25,6 +25,7 @@ from explorer.pyramid import Pyramid
 from explorer.view_state import Camera, ViewState, frame
 from explorer.weight_reader import WeightReader
 
+AT_ONCE = 0.06  # seconds that a person may be kept waiting by reading
 _PATIENCE = 0.25  # seconds between two redraws while weights are being read
 
 
@@ -114,14 +115,19 @@ class Session:
             return self._built
 
     def _build(self) -> tuple[DrawList, Placed, Crossing]:
+        start = time.monotonic()
         built = self._make()
-        if self._reading.at_once(built[2]):
+        # Reading a little at once costs a second drawing: only where both are quick.
+        left = AT_ONCE - 2 * (time.monotonic() - start)
+        if left > 0 and self._reading.at_once(built[2], left):
             built = self._make()
         self._reading.want(built[2])
         return built
 
     def _make(self) -> tuple[DrawList, Placed, Crossing]:
-        return build_draw_list(self.model, self._finder, self.state, self.aspect)
+        # Nothing in here may wait for a weight to be read: the reading thread rests.
+        with self._reading.held():
+            return build_draw_list(self.model, self._finder, self.state, self.aspect)
 
     def poll(self) -> bool:
         """Whether weights read in the background changed the picture since the last look."""
