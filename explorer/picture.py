@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +9,7 @@ from PIL import Image
 from explorer.errors import NeuronautError
 from explorer.renderer import Renderer
 from explorer.session import Session
+from explorer.small_files import replacing
 
 
 def save_picture(session: Session, path: Path, size: tuple[int, int]) -> None:
@@ -34,14 +33,8 @@ def save_picture(session: Session, path: Path, size: tuple[int, int]) -> None:
         renderer.draw(session.draw_list)
         renderer.camera = session.state.camera or session.camera_for(None, renderer.scene_aspect)
         picture = Image.fromarray(renderer.image())
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("xb") as file:
+        with replacing(path) as file:
             picture.save(file, format="PNG")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
         raise NeuronautError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)

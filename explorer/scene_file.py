@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 from explorer.errors import ModelError, NeuronautError, UnknownNameError
 from explorer.overlays import get_overlay
+from explorer.small_files import read_small, replacing
 from explorer.view_state import ViewState
 from layouts import layouts
 
@@ -132,21 +132,14 @@ def save_scene(
         raise ModelError(path, str(error)) from None
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        _replace(path, text)
+        with replacing(path) as file:
+            file.write(text.encode("utf-8"))
     except OSError as error:
         raise ModelError(path, f"cannot be written: {error.strerror or error}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise ModelError(path, "no such file") from None
-    except OSError as error:
-        raise ModelError(path, f"cannot be read: {error.strerror or error}") from None
-    if len(raw) > _MOST_BYTES:
-        raise ModelError(path, "not a scene: larger than 4 MB")
+    raw = read_small(path, _MOST_BYTES, "scene")
     try:
         data = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -163,16 +156,3 @@ def _is_plain(name: str) -> bool:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "…")
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.parent / f".{path.stem[:100]}-{secrets.token_hex(6)}.tmp"
-    try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import ModelError, NeuronautError, UnknownNameError
+from explorer.small_files import read_small
 from explorer.view_state import Camera, Point
 
 MOST_PIXELS_ASIDE = 8192
@@ -145,15 +146,7 @@ def load_tour(path: str | os.PathLike[str]) -> Tour:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise ModelError(path, "no such file") from None
-    except OSError as error:
-        raise ModelError(path, f"cannot be read: {error.strerror or error}") from None
-    if len(raw) > _MOST_BYTES:
-        raise ModelError(path, "not a tour: larger than 1 MB")
+    raw = read_small(path, _MOST_BYTES, "tour")
     try:
         return tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError:
