@@ -6,62 +6,24 @@ run in a thread, be tested without a screen, and be cached.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-import layouts
-from explorer.appearance import leaf_size, unit_places, unit_size
 from explorer.captions import labels_of, legend_of
 from explorer.color_scale import ColorScale, fit_scale
 from explorer.crossing import Crossing, EdgeRows
 from explorer.draw_list import DrawList, EdgeArrays, NodePaths
+from explorer.edge_paths import edge_points
 from explorer.edges import EdgeFinder
-from explorer.errors import UnknownNameError
-from explorer.lod import Cut, make_cut
+from explorer.lod import Cut
 from explorer.open_model import OpenModel
 from explorer.overlays import Overlay, get_overlay
-from explorer.routing import curves, heights
+from explorer.placement import ASPECT, Placed, place
 from explorer.solids import boxes_of
 from explorer.themes import THEMES, Theme
 from explorer.view_state import ViewState
-from layouts.geometry import return_gutter
-from layouts.tree import Boxes, Tree
 
 F8 = NDArray[np.float64]
-ASPECT = 16 / 9
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A cut whose nodes have places.
-
-    Attributes
-    ----------
-    cut : Cut
-    boxes : Boxes
-        One box per row of the cut.
-    """
-
-    cut: Cut
-    boxes: Boxes
-
-
-def place(model: OpenModel, state: ViewState, aspect: float = ASPECT) -> Placed:
-    """Choose what is visible and where it stands.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such layout.
-    """
-    known = layouts.layouts()
-    if state.layout not in known:
-        raise UnknownNameError("layout", state.layout, known)
-    cut = make_cut(model.hierarchy, model.units_of, state.opened)
-    tree = Tree(cut.parent, _sizes(model, cut), _links(model, cut), cut.grid)
-    return Placed(cut, known[state.layout].place(tree, aspect))
 
 
 def build_draw_list(
@@ -111,46 +73,6 @@ def build_draw_list(
     return draw_list, placed, crossing
 
 
-def _sizes(model: OpenModel, cut: Cut) -> F8:
-    sizes = np.zeros((len(cut), 3))
-    siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
-    # The units of one grid have two sizes at most, so sizes are remembered.
-    memory: dict[tuple[int, int, int, bool], tuple[float, float, float]] = {}
-    for row in np.flatnonzero(cut.leaf):
-        here, node = cut.units[row], int(cut.node[row])
-        if here is None:
-            sizes[row] = leaf_size(model.hierarchy, node)
-            continue
-        above = int(cut.parent[row])
-        shown, nested = int(siblings[above]), cut.units[above] is not None
-        key = (node, shown, here.count, nested)
-        if key not in memory:
-            layer = model.hierarchy.layer(node)
-            assert layer is not None
-            memory[key] = unit_size(layer, model.units_of(layer), shown, here, nested)
-        sizes[row] = memory[key]
-    return sizes
-
-
-def _links(model: OpenModel, cut: Cut) -> NDArray[np.int32]:
-    """Links between leaves; a layer open into units is joined by its first unit."""
-    hierarchy = model.hierarchy
-    home = np.zeros(len(model.graph.layers), np.int32)
-    order = np.array(hierarchy.order, np.int64)
-    for row in np.flatnonzero(cut.leaf)[::-1]:
-        first, last = hierarchy.nodes[int(cut.node[row])].layers
-        home[order[first:last]] = row
-    position = {la.path: i for i, la in enumerate(model.graph.layers)}
-    ends = np.array(
-        [(position[k.source], position[k.target]) for k in model.graph.links], np.int64
-    ).reshape(-1, 2)
-    pairs = home[ends]
-    return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).astype(np.int32)
-
-
-# -- edges -----------------------------------------------------------------------------------------
-
-
 def _edges(
     model: OpenModel, placed: Placed, rows: EdgeRows, overlay: Overlay, theme: Theme
 ) -> tuple[EdgeArrays, ColorScale, NodePaths]:
@@ -169,7 +91,7 @@ def _edges(
     stats = rows.stats
     unread = ~weighted
     edges = EdgeArrays(
-        _points(model, placed, rows),
+        edge_points(model, placed, rows),
         rgba,
         _widths(rows, scale.position(values), weighted),
         source,
@@ -221,65 +143,3 @@ def _ends(
     index[chosen] = len(cut) + which
     nodes = NodePaths(cut.paths, model.layer_paths, distinct >> 32, distinct & 0xFFFFFFFF)
     return index[: len(rows)], index[len(rows) :], nodes
-
-
-def _points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.float32]:
-    boxes = placed.boxes
-    if len(rows) == 0:
-        return curves(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros(0))
-    start, end = boxes.centers[rows.source].copy(), boxes.centers[rows.target].copy()
-    start[:, 0] += boxes.sizes[rows.source, 0] / 2
-    end[:, 0] -= boxes.sizes[rows.target, 0] / 2
-    # Which way to go round is decided once per pair of nodes, so that a bundle stays together.
-    pairs, which = np.unique(np.stack((rows.source, rows.target), 1), axis=0, return_inverse=True)
-    first = np.full(len(pairs), len(rows))
-    np.minimum.at(first, which.ravel(), np.arange(len(rows)))
-    over = np.full(len(pairs), np.nan)
-    reach = np.full(len(pairs), 0.4)
-    nodes_only = np.array([placed.cut.units[a] is None for a in range(len(placed.cut))])
-    plain = nodes_only[pairs].all(axis=1) | (pairs[:, 0] == pairs[:, 1])
-    back = start[first, 0] >= end[first, 0]
-    chosen = np.flatnonzero(plain | back)
-    solid = np.flatnonzero(placed.cut.leaf & nodes_only | _unit_frames(placed.cut))
-    obstacles = np.union1d(solid, pairs[chosen].ravel())
-    local = np.searchsorted(obstacles, pairs[chosen]).astype(np.int32)
-    over[chosen], reach[chosen] = heights(
-        start[first[chosen]],
-        end[first[chosen]],
-        local,
-        boxes.centers[obstacles],
-        boxes.sizes[obstacles],
-    )
-    gutter = _gutters(placed, pairs)
-    over = np.where(back & ~np.isnan(gutter), gutter, over)
-    over, reach = over[which.ravel()], reach[which.ravel()]
-    _spread(model, placed, rows, start, end)
-    # Strands that go round stay a little apart where they run together.
-    bent = rows.strand & ~np.isnan(over)
-    over = np.where(bent, over + 0.25 * (start[:, 1] - boxes.centers[rows.source, 1]), over)
-    return curves(start, end, over, reach)
-
-
-def _gutters(placed: Placed, pairs: NDArray[np.int32]) -> F8:
-    """Height at which a line between two rows of a wrapped layout runs free; NaN elsewhere."""
-    cut = placed.cut
-    tree = Tree(cut.parent, placed.boxes.sizes, pairs.astype(np.int32), cut.grid)
-    return return_gutter(tree, placed.boxes)
-
-
-def _unit_frames(cut: Cut) -> NDArray[np.bool_]:
-    """Open layers: to what passes by, their units are one obstacle."""
-    return np.asarray(np.any(cut.grid > 0, axis=1))
-
-
-def _spread(model: OpenModel, placed: Placed, rows: EdgeRows, start: F8, end: F8) -> None:
-    """Move the ends of strands to where their units stand on the faces of the closed nodes."""
-    for ends, row, unit, layer in (
-        (start, rows.source, rows.source_unit, rows.source_layer),
-        (end, rows.target, rows.target_unit, rows.target_layer),
-    ):
-        for k in np.unique(layer[unit >= 0]):
-            chosen = np.flatnonzero((layer == k) & (unit >= 0))
-            places = unit_places(model.units_of(model.graph.layers[k]))
-            face = placed.boxes.sizes[row[chosen], 1:] * 0.92
-            ends[chosen, 1:] += places[unit[chosen]] * face

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from explorer.network import Layer, Network, Shape
 
 NodeKind = Literal["scope", "series", "stage", "layer"]
@@ -65,6 +68,23 @@ class Hierarchy:
     def by_path(self) -> dict[str, int]:
         """Node index by path."""
         return {node.path: i for i, node in enumerate(self.nodes)}
+
+    @cached_property
+    def parents(self) -> NDArray[np.int32]:
+        """Parent of each node, -1 for the root; shape (n,)."""
+        return np.array([node.parent for node in self.nodes], np.int32)
+
+    @cached_property
+    def spans(self) -> NDArray[np.int32]:
+        """First and last + 1 place in `order` of the layers inside each node; shape (n, 2)."""
+        return np.array([node.layers for node in self.nodes], np.int32).reshape(-1, 2)
+
+    @cached_property
+    def place(self) -> NDArray[np.int32]:
+        """Place in `order` of each layer of the network: the inverse of `order`."""
+        place = np.empty(len(self.order), np.int32)
+        place[np.asarray(self.order, np.int64)] = np.arange(len(self.order), dtype=np.int32)
+        return place
 
     def layer(self, node: int) -> Layer | None:
         """The layer of a layer node, else ``None``."""

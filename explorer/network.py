@@ -13,6 +13,9 @@ from functools import cached_property
 from math import prod
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 Shape = tuple[int | None, ...]
 
 
@@ -238,3 +241,15 @@ class Network:
     def layer_by_path(self) -> dict[str, Layer]:
         """Layers by path."""
         return {layer.path: layer for layer in self.layers}
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Index into `layers` by path."""
+        return {layer.path: i for i, layer in enumerate(self.layers)}
+
+    @cached_property
+    def link_ends(self) -> NDArray[np.int32]:
+        """Indices into `layers` of each link's source and target, shape (len(links), 2)."""
+        at = self.position
+        ends = np.fromiter((i for k in self.links for i in (at[k.source], at[k.target])), np.int32)
+        return ends.reshape(-1, 2)

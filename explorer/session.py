@@ -12,7 +12,7 @@ import numpy as np
 from explorer import lod
 from explorer.appearance import describe
 from explorer.background import BackgroundReading, unread
-from explorer.build import ASPECT, Placed, build_draw_list
+from explorer.build import build_draw_list
 from explorer.color_scale import count, number
 from explorer.crossing import Crossing
 from explorer.draw_list import DrawList
@@ -21,6 +21,7 @@ from explorer.element_index import elements, index_text
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Network
 from explorer.open_model import OpenModel
+from explorer.placement import ASPECT, Placed
 from explorer.pyramid import Pyramid
 from explorer.view_state import Camera, ViewState, frame
 from explorer.weight_reader import WeightReader

@@ -1,0 +1,83 @@
+"""Which nodes are visible and where they stand: a cut goes into a layout, boxes come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import layouts
+from explorer.appearance import leaf_size, unit_size
+from explorer.errors import UnknownNameError
+from explorer.lod import Cut, make_cut
+from explorer.open_model import OpenModel
+from explorer.view_state import ViewState
+from layouts.tree import Boxes, Tree
+
+F8 = NDArray[np.float64]
+ASPECT = 16 / 9
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A cut whose nodes have places.
+
+    Attributes
+    ----------
+    cut : Cut
+    boxes : Boxes
+        One box per row of the cut.
+    """
+
+    cut: Cut
+    boxes: Boxes
+
+
+def place(model: OpenModel, state: ViewState, aspect: float = ASPECT) -> Placed:
+    """Choose what is visible and where it stands.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such layout.
+    """
+    known = layouts.layouts()
+    if state.layout not in known:
+        raise UnknownNameError("layout", state.layout, known)
+    cut = make_cut(model.hierarchy, model.units_of, state.opened)
+    tree = Tree(cut.parent, _sizes(model, cut), _links(model, cut), cut.grid)
+    return Placed(cut, known[state.layout].place(tree, aspect))
+
+
+def _sizes(model: OpenModel, cut: Cut) -> F8:
+    sizes = np.zeros((len(cut), 3))
+    siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
+    # The units of one grid have two sizes at most, so sizes are remembered.
+    memory: dict[tuple[int, int, int, bool], tuple[float, float, float]] = {}
+    for row in np.flatnonzero(cut.leaf):
+        here, node = cut.units[row], int(cut.node[row])
+        if here is None:
+            sizes[row] = leaf_size(model.hierarchy, node)
+            continue
+        above = int(cut.parent[row])
+        shown, nested = int(siblings[above]), cut.units[above] is not None
+        key = (node, shown, here.count, nested)
+        if key not in memory:
+            layer = model.hierarchy.layer(node)
+            assert layer is not None
+            memory[key] = unit_size(layer, model.units_of(layer), shown, here, nested)
+        sizes[row] = memory[key]
+    return sizes
+
+
+def _links(model: OpenModel, cut: Cut) -> NDArray[np.int32]:
+    """Links between leaves; a layer open into units is joined by its first unit."""
+    hierarchy = model.hierarchy
+    home = np.zeros(len(model.graph.layers), np.int32)
+    order = np.array(hierarchy.order, np.int64)
+    for row in np.flatnonzero(cut.leaf)[::-1]:
+        first, last = hierarchy.nodes[int(cut.node[row])].layers
+        home[order[first:last]] = row
+    pairs = home[model.graph.link_ends]
+    return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).astype(np.int32)
