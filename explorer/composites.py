@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from explorer.network import Layer, Link, Network, Scope, Shape, Weight, plain_name
+from explorer.network import Layer, Link, Network, Scope, Shape, Weight
+from explorer.tidy import tidy
 from explorer.units import whole
 
 _LETTERS = "abcdefghijklmnopqrstuvw"
@@ -288,33 +289,6 @@ def _rerouted(link: Link, parts: Mapping[str, Parts]) -> list[Link]:
     ]
 
 
-def _renamed(network: Network) -> Network:
-    """The same network with no layer or scope whose path reads like that of a unit."""
-    paths = [s.path for s in network.scopes] + [la.path for la in network.layers]
-    if not any(plain_name(part) != part for path in paths for part in path.split("/")):
-        return network
-    outer = {"/".join(path.split("/")[:k]) for path in paths for k in range(1, path.count("/") + 1)}
-    new: dict[str, str] = {"": ""}
-    taken: set[str] = set()
-    # What keeps its name comes first, so that it does; then outer before inner.
-    kept = {p for p in outer.union(paths) if all(plain_name(q) == q for q in p.split("/"))}
-    for path in dict.fromkeys([*sorted(kept), *sorted(outer), *paths]):
-        above, _, own = path.rpartition("/")
-        base = candidate = f"{new[above]}/{plain_name(own)}" if above else plain_name(own)
-        count = 1
-        while candidate in taken:
-            count += 1
-            candidate = f"{base}~{count}"
-        taken.add(candidate)
-        new[path] = candidate
-    return replace(
-        network,
-        layers=tuple(replace(la, path=new[la.path]) for la in network.layers),
-        scopes=tuple(replace(s, path=new[s.path]) for s in network.scopes),
-        links=tuple(replace(k, source=new[k.source], target=new[k.target]) for k in network.links),
-    )
-
-
 def expand(network: Network) -> Network:
     """The same network with every composite layer turned into a scope and its parts.
 
@@ -328,10 +302,15 @@ def expand(network: Network) -> Network:
     Network
         Parts stand where their composite stood; weights keep their names and lose the prefix of
         their role; links lead into every part that reads the tensor and out of the part that makes
-        it. A composite whose weights do not have the expected shapes stays as it is. A name that
-        reads like a unit (``a[0]``) is rewritten (``a(0)``).
+        it. A composite whose weights do not have the expected shapes stays as it is. Names are
+        clean, see `explorer.tidy.tidy`.
+
+    Raises
+    ------
+    ModelError
+        If two layers have the same path, or a link has an end that is no layer.
     """
-    network = _renamed(network)
+    network = tidy(network)
     layers, scopes, links = network.layers, network.scopes, network.links
     changed = True
     while changed:  # a bidirectional layer may itself be wrapped in another composite

@@ -22,6 +22,7 @@ from explorer.units import Units
 
 TILE = 64
 MOST_UNITS = 256  # units shown one by one before they are gathered into ranges
+MOST_OPENED = 1 << 24  # units of a layer that opens: what stands for units takes memory for each
 _RANGE = re.compile(r"(?P<layer>.*)\[(?P<start>\d{1,12})(?::(?P<stop>\d{1,12}))?\]", re.DOTALL)
 
 UnitsOf = Callable[[Layer], Units]
@@ -70,13 +71,14 @@ def open_units(units: Units, inside: UnitRange | None) -> tuple[list[UnitRange],
     Returns
     -------
     list of UnitRange
-        At most 256 single units, or at most 64 longer ranges, in order; empty for a single unit.
+        At most 256 single units, or at most 64 longer ranges, in order; empty for a single unit
+        and for a layer of more than 2**24 units, which does not open.
     (int, int)
         Rows and columns of the grid they stand on.
     """
     whole = UnitRange(0, units.count)
     here = inside or whole
-    if (here.count <= 1 and inside is not None) or units.count == 0:
+    if (here.count <= 1 and inside is not None) or not 0 < units.count <= MOST_OPENED:
         return [], (0, 0)
     if here == whole and len(units.blocks) > 1:
         step = units.channels

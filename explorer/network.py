@@ -6,7 +6,6 @@ changes it. Shapes carry the batch axis as their first entry; an unknown length 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,11 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Shape = tuple[int | None, ...]
-
-
-def plain_name(name: str) -> str:
-    """A name with brackets at its end made round: ``a[0]`` is how unit 0 of ``a`` is written."""
-    return re.sub(r"\[([^\[\]]*)\]\Z", r"(\1)", name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,7 +265,7 @@ class Session:
         node, here = self._node(path)
         layer = self.model.hierarchy.layer(node)
         if layer is None:
-            return True
+            return bool(self.model.hierarchy.nodes[node].children)
         return bool(lod.open_units(self.model.units_of(layer), here)[0])
 
     def _node(self, path: str) -> tuple[int, lod.UnitRange | None]:

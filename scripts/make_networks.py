@@ -2,16 +2,18 @@
 
     python scripts/make_networks.py [FOLDER] [--only NAME ...] [--format keras|h5]
 
-Needs TensorFlow. Four networks of ``keras.applications`` (built with ``weights=None``, so nothing
-is downloaded) and five small ones that between them use every way Keras has of wiring layers: a
-sequence, branches, a shared layer, nested models, attention, and a subclassed model. What already
-exists is skipped.
+Needs TensorFlow. Eight networks of ``keras.applications`` (built with ``weights=None``, so nothing
+is downloaded); five small ones that between them use every way Keras has of wiring layers: a
+sequence, branches, a shared layer, nested models, attention, and a subclassed model; and three
+generated ones that are hard to draw: 2 000 layers in one chain, 300 layers whose names say nothing,
+one mask fed to each of 100 blocks. What already exists is skipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import keras
+import numpy as np
 from keras import layers as kl
 
 SEED = 20240229
@@ -185,6 +188,72 @@ def zoo() -> Any:
     )
 
 
+def deep2000() -> Any:
+    """2 000 layers in one chain, with the names that Keras gives: dense, norm, activation, …"""
+    x = inputs = keras.Input((32,), name="input")
+    for at in range(1, 2000):
+        if at % 4 == 2:
+            x = kl.BatchNormalization()(x)
+        elif at % 4 == 3:
+            x = kl.Activation("relu")(x)
+        elif at % 4 == 0 and at % 16:
+            x = kl.Dropout(0.1)(x)
+        else:
+            x = kl.Dense(32 if at % 500 < 250 else 24)(x)
+    return keras.Model(inputs, x, name="deep2000")
+
+
+def nameless300() -> Any:
+    """300 layers with branches and skips; every name is a random number."""
+    rng = np.random.default_rng(SEED)
+    made = 0
+
+    def layer(kind: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        return kind(*arguments, name=f"{rng.integers(1 << 32):08x}", **options)
+
+    x = inputs = layer(keras.Input, (32, 32, 3))
+    x = layer(kl.Conv2D, 16, 3, padding="same")(x)
+    width, blocks = 16, 0
+    while made < 280:
+        blocks += 1
+        if blocks % 8 == 0:  # a transition: half the size, twice the width
+            width = min(2 * width, 64)
+            x = layer(kl.Conv2D, width, 3, strides=2, padding="same")(x)
+        skip = x
+        if blocks % 3 == 0:  # three branches that meet again
+            ends = []
+            for kernel in (1, 3, 5):
+                y = layer(kl.Conv2D, width // 2, 1, padding="same")(x)
+                ends.append(layer(kl.Conv2D, width // 2, kernel, padding="same")(y))
+            y = layer(kl.Concatenate)(ends)
+            y = layer(kl.Conv2D, width, 1)(y)
+        else:
+            y = layer(kl.DepthwiseConv2D, 3, padding="same")(x)
+            y = layer(kl.BatchNormalization)(y)
+            y = layer(kl.Conv2D, width, 1, activation="relu")(y)
+        x = layer(kl.Add)([skip, y])
+    while made < 298:
+        x = layer(kl.ReLU)(layer(kl.Conv2D, width, 3, padding="same")(x))
+    x = layer(kl.GlobalAveragePooling2D)(x)
+    return keras.Model(inputs, layer(kl.Dense, 10, activation="softmax")(x), name="nameless300")
+
+
+def masked100() -> Any:
+    """100 blocks of attention on a sequence, all of which read one mask."""
+    tokens = keras.Input((24,), name="tokens")
+    mask = keras.Input((24, 24), name="mask")
+    x = kl.Embedding(500, 32, name="embedding")(tokens)
+    for index in range(1, 101):
+        prefix = f"block{index}"
+        y = kl.LayerNormalization(epsilon=1e-6, name=f"{prefix}_norm")(x)
+        attention = kl.MultiHeadAttention(2, 16, name=f"{prefix}_attention")
+        x = kl.Add(name=f"{prefix}_add")([x, attention(y, y, attention_mask=mask)])
+        x = kl.Dense(32, activation="gelu", name=f"{prefix}_dense")(x)
+    return keras.Model([tokens, mask], kl.Dense(4, name="head")(x), name="masked100")
+
+
 NETWORKS: dict[str, Callable[[], Any]] = {
     "branches": branches,
     "bilstm": bilstm,
@@ -195,7 +264,16 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "resnet50": application("ResNet50"),
     "inceptionv3": application("InceptionV3"),
     "vgg16": application("VGG16"),
+    "nasnetmobile": application("NASNetMobile"),
+    "densenet201": application("DenseNet201"),
+    "convnexttiny": application("ConvNeXtTiny"),
+    "efficientnetb7": application("EfficientNetB7"),
+    "deep2000": deep2000,
+    "nameless300": nameless300,
+    "masked100": masked100,
 }
+WITH_LEGACY = {"branches", "bilstm", "transformer", "zoo"}
+WITH_LEGACY |= {"mobilenetv2", "resnet50", "inceptionv3", "vgg16"}
 
 
 def build(name: str) -> Any:
@@ -204,8 +282,6 @@ def build(name: str) -> Any:
     Biases and other zeros are replaced by small random numbers, so that a reader which forgot one
     would be seen.
     """
-    import numpy as np
-
     keras.backend.clear_session()
     keras.utils.set_random_seed(SEED)
     model = NETWORKS[name]()
@@ -218,8 +294,8 @@ def build(name: str) -> Any:
 
 
 def formats_of(name: str, wanted: str | None) -> list[str]:
-    """File suffixes to write; a subclassed model has no legacy form."""
-    known = ["keras"] if name == "subclassed" else ["keras", "h5"]
+    """File suffixes to write; not all networks have a legacy form, or need one."""
+    known = ["keras", "h5"] if name in WITH_LEGACY else ["keras"]
     return [suffix for suffix in known if wanted in (None, suffix)]
 
 
@@ -237,6 +313,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=sorted(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--format", choices=["keras", "h5"])
     options = parser.parse_args()
+    sys.setrecursionlimit(50_000)  # Keras walks a chain of layers by recursion
     options.folder.mkdir(parents=True, exist_ok=True)
     for name in options.only:
         paths = [options.folder / f"{name}.{s}" for s in formats_of(name, options.format)]

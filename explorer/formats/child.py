@@ -31,7 +31,7 @@ def parse(path: str, descriptor: int) -> bytes:
     from explorer.formats.manifest import encode
     from explorer.formats.record import UnreadableError
     from explorer.formats.source import Source
-    from explorer.formats.text import clean
+    from explorer.plain_text import clean
 
     try:
         source = Source(path, descriptor)

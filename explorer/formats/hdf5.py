@@ -15,8 +15,8 @@ from typing import Any
 
 from explorer.formats.record import UnreadableError
 from explorer.formats.source import View
-from explorer.formats.text import clean
 from explorer.network import ByteRange, Chunks
+from explorer.plain_text import clean
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 UNDEFINED = 2**64 - 1

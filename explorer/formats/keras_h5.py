@@ -13,8 +13,9 @@ from explorer.formats.keras_network import network_of, weight_of
 from explorer.formats.keras_variables import NON_TRAINABLE, OWN_NAMES, parts, role_from_name
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source
-from explorer.formats.text import clean, parse_json
+from explorer.formats.text import parse_json
 from explorer.network import Network
+from explorer.plain_text import clean
 
 
 def matches(source: Source) -> bool:

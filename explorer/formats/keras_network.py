@@ -8,8 +8,9 @@ from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import Node
 from explorer.formats.ordering import topological
 from explorer.formats.source import Source
-from explorer.formats.text import clean, clean_tree
+from explorer.formats.text import clean_tree
 from explorer.network import Layer, Link, Network, Scope, Weight
+from explorer.plain_text import clean
 
 
 def weight_of(dataset: Group, role: str, notes: list[str]) -> Weight | None:

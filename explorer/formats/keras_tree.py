@@ -20,8 +20,9 @@ from explorer.formats.keras_shapes import first_shape
 from explorer.formats.keras_variables import parts
 from explorer.formats.record import UnreadableError
 from explorer.formats.source import Source
-from explorer.formats.text import Names, clean, clean_tree, natural
+from explorer.formats.text import Names, clean_tree, natural
 from explorer.network import Layer, Network, Scope, Weight
+from explorer.plain_text import clean
 
 NOT_RECORDED = "links are not recorded in this file"
 GUESSED = "the kinds of the layers are guessed from names and shapes in the file"

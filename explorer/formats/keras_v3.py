@@ -22,8 +22,9 @@ from explorer.formats.keras_tree import read_tree
 from explorer.formats.keras_variables import numbered, parts, quantised_roles
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source
-from explorer.formats.text import clean, natural, parse_json
+from explorer.formats.text import natural, parse_json
 from explorer.network import Network
+from explorer.plain_text import clean
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 LARGEST_CONFIG = 64 << 20

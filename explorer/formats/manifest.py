@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 from explorer.formats.record import UnreadableError
-from explorer.formats.text import LONGEST_NAME, parse_json
+from explorer.formats.text import parse_json
 from explorer.network import (
     ByteRange,
     Chunks,
@@ -24,6 +24,7 @@ from explorer.network import (
     Shape,
     Weight,
 )
+from explorer.plain_text import LONGEST_NAME
 
 ITEM_SIZES = {
     "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2,

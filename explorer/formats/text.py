@@ -5,39 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from typing import Any
 
 from explorer.formats.record import UnreadableError
-from explorer.network import plain_name
+from explorer.plain_text import clean, path_part
 
-#: Longest part of a path; names that are longer are cut and kept apart by a number.
-LONGEST_NAME = 120
 #: Longest text value kept from a configuration (a Lambda layer carries its byte code as text).
 LONGEST_VALUE = 2000
 DEEPEST_JSON = 200
 MOST_DIGITS = 400
-
-
-def clean(text: object, limit: int = LONGEST_NAME) -> str:
-    """Text that is safe to show: no control, bidirectional or invisible characters, not too long.
-
-    Parameters
-    ----------
-    text : object
-        Anything; what is not text is converted.
-    limit : int
-        Characters to keep; one more is an ellipsis.
-    """
-    text = text if isinstance(text, str) else str(text)
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        c if c == " " or unicodedata.category(c)[0] not in "CZ" else " " if c.isspace() else ""
-        for c in text
-    )
 
 
 def clean_tree(value: Any) -> Any:
@@ -67,7 +43,7 @@ class Names:
 
         It never reads like the path of a unit, ``layer[0]``.
         """
-        part = plain_name(clean(name).strip().strip("/")) or "unnamed"
+        part = path_part(clean(name).strip().strip("/"))
         path = base = f"{prefix}{part}"
         while path in self._taken:
             self._taken[base] += 1

@@ -1,0 +1,93 @@
+"""A network as all that follows may take it: names that can be shown, links that join layers.
+
+Formats hand out such networks; one that a program put together may be anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from explorer.errors import ModelError
+from explorer.network import Network
+from explorer.plain_text import clean, path_part
+
+
+def tidy(network: Network) -> Network:
+    """The same network with clean names.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    Network
+        Every part of every path is one short printable line and does not read like a unit
+        (``a[0]`` becomes ``a(0)``); where two paths would become one, the later gets ``~2``. A
+        network of which all this holds already is returned as it is.
+
+    Raises
+    ------
+    ModelError
+        If two layers have the same path, or a link has an end that is no layer.
+    """
+    _check(network)
+    return _with_clean_kinds(_renamed(network))
+
+
+def _check(network: Network) -> None:
+    layers = network.layer_by_path
+    if len(layers) != len(network.layers):
+        counts = Counter(la.path for la in network.layers)
+        twice = counts.most_common(1)[0][0]
+        raise ModelError(clean(network.name), f"there are two layers called {clean(twice)!r}")
+    for link in network.links:
+        if link.source not in layers or link.target not in layers:
+            ends = [
+                f"{clean(end)!r}" + ("" if end in layers else " (which is no layer)")
+                for end in (link.source, link.target)
+            ]
+            raise ModelError(clean(network.name), f"a link leads from {ends[0]} to {ends[1]}")
+
+
+def _renamed(network: Network) -> Network:
+    paths = [s.path for s in network.scopes] + [la.path for la in network.layers]
+    plain = {part: path_part(part) for part in {p for path in paths for p in path.split("/")}}
+    if all(part == made for part, made in plain.items()):
+        return network
+    outer = {"/".join(path.split("/")[:k]) for path in paths for k in range(1, path.count("/") + 1)}
+    outer.discard("")  # the root, of a path that begins with a slash
+    # What keeps its name comes first, so that it does; then outer before inner.
+    kept = {p for p in outer.union(paths) if all(plain[q] == q for q in p.split("/"))}
+    new: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in dict.fromkeys([*sorted(kept), *sorted(outer), *paths]):
+        above, _, own = path.rpartition("/")
+        base = candidate = f"{new[above]}/{plain[own]}" if above else plain[own]
+        count = 1
+        while candidate in taken:
+            count += 1
+            candidate = f"{base}~{count}"
+        taken.add(candidate)
+        new[path] = candidate
+    return replace(
+        network,
+        layers=tuple(replace(la, path=new[la.path]) for la in network.layers),
+        scopes=tuple(replace(s, path=new[s.path]) for s in network.scopes),
+        links=tuple(replace(k, source=new[k.source], target=new[k.target]) for k in network.links),
+    )
+
+
+def _with_clean_kinds(network: Network) -> Network:
+    kinds = {la.kind for la in network.layers} | {s.kind for s in network.scopes}
+    plain = {kind: clean(kind) for kind in kinds}
+    name = clean(network.name)
+    if name == network.name and all(kind == made for kind, made in plain.items()):
+        return network
+    return replace(
+        network,
+        name=name,
+        layers=tuple(replace(la, kind=plain[la.kind]) for la in network.layers),
+        scopes=tuple(replace(s, kind=plain[s.kind]) for s in network.scopes),
+    )
