@@ -8,7 +8,8 @@ import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
-from explorer.connections import Connection
+import numpy as np
+
 from explorer.crossing import Crossing
 from explorer.edges import EdgeFinder
 from explorer.errors import NeuronautError
@@ -18,9 +19,14 @@ _SMALL = 1 << 20  # bytes of a connection that may be read at once
 _IDLE = 10.0  # seconds without work after which the thread ends
 
 
-def unread(crossing: Crossing) -> frozenset[Hashable]:
-    """What is still to be read or found."""
-    return frozenset([*(c.key for c in crossing.missing), *(s.key for s in crossing.searches)])
+def unread(crossing: Crossing) -> bool:
+    """Whether anything is still to be read or found."""
+    return bool(len(crossing.unread) or crossing.searches)
+
+
+def _lacking(crossing: Crossing) -> tuple[Hashable, ...]:
+    """Equal for pictures that lack the same."""
+    return (crossing.unread.tobytes(), *(s.key for s in crossing.searches))
 
 
 class BackgroundReading:
@@ -46,7 +52,7 @@ class BackgroundReading:
         self.fresh = threading.Event()
         self.busy = False
         self.message = ""
-        self._pyramid, self._strands, self._finder = model.pyramid, model.strands, finder
+        self._model, self._pyramid, self._finder = model, model.pyramid, finder
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._free = threading.Event()  # cleared while a person waits for a picture
@@ -54,8 +60,8 @@ class BackgroundReading:
         self._wanted = threading.Event()
         self._latest: Crossing | None = None
         self._thread: threading.Thread | None = None
-        self._failed: frozenset[Hashable] = frozenset()
-        self._turn: dict[tuple[str, str], int] = {}  # when a connection was first needed
+        self._failed: tuple[Hashable, ...] | None = None
+        self._turn = np.zeros(0, np.int64)  # when each connection was first needed; 0: not yet
 
     def at_once(self, crossing: Crossing, seconds: float) -> bool:
         """Read what is small, for so long at most; whether anything was read."""
@@ -96,12 +102,11 @@ class BackgroundReading:
             self._thread.join(timeout=10)
 
     def _worth_trying(self, crossing: Crossing) -> bool:
-        keys = unread(crossing)
-        return bool(keys) and keys != self._failed
+        return unread(crossing) and (self._failed is None or self._failed != _lacking(crossing))
 
     def _fail(self, crossing: Crossing, message: str) -> None:
         """Tell why, and do not try the same ones again at once."""
-        self._failed = unread(crossing)
+        self._failed = _lacking(crossing)
         self.message = message
 
     def _work(self) -> None:
@@ -134,9 +139,6 @@ class BackgroundReading:
         thread, a picture that is no longer the latest is left for the one that is.
         """
         limit = math.inf if until == math.inf else _SMALL
-        turn = 1 + max(self._turn.values(), default=0)
-        for connection in crossing.missing:
-            self._turn.setdefault(connection.key, turn)
 
         def stopped() -> bool:
             if until == math.inf:
@@ -149,22 +151,31 @@ class BackgroundReading:
             stale = until == math.inf and self._latest is not crossing
             return stale or time.monotonic() > until
 
-        def rank(connection: Connection) -> tuple[int, int]:
-            return -self._turn[connection.key], self._pyramid.bytes_needed(connection)
-
         found = False
-        for connection in sorted(crossing.missing, key=rank):
+        for number in self._ranked(crossing, limit):
             if over():
                 return found
-            if self._pyramid.bytes_needed(connection) <= limit:
-                found = not self._pyramid.ready(connection) or found
-                self._pyramid.build(connection, stopped)
-                self.fresh.set()
-        for search in sorted(crossing.searches, key=lambda s: s.connection.weights):
+            connection = crossing.table.connections[number]
+            found = not self._pyramid.ready(connection) or found
+            self._pyramid.build(connection, stopped)
+            crossing.table.refresh()
+            self.fresh.set()
+        for task in sorted(crossing.searches, key=lambda task: task.weights):
             if over():
                 return found
-            if search.key not in self._strands and search.connection.weights * 4 <= limit:
-                self._finder.search(search)
+            if not self._finder.known(task) and task.weights * 4 <= limit:
+                self._finder.search(task)
                 found = True
                 self.fresh.set()
         return found
+
+    def _ranked(self, crossing: Crossing, limit: float) -> list[int]:
+        """Numbers of the connections to read, in order, of at most so many bytes each."""
+        numbers, table = crossing.unread, crossing.table
+        if len(self._turn) != len(table):
+            self._turn = np.zeros(len(table), np.int64)
+        new = numbers[self._turn[numbers] == 0]
+        self._turn[new] = 1 + self._turn.max(initial=0)
+        small = numbers[table.nbytes[numbers] <= limit]
+        ranked = small[np.lexsort((table.nbytes[small], -self._turn[small]))]
+        return [int(n) for n in ranked]

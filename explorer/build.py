@@ -68,7 +68,7 @@ def build_draw_list(
         nodes=nodes,
         selected=nodes.shown.index(state.selected) if state.selected in nodes.shown else -1,
         theme=state.theme,
-        pending=bool(crossing.missing or crossing.searches),
+        pending=bool(len(crossing.unread) or crossing.searches),
     )
     return draw_list, placed, crossing
 

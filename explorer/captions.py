@@ -78,14 +78,25 @@ def _statements(crossing: Crossing) -> Sequence[str]:
             f"{count(crossing.shown)} of {count(crossing.total)} connections drawn singly"
             f" ({which}): {percent(min(share, 1.0))} of Σw²"
         )
+    if crossing.alone:
+        found.append(
+            f"{count(crossing.alone)} wide lines without their strongest connections:"
+            " more than can be told apart"
+        )
+    for drawn, what in (
+        (crossing.bundles, "wide lines: the strongest"),
+        (crossing.flows, "grey lines without weights: the widest"),
+    ):
+        if drawn.shown < drawn.total:
+            found.append(f"{count(drawn.shown)} of {count(drawn.total)} {what}")
     if ((stats.count > 1) & ~crossing.edges.strand).any():
         found.append("wide line: RMS of all weights between two nodes or groups")
     if ((stats.count + stats.non_finite == 0) & ~pending).any():
         found.append("grey line: passes data on, no weights")
     if crossing.non_finite:
         found.append(f"{count(crossing.non_finite)} weights are NaN or infinite")
-    if crossing.missing:
-        unread = sum(c.weights for c in crossing.missing)
+    if len(crossing.unread):
+        unread = int(crossing.table.weights[crossing.unread].sum())
         found.append(f"still reading {count(unread)} weights: grey until they are read")
     elif crossing.searches:
         found.append("still looking for the strongest connections")

@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.connections import Connection
-from explorer.crossing import STATS, Crossing, EdgeRows, Search, concatenate
+from explorer.bundles import Bundle, Bundles, joined
+from explorer.crossing import (
+    STATS,
+    Crossing,
+    EdgeRows,
+    Search,
+    Share,
+    Sum,
+    concatenate,
+    plain_rows,
+    stats_of,
+)
 from explorer.lod import Cut
-from explorer.network import Link
+from explorer.memory import Memory
 from explorer.open_model import OpenModel
 from explorer.overlays import EdgeStats
-from explorer.places import Places
-from explorer.pyramid import Stats
+from explorer.places import CutLinks, cut_links
 from explorer.strongest import Strongest, strongest
-from explorer.unit_maps import unit_map
+from explorer.unit_edges import UnitEdges, UnitSums
 
 I4 = NDArray[np.int32]
+I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
-STRANDS = 48  # strongest single connections shown between two closed nodes
-MOST_OPEN = 2500  # edges shown of one connection whose units are visible
-MOST_FLOWS = 1024  # unit-to-unit links shown between two layers
-_REMEMBERED = 1024
+STRANDS = 48  # strongest single connections shown of one tensor between two closed nodes
+FEWEST = 12  # fewer strands than this say nothing: then the bundle is shown alone
+_ROOM = 1 << 20  # bytes of numbers that are told in the legend
+_OPEN_WEIGHT = 8.0  # share of the budget of a pair whose units show; a tensor's strands have 1
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What one wire contributes; rows are given by the unit or by the whole node."""
+@dataclass
+class _Bundled:
+    """Pairs of closed nodes that weights join."""
 
-    out_row: I4
-    in_row: I4
-    out_unit: I4
-    in_unit: I4
-    stats: EdgeStats
-    shown: int
-    total: int
-    shown_sum_sq: float
-    total_sum_sq: float
-    non_finite: int
+    pairs: I4
+    found: list[Bundle]
+    sums: F8
+    counts: I8
+    pending: NDArray[np.bool_]
+
+
+@dataclass
+class _Unfolded:
+    """Pairs of which at least one end shows its units."""
+
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    found: list[UnitSums] = field(default_factory=list)
+    coarse: list[bool] = field(default_factory=list)
+    numbers: list[list[int]] = field(default_factory=list)
+    late: list[tuple[int, int]] = field(default_factory=list)
+    late_weights: list[int] = field(default_factory=list)
+    late_numbers: list[list[int]] = field(default_factory=list)
+    flows: list[I4] = field(default_factory=list)
 
 
 class EdgeFinder:
@@ -55,10 +71,9 @@ class EdgeFinder:
 
     def __init__(self, model: OpenModel) -> None:
         self.model = model
-        self._position = {la.path: i for i, la in enumerate(model.graph.layers)}
-        self._memory: OrderedDict[Hashable, _Found] = OrderedDict()
-        self._ways: dict[tuple[str, int], list[Search]] = {}
-        self._room = _REMEMBERED
+        self._bundles = Bundles(model)
+        self._units = UnitEdges(model)
+        self._totals: Memory[tuple[int, float]] = Memory(_ROOM, lambda _: 200)
 
     def crossing(self, cut: Cut, budget: int) -> Crossing:
         """The edges between the visible nodes of a cut.
@@ -67,314 +82,319 @@ class EdgeFinder:
         ----------
         cut : Cut
         budget : int
-            The most edges to return; of more, the strongest of each connection.
+            The most edges to return: wide lines, lines without weights and single connections.
+            Of too many the strongest or the widest, and the result says how many there are.
 
         Returns
         -------
         Crossing
         """
-        places = Places(self.model, cut)
-        wires = list(self._wires(places))
-        self._room = max(_REMEMBERED, 2 * len(wires))
-        ready = [w for w in wires if self.model.pyramid.ready(w.connection)]
-        waiting = [w for w in wires if not self.model.pyramid.ready(w.connection)]
-        weight = [1 if places.closed(w.source, w.target) else 8 for w in ready]
-        unit = budget / max(sum(weight), 1)
-        found = [
-            self._remembered(w, places, int(unit * share))
-            for w, share in zip(ready, weight, strict=True)
+        self.model.table.refresh()
+        links = cut_links(self.model, cut)
+        unfolded = links.places.open[links.rows].any(axis=1)
+        sums: list[Sum] = []
+        closed, bare = self._closed(links, np.flatnonzero(~unfolded), sums)
+        opened = self._opened(links, np.flatnonzero(unfolded), sums)
+        flow_pairs = np.concatenate((links.rows[bare], *opened.flows))
+        flow_widths = np.ones(len(flow_pairs), np.int64)
+        flow_widths[: len(bare)] = links.counts[bare]
+        late = len(opened.late)
+        bundles = len(closed.pairs) + late
+        singles = [len(found.out) for found in opened.found]
+        strands = [STRANDS * len(b.searches or ()) for b in closed.found]
+        wants = np.array([bundles, len(flow_pairs), sum(singles) + sum(strands)])
+        room = allot(budget, wants, np.ones(3))
+        shown = _strongest_bundles(closed, max(int(room[0]) - late, 0))
+        flows = _most(flow_widths, int(room[1]))
+        weight = [_OPEN_WEIGHT] * len(singles) + [
+            float(len(b.searches or ())) for b in closed.found
         ]
-        rows = [self._bundles(found, ready, waiting, places), *self._singles(found, ready, places)]
-        ends = np.concatenate([np.stack((r.source, r.target), axis=1) for r in rows])
-        weighted = set(map(tuple, np.unique(ends, axis=0).tolist()))
-        rows.append(self._flows(places, weighted, wires))
-        missing = {id(w.connection): w.connection for w in waiting}
-        searches = tuple(
-            w
-            for w in ready
-            if places.closed(w.source, w.target) and w.key not in self.model.strands
-        )
+        quota = allot(int(room[2]), np.array(singles + strands), np.array(weight))
+        rows = [_bundle_rows(closed, shown), _late_rows(opened)]
+        tally = _Tally()
+        rows += self._unit_rows(links, opened, quota[: len(singles)], tally)
+        rows += self._strand_rows(closed, shown, quota[len(singles) :], tally)
+        rows.append(plain_rows(flow_pairs[flows], _nothing(len(flows))))
         return Crossing(
             concatenate(rows),
-            tuple(missing.values()),
-            searches,
-            sum(f.shown for f in found),
-            sum(f.total for f in found),
-            sum(f.shown_sum_sq for f in found),
-            sum(f.total_sum_sq for f in found),
-            sum(
-                {w.connection.key: f.non_finite for w, f in zip(ready, found, strict=True)}.values()
-            ),
+            self.model.table,
+            self._unread(closed, opened),
+            (*sums, *tally.searches),
+            tally.shown,
+            tally.total,
+            tally.shown_sum_sq,
+            tally.total_sum_sq,
+            self._non_finite(closed, opened),
+            Share(len(shown) + late, bundles),
+            Share(len(flows), len(flow_pairs)),
+            sum(b.searches is None for b in closed.found),
         )
 
-    def search(self, search: Search) -> None:
-        """Find the strands of a closed pair; the next `crossing` shows them."""
-        units = np.arange(search.connection.out_units, dtype=np.int32)
-        self.model.strands[search.key] = strongest(
-            self.model.pyramid, search.connection, units, search.in_unit, STRANDS
-        )
+    def search(self, task: Search | Sum) -> None:
+        """Find the strands of a tensor, or make a long sum; the next `crossing` shows them."""
+        if isinstance(task, Sum):
+            task.run()
+            return
+        units = np.arange(task.connection.out_units, dtype=np.int32)
+        found = strongest(self.model.pyramid, task.connection, units, task.in_unit, STRANDS)
+        self.model.strands.put(task.key, found)
 
-    # -- which weights -----------------------------------------------------------------------
+    def known(self, task: Search | Sum) -> bool:
+        """Whether a task has been done."""
+        return task.done() if isinstance(task, Sum) else task.key in self.model.strands
 
-    def _wires(self, places: Places) -> Iterator[Search]:
-        """Every way of a tensor from a visible node into the weights of another."""
-        for path in self.model.weighted:
-            home = int(places.home[self._position[path]])
-            if home >= 0 and places.encloses(path, home):
+    # -- closed nodes ------------------------------------------------------------------------
+
+    def _closed(
+        self, links: CutLinks, pairs: NDArray[np.intp], sums: list[Sum]
+    ) -> tuple[_Bundled, NDArray[np.intp]]:
+        """What joins closed nodes: by weights, and pairs without any."""
+        bundles = [self._bundles.between(links, k) for k in pairs.tolist()]
+        weighted = np.array([len(b.numbers) > 0 for b in bundles], bool)
+        found = [b for b in bundles if len(b.numbers)]
+        values, counts = np.zeros((len(found), 4)), np.zeros((len(found), 2), np.int64)
+        pending = np.zeros(len(found), bool)
+        ready = self.model.table.ready
+        for at, bundle in enumerate(found):
+            if bundle.sums is None and ready[bundle.numbers].all():
+                task = self._bundles.sum(bundle)
+                sums += [task] if task is not None else []
+            if bundle.sums is None or bundle.counts is None:
+                pending[at] = True
+                counts[at, 1] = bundle.weights  # known by number only
+            else:
+                values[at], counts[at] = bundle.sums, bundle.counts
+        chosen = links.rows[pairs[weighted]]
+        return _Bundled(chosen, found, values, counts, pending), pairs[~weighted]
+
+    def _strand_rows(
+        self, closed: _Bundled, shown: NDArray[np.intp], quota: I8, tally: _Tally
+    ) -> list[EdgeRows]:
+        rows = []
+        drawn = set(shown.tolist())
+        for at, (bundle, room) in enumerate(zip(closed.found, quota.tolist(), strict=True)):
+            searches = bundle.searches
+            if searches is None:
+                tally.total += bundle.joined
+                tally.total_sum_sq += float(closed.sums[at, 0])
                 continue
-            # Which layers a way back ends at depends only on the node that hides the target.
-            key = (path, int(places.node[home]) if home >= 0 else -1)
-            if key not in self._ways:
-                self._ways[key] = self._ways_into(path, home, places)
-            yield from self._ways[key]
+            each = min(room // max(len(searches), 1), STRANDS)
+            for search in searches:
+                known = self.model.strands.get(search.key)
+                wanted = at in drawn and each >= FEWEST and not closed.pending[at]
+                if known is None:
+                    tally.searches += [search] if wanted else []
+                    joined, square = self._all(search)
+                    tally.total += joined
+                    tally.total_sum_sq += square
+                    continue
+                tally.total += known.total_pairs
+                tally.total_sum_sq += known.total_sum_sq
+                if wanted and len(known.out):
+                    rows.append(self._strands(closed.pairs[at], search, known, each))
+                    tally.add(rows[-1])
+        return rows
 
-    def _ways_into(self, path: str, home: int, places: Places) -> list[Search]:
-        def stop(p: str) -> bool:
-            # What shows by itself (elsewhere, or open into units) is what the edge comes from.
-            return home < 0 or int(places.home[self._position[p]]) != home
+    def _all(self, search: Search) -> tuple[int, float]:
+        """Connections that a search chooses from, and their Σw² if they have been read."""
+        table = self.model.table
+        own = table.of_layer(search.target)
+        number = next(n for n in own if table.connections[n] is search.connection)
+        if search.in_unit.min() >= 0 or not table.ready[number]:
+            return search.connection.joined, float(table.sums[number, 0])
+        return self._totals.find(search.key, lambda: self._fed(search))
 
-        found = []
-        target = self._position[path]
-        for connection in self.model.wires.connections(path):
-            for entry in self.model.wires.trace(path, connection, stop):
-                source = self._position[entry.source]
-                if home < 0 or places.home[source] != home:
-                    unit = self._drawn_unit(source, entry.in_map.indices())
-                    found.append(Search(connection, source, target, unit))
-        return found
+    def _fed(self, search: Search) -> tuple[int, float]:
+        out = np.zeros(search.connection.out_units, np.int32)
+        label = np.minimum(search.in_unit, 0)
+        stats = self.model.pyramid.stats(search.connection, out, label, 1, 1)
+        return joined(search.connection, label)[0], float(stats.sum_sq[0, 0])
 
-    # -- statistics --------------------------------------------------------------------------
-
-    def _remembered(self, wire: Search, places: Places, quota: int) -> _Found:
-        strands = (
-            self.model.strands.get(wire.key) if places.closed(wire.source, wire.target) else None
-        )
-        quota = min(quota, STRANDS if places.closed(wire.source, wire.target) else MOST_OPEN)
-        key = (
-            wire.key,
-            quota,
-            strands is None,
-            places.key(wire.source),
-            places.key(wire.target),
-        )
-        found = self._memory.get(key)
-        if found is None:
-            found = self._find(wire, places, quota, strands)
-            self._memory[key] = found
-            while len(self._memory) > self._room:
-                self._memory.popitem(last=False)
-        else:
-            self._memory.move_to_end(key)
-        return found
-
-    def _find(self, wire: Search, places: Places, quota: int, strands: Strongest | None) -> _Found:
-        connection = wire.connection
-        out_label, n_out = places.labels(wire.target, np.arange(connection.out_units))
-        in_label, n_in = places.labels(wire.source, wire.in_unit)
-        stats = self.model.pyramid.stats(connection, out_label, in_label, n_out, n_in)
-        if places.closed(wire.source, wire.target):
-            return _bundle(connection, stats, strands, quota)
-        out, inn = np.nonzero(stats.count + stats.non_finite)
-        magnitude = stats.sum_sq[out, inn] / np.maximum(stats.count[out, inn], 1)
-        keep = strongest_positions(magnitude, quota)
-        rows = EdgeStats(*(getattr(stats, f)[out, inn][keep] for f in STATS))
-        none = np.full(len(keep), -1, np.int32)
-        # A line between groups stands for many connections: it is not one of those told singly.
-        single = places.single(wire.target)[out] & places.single(wire.source)[inn]
-        return _Found(
-            out[keep].astype(np.int32),
-            inn[keep].astype(np.int32),
-            none,
-            none,
-            rows,
-            int(single[keep].sum()),
-            int(single.sum()),
-            float(rows.sum_sq[single[keep]].sum()),
-            float(stats.sum_sq[out, inn][single].sum()),
-            int(stats.non_finite.sum()),
-        )
-
-    # -- rows --------------------------------------------------------------------------------
-
-    def _bundles(
-        self, found: list[_Found], ready: list[Search], waiting: list[Search], places: Places
-    ) -> EdgeRows:
-        """One row for each pair of closed nodes, however many connections join them.
-
-        A weight counts once, also where it reaches one node on several ways (through a residual
-        sum, or because a shared layer is called twice).
-        """
-        sums: dict[tuple[int, int], list[float]] = {}
-        layers: dict[tuple[int, int], tuple[int, int]] = {}
-        late: set[tuple[int, int]] = set()
-        ways: dict[tuple[tuple[int, int], Hashable], list[tuple[Search, _Found | None]]] = {}
-        for wire, f in [*zip(ready, found, strict=True), *((w, None) for w in waiting)]:
-            if f is not None and not places.closed(wire.source, wire.target):
-                continue
-            pair = (places.outer(wire.source), places.outer(wire.target))
-            ends = (wire.source, wire.target)
-            layers[pair] = ends if layers.get(pair, ends) == ends else (-1, -1)
-            ways.setdefault((pair, wire.connection.key), []).append((wire, f))
-        for (pair, _), group in ways.items():
-            row = sums.setdefault(pair, [0.0] * len(STATS))
-            stats = self._union(group)
-            if stats is None:
-                late.add(pair)
-                row[4] += group[0][0].connection.weights
-                continue
-            for k, name in enumerate(STATS):
-                value = float(getattr(stats, name)[0])
-                row[k] = max(row[k], value) if name == "max_abs" else row[k] + value
-        pairs = np.array(list(sums), np.int32).reshape(-1, 2)
-        table = np.array(list(sums.values())).reshape(-1, len(STATS))
-        ends_of = np.array([layers[p] for p in sums], np.int32).reshape(-1, 2)
-        none = np.full(len(pairs), -1, np.int32)
-        counts = table[:, 4:].astype(np.int64)
-        all_stats = EdgeStats(
-            table[:, 0], table[:, 1], table[:, 2], table[:, 3], counts[:, 0], counts[:, 1]
-        )
-        pending = np.array([p in late for p in sums], bool)
+    def _strands(self, pair: I4, search: Search, known: Strongest, most: int) -> EdgeRows:
+        n = min(most, len(known.out))
+        part = slice(n)
         return EdgeRows(
-            pairs[:, 0],
-            pairs[:, 1],
-            none,
-            none,
-            ends_of[:, 0],
-            ends_of[:, 1],
-            all_stats,
-            np.zeros(len(pairs), bool),
-            pending,
+            np.full(n, pair[0], np.int32),
+            np.full(n, pair[1], np.int32),
+            self._known_unit(search.source, known.inside[:n]),
+            self._known_unit(search.target, known.out[:n]),
+            np.full(n, search.source, np.int32),
+            np.full(n, search.target, np.int32),
+            # Only finite weights take part in the search for the strongest.
+            EdgeStats(
+                known.sum_sq[part],
+                known.sum[part],
+                known.sum_abs[part],
+                known.max_abs[part],
+                known.count[part],
+                np.zeros(n, np.int64),
+            ),
+            np.ones(n, bool),
+            np.zeros(n, bool),
         )
-
-    def _union(self, group: list[tuple[Search, _Found | None]]) -> EdgeStats | None:
-        """Statistics of the weights that several ways into one connection use; None if unread."""
-        first, found = group[0]
-        if found is None:
-            return None
-        if len(group) == 1:
-            return found.stats
-        key = ("union", *sorted(hash(wire.key) for wire, _ in group))
-        known = self._memory.get(key)
-        if known is None:
-            used = np.any([wire.in_unit >= 0 for wire, _ in group], axis=0)
-            stats = self.model.pyramid.stats(
-                first.connection,
-                np.zeros(first.connection.out_units, np.int32),
-                np.where(used, 0, -1).astype(np.int32),
-                1,
-                1,
-            )
-            known = self._memory[key] = _bundle(first.connection, stats, None, 0)
-        return known.stats
-
-    def _singles(
-        self, found: list[_Found], ready: list[Search], places: Places
-    ) -> Iterator[EdgeRows]:
-        """Edges between visible units, and the strands between closed nodes."""
-        for wire, f in zip(ready, found, strict=True):
-            closed = places.closed(wire.source, wire.target)
-            first = 1 if closed else 0
-            if len(f.out_row) <= first:
-                continue
-            part = slice(first, None)
-            n = len(f.out_row) - first
-            yield EdgeRows(
-                places.rows(wire.source)[f.in_row[part]],
-                places.rows(wire.target)[f.out_row[part]],
-                self._known_unit(wire.source, f.in_unit[part]),
-                self._known_unit(wire.target, f.out_unit[part]),
-                np.full(n, wire.source, np.int32),
-                np.full(n, wire.target, np.int32),
-                EdgeStats(*(getattr(f.stats, s)[part] for s in STATS)),
-                np.full(n, closed),
-                np.zeros(n, bool),
-            )
 
     def _known_unit(self, layer: int, unit: I4) -> I4:
         """Units that the layer is known to have; -1 for others (its shape is not recorded)."""
         count = self.model.units_of(self.model.graph.layers[layer]).count
         return np.where(unit < count, unit, -1).astype(np.int32)
 
-    def _flows(
-        self, places: Places, weighted: set[tuple[int, int]], wires: list[Search]
-    ) -> EdgeRows:
-        """Neutral links: data flows, no weight acts."""
-        carried = {(w.source, w.target) for w in wires}
-        pairs: dict[tuple[int, int], None] = {}
-        for link in self.model.graph.links:
-            a, b = self._position[link.source], self._position[link.target]
-            if places.home[a] == places.home[b] >= 0 or (a, b) in carried:
+    # -- open layers -------------------------------------------------------------------------
+
+    def _opened(self, links: CutLinks, pairs: NDArray[np.intp], sums: list[Sum]) -> _Unfolded:
+        """What joins the rows of which one end at least shows its units."""
+        found, places = _Unfolded(), links.places
+        joins = {
+            (a, b): links.of(k) for k, (a, b) in zip(pairs, links.rows[pairs].tolist(), strict=True)
+        }
+        for row in places.opened():
+            for number in self.model.table.of_layer(places.layer(row)):
+                if self.model.table.connections[number].input < 0:  # from the layer to itself
+                    joins.setdefault((row, row), np.zeros(0, np.int32))
+        for rows, chosen in joins.items():
+            key, ways = self._units.ways(places, rows, chosen)
+            joined = None
+            if ways.ways:
+                known = None
+                if self.model.table.ready[ways.numbers].all():
+                    known = self._units.sums(places, rows, key, ways)
+                if isinstance(known, UnitSums):
+                    found.pairs.append(rows)
+                    found.found.append(known)
+                    found.coarse.append(ways.coarse)
+                    found.numbers.append(ways.numbers)
+                    joined = known.joined
+                else:
+                    sums += [known] if known is not None else []
+                    found.late.append(rows)
+                    found.late_numbers.append(ways.numbers)
+                    found.late_weights.append(int(self.model.table.weights[ways.numbers].sum()))
+                    continue
+            if len(ways.direct) == len(chosen) or ways.coarse:
                 continue
-            passed = self._passed(link, a, b, places)
-            for pair in passed or [(places.outer(a), places.outer(b))]:
-                if pair[0] != pair[1] and pair not in weighted:
-                    pairs[pair] = None
-        ends = np.array(list(pairs), np.int32).reshape(-1, 2)
-        none = np.full(len(ends), -1, np.int32)
-        zero = np.zeros(len(ends))
-        none_at_all = np.zeros(len(ends), np.int64)
-        stats = EdgeStats(zero, zero, zero, zero, none_at_all, none_at_all)
-        no = np.zeros(len(ends), bool)
-        return EdgeRows(ends[:, 0], ends[:, 1], none, none, none, none, stats, no, no)
+            grid = self._units.flows(places, rows, key, chosen, ways.direct)
+            if grid.size == 0:
+                if joined is None and rows[0] != rows[1]:
+                    found.flows.append(np.array([rows], np.int32))
+                continue
+            out, inside = np.nonzero(grid if joined is None else grid & ~joined)
+            ends = places.shown(rows[0])[inside], places.shown(rows[1])[out]
+            found.flows.append(np.stack(ends, axis=1))
+        return found
 
-    def _passed(self, link: Link, a: int, b: int, places: Places) -> list[tuple[int, int]]:
-        """Rows that a weightless layer joins one by one when its or its source's units show."""
-        if not (places.is_open(a) or places.is_open(b)):
-            return []
-        layer = self.model.graph.layers[b]
-        channels = self.model.wires.flow(link)
-        units = self.model.units_of(layer).count
-        passed = unit_map(
-            layer, link.target_input, channels, units, self.model.graph, link.source_output
-        )
-        if passed is None:
-            return []
-        index = passed.indices()
-        from_label, _ = places.labels(a, self._drawn_unit(a, index))
-        to_label, _ = places.labels(b, np.arange(len(index)))
-        seen = (from_label >= 0) & (to_label >= 0)
-        pairs = np.unique(
-            np.stack((places.rows(a)[from_label[seen]], places.rows(b)[to_label[seen]]), 1), axis=0
-        )
-        return [(int(x), int(y)) for x, y in pairs] if len(pairs) <= MOST_FLOWS else []
+    def _unit_rows(
+        self, links: CutLinks, opened: _Unfolded, quota: I8, tally: _Tally
+    ) -> list[EdgeRows]:
+        rows, places = [], links.places
+        for (source, target), found, coarse, most in zip(
+            opened.pairs, opened.found, opened.coarse, quota.tolist(), strict=True
+        ):
+            tails = np.array([source], np.int32) if coarse else places.shown(source)
+            ends = np.stack(
+                (tails[found.inside[:most]], places.shown(target)[found.out[:most]]), axis=1
+            )
+            part = plain_rows(ends, EdgeStats(*(getattr(found.stats, s)[:most] for s in STATS)))
+            rows.append(part)
+            # A line between groups stands for many connections: it is not one of those told singly.
+            tally.add(part.take(found.single[:most]))
+            tally.total += found.total
+            tally.total_sum_sq += found.total_sum_sq
+        return rows
 
-    def _drawn_unit(self, layer: int, channel: I4) -> I4:
-        """The unit that shows a channel: a recurrent layer speaks through its last gate."""
-        units = self.model.units_of(self.model.graph.layers[layer])
-        shift = (max(len(units.blocks), 1) - 1) * units.channels
-        return np.where(channel >= 0, channel + shift, -1).astype(np.int32)
+    # -- what is told besides ----------------------------------------------------------------
 
+    def _unread(self, closed: _Bundled, opened: _Unfolded) -> I4:
+        late = [b.numbers for b, p in zip(closed.found, closed.pending, strict=True) if p]
+        late += [np.array(numbers, np.int32) for numbers in opened.late_numbers]
+        if not late:
+            return np.zeros(0, np.int32)
+        numbers = np.unique(np.concatenate(late))
+        return numbers[~self.model.table.ready[numbers]]
 
-def _bundle(connection: Connection, stats: Stats, strands: Strongest | None, quota: int) -> _Found:
-    """A bundle (first row) with its strongest single connections behind it."""
-    drawn = 0 if strands is None else min(quota, len(strands.out))
-    parts: dict[str, NDArray[Any]] = {}
-    for name in STATS:
-        own = getattr(stats, name)[:1, 0]
-        # Only finite weights take part in the search for the strongest.
-        more = np.zeros(drawn, np.int64) if name == "non_finite" else getattr(strands, name, own)
-        parts[name] = np.append(own, more[:drawn])
-    none = np.full(1, -1, np.int32)
-    zero = np.zeros(drawn + 1, np.int32)
-    out = none if strands is None else np.append(none, strands.out[:drawn])
-    inside = none if strands is None else np.append(none, strands.inside[:drawn])
-    return _Found(
-        zero,
-        zero,
-        out.astype(np.int32),
-        inside.astype(np.int32),
-        EdgeStats(**parts),
-        drawn,
-        connection.joined if strands is None else strands.total_pairs,
-        float(parts["sum_sq"][1:].sum()),
-        float(stats.sum_sq.sum()),
-        int(stats.non_finite.sum()),
-    )
+    def _non_finite(self, closed: _Bundled, opened: _Unfolded) -> int:
+        """Weights that are not finite; one that shows in several edges counts once."""
+        table = self.model.table
+        if not table.counts[:, 1].any():
+            return 0
+        shown = [b.numbers for b in closed.found]
+        shown += [np.array(numbers, np.int32) for numbers in opened.numbers + opened.late_numbers]
+        if not shown:
+            return 0
+        return int(table.counts[np.unique(np.concatenate(shown)), 1].sum())
 
 
-def strongest_positions(magnitude: F8, most: int) -> NDArray[np.int64]:
+@dataclass
+class _Tally:
+    """What is counted while single connections are gathered."""
+
+    shown: int = 0
+    total: int = 0
+    shown_sum_sq: float = 0.0
+    total_sum_sq: float = 0.0
+    searches: list[Search] = field(default_factory=list)
+
+    def add(self, rows: EdgeRows) -> None:
+        """Count connections that are drawn."""
+        self.shown += len(rows)
+        self.shown_sum_sq += float(rows.stats.sum_sq.sum())
+
+
+def allot(budget: int, wants: I8, weights: F8) -> I8:
+    """Divide a budget among wishes by weight; what one does not need goes to the others.
+
+    Parameters
+    ----------
+    budget : int
+    wants : int64 array, shape (n,)
+    weights : float64 array, shape (n,)
+
+    Returns
+    -------
+    int64 array, shape (n,)
+        No entry above its wish; their sum not above the budget.
+    """
+    wants = np.asarray(wants, np.int64)
+    given = np.zeros(len(wants), np.int64)
+    left, open_ = max(budget, 0), wants > 0
+    while open_.any():
+        unit = left / weights[open_].sum()
+        full = open_ & (wants <= unit * weights)
+        if not full.any():
+            given[open_] = (unit * weights[open_]).astype(np.int64)
+            break
+        given[full] = wants[full]
+        left -= int(wants[full].sum())
+        open_ &= ~full
+    return given
+
+
+def _strongest_bundles(closed: _Bundled, most: int) -> NDArray[np.intp]:
+    """Positions of the strongest bundles; those not yet read come last, the widest first."""
+    if len(closed.pairs) <= most:
+        return np.arange(len(closed.pairs))
+    mean_square = closed.sums[:, 0] / np.maximum(closed.counts[:, 0], 1)
+    order = np.lexsort((-closed.counts[:, 1], -mean_square, closed.pending))
+    return np.sort(order[:most])
+
+
+def _most(values: I8, most: int) -> NDArray[np.intp]:
     """Positions of the largest values, at most `most`, ties to the lower position."""
-    if len(magnitude) <= most:
-        return np.arange(len(magnitude))
-    order = np.argsort(-magnitude, kind="stable")[:most]
-    return np.sort(order)
+    if len(values) <= most:
+        return np.arange(len(values))
+    return np.sort(np.argsort(-values, kind="stable")[:most])
+
+
+def _bundle_rows(closed: _Bundled, shown: NDArray[np.intp]) -> EdgeRows:
+    stats = stats_of(closed.sums[shown], closed.counts[shown])
+    return plain_rows(closed.pairs[shown], stats, closed.pending[shown])
+
+
+def _late_rows(opened: _Unfolded) -> EdgeRows:
+    """One line for each pair whose weights are not yet read, or not yet summed."""
+    ends = np.array(opened.late, np.int32).reshape(-1, 2)
+    stats = _nothing(len(ends))
+    stats.non_finite[:] = opened.late_weights
+    return plain_rows(ends, stats, np.ones(len(ends), bool))
+
+
+def _nothing(count: int) -> EdgeStats:
+    return stats_of(np.zeros((count, 4)), np.zeros((count, 2), np.int64))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import cached_property
 from types import TracebackType
+from typing import Any
 
 from explorer import formats
 from explorer.composites import expand
+from explorer.connection_table import ConnectionTable
 from explorer.hierarchy import Hierarchy
+from explorer.link_index import LinkIndex, link_index
+from explorer.memory import Memory
 from explorer.network import Layer, Network
+from explorer.passing import Passing
 from explorer.pyramid import Pyramid
 from explorer.strongest import Strongest
 from explorer.tree_builder import build_hierarchy
 from explorer.units import Units
 from explorer.weight_reader import WeightReader
 from explorer.wires import Wires, wires
+
+_STRANDS = 32 << 20  # bytes of strongest connections that are remembered
 
 
 class OpenModel:
@@ -36,8 +42,10 @@ class OpenModel:
         The same with composite layers expanded into their parts.
     reader : WeightReader
     pyramid : Pyramid
-    strands : dict
-        Strongest connections between closed nodes found so far, by `explorer.edges.Search.key`.
+    strands : Memory of Strongest
+        Strongest connections between closed nodes found so far, by `explorer.crossing.Search.key`.
+    latest_links : tuple (Cut, CutLinks) or None
+        Of the cut that was looked at last; kept by `explorer.places.cut_links`.
     """
 
     def __init__(self, network: Network) -> None:
@@ -45,7 +53,8 @@ class OpenModel:
         self.graph = expand(network)
         self.reader = WeightReader(network)
         self.pyramid = Pyramid(self.reader)
-        self.strands: dict[Hashable, Strongest] = {}
+        self.strands: Memory[Strongest] = Memory(_STRANDS, _bytes_of)
+        self.latest_links: tuple[Any, Any] | None = None
 
     @classmethod
     def open(cls, path: str) -> OpenModel:
@@ -79,29 +88,24 @@ class OpenModel:
         return build_hierarchy(self.graph, self.weighted)
 
     @cached_property
-    def reach(self) -> dict[str, tuple[int, int]]:
-        """First and last place, in the order of the leaves, of what feeds each weighted layer.
+    def table(self) -> ConnectionTable:
+        """All connections by number, with their sums."""
+        return ConnectionTable(self.graph, self.wires, self.weighted, self.pyramid)
 
-        A closed node whose leaves include this span hides the layer's connections entirely.
-        """
-        place = {self.graph.layers[i].path: k for k, i in enumerate(self.hierarchy.order)}
-        before: dict[str, list[str]] = {}
-        for link in self.graph.links:
-            before.setdefault(link.target, []).append(link.source)
-        weighted = self.weighted
-        spans = {}
-        for path in weighted:
-            seen = {path}
-            work = list(before.get(path, ()))
-            while work:
-                p = work.pop()
-                if p not in seen:
-                    seen.add(p)
-                    if p not in weighted:
-                        work.extend(before.get(p, ()))
-            places = [place[p] for p in seen]
-            spans[path] = (min(places), max(places))
-        return spans
+    @cached_property
+    def links(self) -> LinkIndex:
+        """Links by the node that holds both their ends."""
+        return link_index(self.hierarchy)
+
+    @cached_property
+    def passing(self) -> Passing:
+        """How units pass through weightless layers."""
+        return Passing(self.hierarchy, self.wires, self.table)
+
+    def shift(self, layer: int) -> int:
+        """Unit that shows channel 0 of a layer: a recurrent layer speaks through its last gate."""
+        units = self.units_of(self.graph.layers[layer])
+        return (max(len(units.blocks), 1) - 1) * units.channels
 
     def units_of(self, layer: Layer) -> Units:
         """The units of a layer of `graph`."""
@@ -121,3 +125,7 @@ class OpenModel:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _bytes_of(found: Strongest) -> int:
+    return 1000 + 48 * len(found.out)

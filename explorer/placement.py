@@ -12,6 +12,7 @@ from explorer.appearance import leaf_size, unit_size
 from explorer.errors import UnknownNameError
 from explorer.lod import Cut, make_cut
 from explorer.open_model import OpenModel
+from explorer.places import cut_links
 from explorer.view_state import ViewState
 from layouts.tree import Boxes, Tree
 
@@ -73,11 +74,11 @@ def _sizes(model: OpenModel, cut: Cut) -> F8:
 
 def _links(model: OpenModel, cut: Cut) -> NDArray[np.int32]:
     """Links between leaves; a layer open into units is joined by its first unit."""
-    hierarchy = model.hierarchy
-    home = np.zeros(len(model.graph.layers), np.int32)
-    order = np.array(hierarchy.order, np.int64)
-    for row in np.flatnonzero(cut.leaf)[::-1]:
-        first, last = hierarchy.nodes[int(cut.node[row])].layers
-        home[order[first:last]] = row
-    pairs = home[model.graph.link_ends]
-    return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).astype(np.int32)
+    links = cut_links(model, cut)
+    pairs = links.rows[links.rows[:, 0] != links.rows[:, 1]]
+    opened = links.places.opened()
+    if opened:
+        first = np.arange(len(cut), dtype=np.int32)
+        first[opened] = [links.places.shown(row)[0] for row in opened]
+        pairs = first[pairs]
+    return np.asarray(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,11 @@ class Pyramid:
     def ready(self, connection: Connection) -> bool:
         """Whether the connection's tiles are built."""
         return connection.key in self._built
+
+    def built_since(self, count: int) -> list[tuple[str, str]]:
+        """Keys of the connections that were built after the first `count`, in order."""
+        with self._lock:
+            return list(islice(self._built, count, None)) if len(self._built) > count else []
 
     def bytes_needed(self, connection: Connection) -> int:
         """Bytes of weights that `build` will read."""

@@ -108,7 +108,7 @@ class Wires:
         todo: list[tuple[Link, UnitMap]] = []
         for link in self.incoming(layer_path):
             if link.target_input == connection.input:
-                first = _carried(connection.in_units, self.flow(link))
+                first = carried(connection.in_units, self.flow(link))
                 if first is not None:
                     todo.append((link, first))
         todo.reverse()
@@ -141,8 +141,8 @@ class Wires:
         return [(k, m) for k, m in onward if m.index is None or m.index.max(initial=-1) >= 0]
 
 
-def _carried(count: int, channels: int) -> UnitMap | None:
-    """From the in units of a kernel to the channels of the tensor it reads."""
+def carried(count: int, channels: int) -> UnitMap | None:
+    """From the in units of a kernel to the channels of the tensor it reads, if they fit."""
     if channels in (0, count):
         return UnitMap(count, count)
     if count % channels == 0 and count <= LARGEST_MAP:  # contracted over time and channels
