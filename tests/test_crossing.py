@@ -68,6 +68,9 @@ class Maker:
             elif kind == "Concatenate" and self.width[first] < 9:
                 other = self.choose.choice([p for p in made if self.width[p] < 9])
                 made.append(self.add(kind, (first, other)))
+                if self.choose.random() < 0.5:  # units arrive at two places, and are added
+                    made.append(self.add(kind, (other, first)))
+                    made.append(self.add("Add", (made[-2], made[-1])))
             elif kind == "Add":
                 alike = [p for p in made if self.width[p] == self.width[first] and p != first]
                 if alike:
@@ -202,8 +205,10 @@ class Brute:
 def cases(maker: Maker, model: OpenModel) -> list[Cut]:
     paths = [n.path for n in model.hierarchy.nodes]
     cuts = []
-    for share in (0.0, 0.3, 0.6, 0.6, 0.9, 1.0):
+    for share in (0.0, 0.3, 0.5, 0.5, 0.7, 0.7, 0.9, 1.0):
         opened = frozenset(p for p in paths if maker.choose.random() < share)
+        # Layers open to units beside scopes that hide many layers.
+        opened |= frozenset(p for p in paths if "part" not in p and maker.choose.random() < 0.5)
         cuts.append(make_cut(model.hierarchy, model.units_of, opened))
     scopes = frozenset(n.path for n in model.hierarchy.nodes if n.kind != "layer")
     return [*cuts, make_cut(model.hierarchy, model.units_of, scopes)]
@@ -231,10 +236,10 @@ def compare(maker: Maker, model: OpenModel, finder: EdgeFinder, cut: Cut) -> Non
     assert flows == brute.flows(expected)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_edges_are_those_of_every_weight_followed_alone(tmp_path, seed: int) -> None:
     maker = Maker(tmp_path, seed)
-    maker.grow(maker.choose.choice([8, 14, 24]))
+    maker.grow(maker.choose.choice([8, 14, 24, 40]))
     with maker.model() as model:
         finder = EdgeFinder(model)
         for cut in cases(maker, model):
@@ -257,3 +262,23 @@ def test_a_stream_that_runs_back_is_followed_too(tmp_path, seed: int) -> None:
         finder = EdgeFinder(model)
         for cut in cases(maker, model):
             compare(maker, model, finder, cut)
+
+
+def test_ranges_of_units_that_arrive_twice_count_once(tmp_path) -> None:
+    maker = Maker(tmp_path, 7)
+    wide, few = maker.add("InputLayer", units=300), maker.add("InputLayer", units=3)
+    one = maker.add("Concatenate", (wide, few))
+    other = maker.add("Concatenate", (few, wide))
+    maker.add("Dense", (maker.add("Add", (one, other)),), 4)
+    with maker.model() as model:
+        scope = Node("rest", "rest", "scope", "", 0, (4, 5, 6, 7), (2, 6), False)
+        leaves = [
+            Node(la.path, la.path, "layer", la.kind, 3 if i > 1 else 0, (), (i, i + 1), False)
+            for i, la in enumerate(maker.layers)
+        ]
+        root = Node("", "", "scope", "", -1, (1, 2, 3), (0, 6), False)
+        nodes = (root, *leaves[:2], scope, *leaves[2:])
+        model.__dict__["hierarchy"] = Hierarchy(nodes, tuple(range(6)), model.graph)
+        cut = make_cut(model.hierarchy, model.units_of, frozenset({wide}))
+        assert sum(u is not None and u.count > 1 for u in cut.units) == 5
+        compare(maker, model, EdgeFinder(model), cut)
