@@ -15,6 +15,7 @@ from explorer.crossing import Crossing, EdgeRows
 from explorer.draw_list import DrawList, EdgeArrays, NodePaths
 from explorer.edge_paths import edge_points
 from explorer.edges import EdgeFinder
+from explorer.focus import fade
 from explorer.lod import Cut
 from explorer.open_model import OpenModel
 from explorer.overlays import Overlay, get_overlay
@@ -70,6 +71,8 @@ def build_draw_list(
         theme=state.theme,
         pending=bool(len(crossing.unread) or crossing.searches),
     )
+    if state.focus is not None:
+        draw_list = fade(draw_list, model, placed.cut, crossing, state.focus)
     return draw_list, placed, crossing
 
 

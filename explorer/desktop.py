@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
-import textwrap
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 from PIL import Image
 
 import layouts
 from explorer import lod
 from explorer.animation import Blend
+from explorer.desktop_motion import DesktopMotion
 from explorer.desktop_panel import DesktopPanel
+from explorer.desktop_texts import HELP, following, in_lines, save_unique
+from explorer.draw_list import DrawList
 from explorer.errors import NeuronautError
+from explorer.flight import Flight, Held, Screen, held, straight
+from explorer.opening import Opening
 from explorer.orbit import shift
 from explorer.overlays import overlays
 from explorer.renderer import Handlers, Window
 from explorer.session import Session
-from explorer.view_state import Camera, ease, interpolate
+from explorer.view_state import Camera
 
-HELP = (
-    "Keys and mouse",
-    "click a node\topen it",
-    "click a frame's title\tclose it",
-    "left drag\tturn",
-    "right drag\tshift",
-    "wheel\tzoom towards the pointer",
-    "",
-    "r\tsee everything",
-    "f\tfly to the selected node",
-    "i\tshow or hide the details of the selected node",
-    "w, [ ]\tits next weight, the one before, the one after",
-    "Esc\tselect nothing",
-    "u, ⌫\tclose the selected node, or what is around it",
-    "o, l\tnext overlay, next layout",
-    "t\tdark or light",
-    "s\tsave a picture",
-    "h, ?\tthis help",
-    "q\tquit",
-)
-
-_MOVE_TIME = 0.3  # seconds that a change of the picture takes
 _POLL_EVERY = 0.15  # seconds between two looks for weights read in the background
 _TOLD_FOR = 4.0  # seconds that a message stays
 _PICTURE_SAMPLES = 8
-_TIP_WIDTH = 64
+
+#: Where the camera goes with a change: to a place, with a node, or nowhere.
+Target = Camera | Held | None
 
 
 def run(session: Session, size: tuple[int, int] = (1600, 900)) -> None:
@@ -90,15 +71,21 @@ class Desktop:
         self.session, self.window, self.renderer = session, window, window.renderer
         self.panel = DesktopPanel(session, self.renderer)
         self._drawn = session.draw_list
-        self._motion: Callable[[float], None] | None = None
-        self._moving_since = 0.0
+        self.motion = DesktopMotion(window)
         self._polled = 0.0
         self._told_until = 0.0
         self._complaint = ""
         self._help = False
         self._keys: dict[str, Callable[[], None]] = {
             "r": lambda: self._move(self._view_of(None)),
-            "f": self._focus,
+            "f": self._fly_to_selected,
+            "b": self._start_over,
+            "z": lambda: self._travel(self.session.undo, "nothing to undo"),
+            "Z": lambda: self._travel(self.session.redo, "nothing to redo"),
+            "y": lambda: self._travel(self.session.redo, "nothing to redo"),
+            "a": self._open_like,
+            "c": lambda: self._open_to(0),
+            "x": self._focus,
             "i": self._toggle_panel,
             "w": lambda: self._next_weight(1),
             "bracketright": lambda: self._next_weight(1),
@@ -114,6 +101,9 @@ class Desktop:
             "q": window.stop,
             "Escape": self._escape,
         }
+        for depth in range(10):
+            work = lambda depth=depth: self._open_to(depth)  # noqa: E731
+            self._keys[str(depth)] = self._keys[f"KP_{depth}"] = work
 
     def run(self) -> None:
         """Show the picture and serve the person until the window closes."""
@@ -121,12 +111,12 @@ class Desktop:
         self._update_panel()
         self.renderer.camera = self.session.state.camera or self._view_of(None)
         self.window.run(Handlers(self._click, self._hover, self._leave, self._key, self._tick))
-        self.session.state = replace(self.session.state, camera=self.renderer.camera)
+        self.session.camera = self.renderer.camera
 
     # -- what the person does ------------------------------------------------------------------
 
     def _click(self, x: float, y: float) -> None:
-        self._settle()
+        self.motion.settle()
         self._clear_note()
         pick = self.renderer.pick(x, y)
         if pick.node is None:
@@ -137,20 +127,23 @@ class Desktop:
             return
         path = self._drawn.nodes[pick.node]
         if pick.frame_title:
-            self._close(path)
+            self._close(path, (x, y))
             return
         before = self.session.state.opened
-        self._change(lambda: self.session.click(path))
-        # What the panel has come to lie upon is brought out from under it.
-        if self.session.state.opened != before or x >= self.renderer.free_width:
-            self._move(self._view_of(path))
+
+        def target() -> Target:
+            # A node that is only selected moves if the panel has come to lie upon it.
+            moves = self.session.state.opened != before or x >= self.renderer.free_width
+            return Held(path) if moves else None
+
+        self._change(lambda: self.session.click(path), target)
 
     def _deselect(self) -> None:
         if self.session.state.selected is not None:
             self._change(lambda: self.session.select(None))
 
     def _hover(self, x: float, y: float) -> None:
-        if self._motion is not None or self._help or time.monotonic() < self._told_until:
+        if self.motion.under_way or self._help or time.monotonic() < self._told_until:
             return
         pick = self.renderer.pick(x, y)
         if pick.node is not None:
@@ -159,16 +152,16 @@ class Desktop:
             text = self.session.describe_edge(pick.edge)
         else:
             return
-        self._note(_lines(text), (x, y))
+        self._note(in_lines(text), (x, y))
 
     def _leave(self) -> None:
         if not self._help and time.monotonic() >= self._told_until:
             self._note(())
 
     def _key(self, name: str) -> None:
-        action = self._keys.get(name if len(name) > 1 else name.lower())
+        action = self._keys.get(name) or self._keys.get(name.lower())
         if action is not None:
-            self._settle()
+            self.motion.settle()
             try:
                 action()
             except NeuronautError as error:
@@ -179,7 +172,10 @@ class Desktop:
             self._toggle_help()
         else:
             self._clear_note()
-            self._deselect()
+            if self.session.state.focus is not None:
+                self._change(lambda: self.session.set_focus(None))
+            else:
+                self._deselect()
 
     def _toggle_panel(self) -> None:
         self.panel.wanted = not self.panel.wanted
@@ -205,12 +201,23 @@ class Desktop:
         self._told_until = 0.0
         self._note(HELP if self._help else ())
 
+    def _selected(self) -> str:
+        if self.session.state.selected is None:
+            raise NeuronautError("nothing is selected: click a node first")
+        return self.session.state.selected
+
+    def _fly_to_selected(self) -> None:
+        self._move(self._view_of(self._selected()))
+
     def _focus(self) -> None:
-        selected = self.session.state.selected
-        if selected is None:
-            self._tell("nothing is selected: click a node first")
-        else:
-            self._move(self._view_of(selected))
+        state = self.session.state
+        path = (
+            None
+            if state.focus is not None and state.selected in (None, state.focus)
+            else (self._selected())
+        )
+        self._change(lambda: self.session.set_focus(path))
+        self._tell("no focus" if path is None else "focus; Esc ends it")
 
     def _close_selected(self) -> None:
         path = self.session.state.selected
@@ -221,24 +228,53 @@ class Desktop:
         else:
             self._close(path)
 
-    def _close(self, path: str) -> None:
+    def _close(self, path: str, pixel: tuple[float, float] | None = None) -> None:
+        """Close a node; what it becomes comes to this pixel, or stays where the frame is."""
+
         def work() -> None:
             self.session.close(path)
             self.session.select(path)
 
-        self._change(work)
-        self._move(self._view_of(self._around(path)))
+        self._change(work, Held(path, pixel))
+
+    def _open_like(self) -> None:
+        path = self._selected()
+        found: list[Opening] = []
+        self._change(lambda: found.append(self.session.open_like(path)), Held(path))
+        self._tell_opening(found)
+
+    def _open_to(self, depth: int) -> None:
+        found: list[Opening] = []
+        self._change(lambda: found.append(self.session.open_to(depth)), lambda: self._view_of(None))
+        self._tell_opening(found)
+
+    def _tell_opening(self, found: list[Opening]) -> None:
+        if found:
+            self._tell(found[0].message)
+
+    def _start_over(self) -> None:
+        self._change(self.session.reset, lambda: self._view_of(None))
+        self._tell("the first picture; z takes it back")
+
+    def _travel(self, step: Callable[[], bool], nothing: str) -> None:
+        """Undo or redo, the camera along with it."""
+        done: list[bool] = []
+        self._change(
+            lambda: done.append(step()),
+            lambda: (self.session.camera or self._view_of(None)) if done[0] else None,
+        )
+        if done == [False]:
+            self._tell(nothing)
 
     def _next_overlay(self) -> None:
         names = list(overlays())
-        name = _following(names, self.session.state.overlay)
+        name = following(names, self.session.state.overlay)
         self._change(lambda: self.session.set_overlay(name))
         self._tell(f"overlay: {name}")
 
     def _next_layout(self) -> None:
-        name = _following(list(layouts.layouts()), self.session.state.layout)
-        self._change(lambda: self.session.set_layout(name))
-        self._move(self._view_of(None))
+        name = following(list(layouts.layouts()), self.session.state.layout)
+        self._change(lambda: self.session.set_layout(name), lambda: self._view_of(None))
         self._tell(f"layout: {name}")
 
     def _switch_theme(self) -> None:
@@ -255,15 +291,14 @@ class Desktop:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if self._motion is not None:
-            share = (now - self._moving_since) / _MOVE_TIME
-            self._motion(min(share, 1.0))
-            if share >= 1.0:
-                self._motion = None
-            self.window.redraw()
+        if self.motion.under_way:
+            self.motion.step(now)
         elif now - self._polled > _POLL_EVERY:
             self._polled = now
             self._poll()
+        camera = self.motion.rested(now)
+        if camera is not None:
+            self._rests(camera)
         self._update_panel()
         if self._told_until and now >= self._told_until:
             self._clear_note()
@@ -278,9 +313,20 @@ class Desktop:
                 self._complaint = str(error)
                 self._tell(self._complaint)
 
-    def _change(self, work: Callable[[], object]) -> None:
-        """Change the session; the picture passes smoothly to what came of it."""
+    def _change(
+        self, work: Callable[[], object], target: Target | Callable[[], Target] = None
+    ) -> None:
+        """Change the session; the picture passes smoothly to what came of it.
+
+        Parameters
+        ----------
+        work : callable ()
+        target : Camera or Held or None, or callable () -> one of them
+            Where the camera goes along; a callable is asked after the work is done.
+        """
         before = self._drawn
+        # Undo brings the camera back too; for the session it stands where it stands now.
+        self.session.camera = self.renderer.camera
         try:
             work()
             after = self.session.draw_list
@@ -289,36 +335,27 @@ class Desktop:
             return
         self._drawn = after
         self._update_panel()
-        if after is before:
-            return
-        blend = Blend(before, after)
+        to = target() if callable(target) else target
+        way = self._way(before, after, to)
+        if after is not before:
+            self.motion.begin(way, Blend(before, after))
+        elif way is not None:
+            self.motion.begin(way)
 
-        def show(share: float) -> None:
-            self.renderer.draw(blend.at(ease(share)))
-
-        self._begin(show)
+    def _way(self, before: DrawList, after: DrawList, to: Target) -> Flight | None:
+        camera = self.renderer.camera
+        if isinstance(to, Held):
+            (width, height), free = self.renderer.scene_size, self.renderer.free_width
+            return held(camera, Screen(width, height, free), before, after, to)
+        return straight(camera, to) if to is not None else None
 
     def _move(self, camera: Camera) -> None:
-        """Fly to a camera, together with a change that is under way."""
-        before, change = self.renderer.camera, self._motion
+        """Fly to a camera."""
+        self.motion.begin(straight(self.renderer.camera, camera))
 
-        def fly(share: float) -> None:
-            if change is not None:
-                change(share)
-            self.renderer.camera = interpolate(before, camera, ease(share))
-
-        self._begin(fly)
-
-    def _begin(self, motion: Callable[[float], None]) -> None:
-        self._motion, self._moving_since = motion, time.monotonic()
-        self.window.redraw()
-
-    def _settle(self) -> None:
-        """End a move under way, at its end."""
-        if self._motion is not None:
-            self._motion(1.0)
-            self._motion = None
-            self.window.redraw()
+    def _rests(self, camera: Camera) -> None:
+        """The camera has come to rest here after a drag, a turn of the wheel or a flight."""
+        self.session.camera = camera
 
     def _take(self) -> None:
         self._drawn = self.session.draw_list
@@ -343,7 +380,7 @@ class Desktop:
     def _tell(self, message: str) -> None:
         self._help = False
         self._told_until = time.monotonic() + _TOLD_FOR
-        self._note(_lines(message), (0.0, 0.0))
+        self._note(in_lines(message), (0.0, 0.0))
 
     def _clear_note(self) -> None:
         self._told_until = 0.0
@@ -353,46 +390,3 @@ class Desktop:
     def _note(self, lines: tuple[str, ...], at: tuple[float, float] | None = None) -> None:
         if self.renderer.set_note(lines, at):
             self.window.redraw()
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    """A description in lines that a tooltip can hold."""
-    parts = [part for line in text.splitlines() for part in line.split(" · ")]
-    return tuple(piece for part in parts for piece in textwrap.wrap(part, _TIP_WIDTH))
-
-
-def _following(names: list[str], now: str) -> str:
-    return names[(names.index(now) + 1) % len(names)] if now in names else names[0]
-
-
-def save_unique(picture: Image.Image, folder: Path | None = None) -> Path:
-    """Write a picture as neuronaut.png, or neuronaut-1.png, -2 … where that is taken.
-
-    Parameters
-    ----------
-    picture : PIL.Image.Image
-    folder : Path, optional
-        The working directory without it.
-
-    Returns
-    -------
-    Path
-        Of the new file. No file that exists is ever touched.
-
-    Raises
-    ------
-    NeuronautError
-        If the folder cannot be written to.
-    """
-    for number in itertools.count():
-        path = (folder or Path()) / f"neuronaut{f'-{number}' if number else ''}.png"
-        try:
-            with path.open("xb") as file:
-                picture.save(file, format="PNG")
-            return path
-        except FileExistsError:
-            continue
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise NeuronautError(f"{path}: cannot be written: {reason}") from None
-    raise AssertionError("unreachable")

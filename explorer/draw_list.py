@@ -85,6 +85,8 @@ class Label:
         True for the title of an open frame: drawn brighter, and a click on it closes the frame.
     below : bool
         Whether the text hangs under the anchor.
+    faded : bool
+        Whether the text is dim: another node is in focus.
     """
 
     text: str
@@ -93,6 +95,7 @@ class Label:
     node: int = -1
     title: bool = False
     below: bool = False
+    faded: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,11 @@ class NodePaths(Sequence[str]):
     ) -> None:
         self.shown = shown
         self._layers, self._layer, self._unit = layers, layer, unit
+
+    @property
+    def layer(self) -> NDArray[np.int64]:
+        """Of each hidden unit, which stand behind those of `shown`, the number of its layer."""
+        return self._layer
 
     def __len__(self) -> int:
         return len(self.shown) + len(self._unit)

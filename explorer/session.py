@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,12 +12,11 @@ from explorer import lod
 from explorer.appearance import describe
 from explorer.background import BackgroundReading, unread
 from explorer.build import build_draw_list
-from explorer.color_scale import count, number
+from explorer.changes import Changes
 from explorer.crossing import Crossing
 from explorer.draw_list import DrawList
+from explorer.edge_text import describe_edge
 from explorer.edges import EdgeFinder
-from explorer.element_index import elements, index_text
-from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Network
 from explorer.open_model import OpenModel
 from explorer.placement import ASPECT, Placed
@@ -30,7 +28,7 @@ AT_ONCE = 0.06  # seconds that a person may be kept waiting by reading
 _PATIENCE = 0.25  # seconds between two redraws while weights are being read
 
 
-class Session:
+class Session(Changes):
     """One person's view of a model.
 
     All methods may be called from any thread, one at a time.
@@ -49,10 +47,9 @@ class Session:
         self, model: OpenModel | Network, state: ViewState | None = None, aspect: float = ASPECT
     ) -> None:
         self._owned = isinstance(model, Network)
-        self.model = OpenModel(model) if isinstance(model, Network) else model
+        super().__init__(OpenModel(model) if isinstance(model, Network) else model)
         self.aspect = aspect
         self._finder = EdgeFinder(self.model)
-        self._lock = threading.RLock()
         self._built: tuple[DrawList, Placed, Crossing] | None = None
         self._reading = BackgroundReading(self.model, self._finder)
         self._drawn_at = 0.0
@@ -81,11 +78,6 @@ class Session:
     def pyramid(self) -> Pyramid:
         """Statistics of the weights."""
         return self.model.pyramid
-
-    @property
-    def first_opened(self) -> frozenset[str]:
-        """What is open in the first picture."""
-        return lod.first_cut(self.model.hierarchy)
 
     @property
     def message(self) -> str:
@@ -167,16 +159,9 @@ class Session:
             with self._lock:
                 self._built = None
 
-    # -- changing the view -------------------------------------------------------------------
+    # -- taking over a view ------------------------------------------------------------------
 
-    def update(self, state: ViewState) -> None:
-        """Take over a whole view state.
-
-        Raises
-        ------
-        UnknownNameError
-            If its layout or overlay does not exist; the view is left as it was.
-        """
+    def _show(self, state: ViewState) -> None:
         with self._lock:
             before = self.state, self._built
             self.state = state
@@ -186,69 +171,6 @@ class Session:
             except BaseException:
                 self.state, self._built = before
                 raise
-
-    def resolve(self, name: str) -> str:
-        """The path of the node a person means; see `explorer.lod.resolve`."""
-        return lod.resolve(self.model.hierarchy, self.model.units_of, name)
-
-    def open(self, name: str) -> str:
-        """Open a node and everything around it; returns its path.
-
-        Raises
-        ------
-        UnknownNameError
-            If there is no such node.
-        """
-        path = self.resolve(name)
-        outer = lod.opening(self.model.hierarchy, self.model.units_of, path)
-        self.update(replace(self.state, opened=self.state.opened | {*outer, path}))
-        return path
-
-    def reveal(self, name: str) -> str:
-        """Open what is around a node, so that it is visible, and select it; returns its path."""
-        path = self.resolve(name)
-        outer = lod.opening(self.model.hierarchy, self.model.units_of, path)
-        opened = self.state.opened | set(outer)
-        self.update(replace(self.state, opened=opened, selected=path))
-        return path
-
-    def close(self, name: str) -> str:
-        """Close a node; what is open inside comes back when it is opened again."""
-        path = self.resolve(name)
-        self.update(self.state.close(path))
-        return path
-
-    def select(self, name: str | None) -> None:
-        """Select a node, or nothing."""
-        self.update(self.state.select(self.resolve(name) if name is not None else None))
-
-    def click(self, path: str) -> None:
-        """What a click on a node does: opens a closed one, closes an open one, selects it."""
-        path = self.resolve(path)
-        if path in self.state.opened and self.row_of(path) is not None:
-            self.update(self.state.close(path).select(path))
-        elif self.can_open(path):
-            self.update(self.state.open(path).select(path))
-        else:
-            self.update(self.state.select(path))
-
-    def set_overlay(self, name: str) -> None:
-        """Colour edges by another number."""
-        self.update(replace(self.state, overlay=name))
-
-    def set_layout(self, name: str) -> None:
-        """Place nodes in another way."""
-        self.update(replace(self.state, layout=name))
-
-    def set_theme(self, name: str) -> None:
-        """Switch between ``"dark"`` and ``"light"``."""
-        if name not in ("dark", "light"):
-            raise NeuronautError(f"no theme called {name!r}; there are dark and light")
-        self.update(replace(self.state, theme=name))
-
-    def reset(self) -> None:
-        """Back to the first picture; overlay, layout and theme stay."""
-        self.update(replace(self.state, opened=self.first_opened, selected=None, camera=None))
 
     # -- asking ------------------------------------------------------------------------------
 
@@ -260,23 +182,6 @@ class Session:
         except ValueError:
             return None
 
-    def can_open(self, path: str) -> bool:
-        """Whether there is something inside a node."""
-        node, here = self._node(path)
-        layer = self.model.hierarchy.layer(node)
-        if layer is None:
-            return bool(self.model.hierarchy.nodes[node].children)
-        return bool(lod.open_units(self.model.units_of(layer), here)[0])
-
-    def _node(self, path: str) -> tuple[int, lod.UnitRange | None]:
-        by_path = self.model.hierarchy.by_path
-        if path in by_path:
-            return by_path[path], None
-        split = lod.split_unit_path(path)
-        if split is None or split[0] not in by_path:
-            raise UnknownNameError("node", path, by_path)
-        return by_path[split[0]], split[1]
-
     def describe(self, path: str) -> str:
         """One line on a node: name, kind, shape, number of weights."""
         node, here = self._node(path)
@@ -284,32 +189,7 @@ class Session:
 
     def describe_edge(self, index: int) -> str:
         """One line on an edge of the draw list: its ends, its value, its place in the file."""
-        drawn = self.draw_list
-        edges = drawn.edges
-        paths = [drawn.nodes[int(i[index])] for i in (edges.source, edges.target)]
-        ends = " → ".join(paths)
-        weights = int(edges.weights[index])
-        if weights == 0:
-            return f"{ends} · data flow, no weights"
-        if np.isnan(edges.magnitude[index]):
-            why = "not yet read" if drawn.pending else "none of them finite"
-            return f"{ends} · {count(weights)} weights, {why}"
-        where = self._place_of(*paths)
-        if weights == 1:
-            return f"{ends} · w = {edges.signed_mean[index]:.9g}{where}"
-        rms, mean = float(edges.magnitude[index]), float(edges.signed_mean[index])
-        return f"{ends} · {count(weights)} weights, RMS {rms:.6g}, mean {number(mean)}{where}"
-
-    def _place_of(self, source: str, target: str) -> str:
-        """Which elements of which weights join two units; empty for wider nodes."""
-        units = []
-        for path in (source, target):
-            split = None if path in self.model.hierarchy.by_path else lod.split_unit_path(path)
-            if split is None or split[1].count != 1:
-                return ""
-            units.append((split[0], split[1].start))
-        found = elements(self.model, units[0], units[1])
-        return "".join(f" · {index_text(weight, places)}" for weight, places in found)
+        return describe_edge(self.model, self.draw_list, index)
 
     def find(self, text: str, most: int = 20) -> list[str]:
         """Paths of the nodes whose path or title contains a text, shortest first."""

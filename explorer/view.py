@@ -99,9 +99,48 @@ class View:
             self.session.close(node)
         return self
 
+    def open_all(self, kind: str) -> View:
+        """Open all nodes of a kind (``"Conv2D"``, ``"stage"``), largest first.
+
+        No more than 1 500 nodes become visible; `explorer.session.Session.open_all` tells how many
+        of how many were opened.
+        """
+        self.session.open_all(kind)
+        return self
+
+    def open_like(self, node: str) -> View:
+        """Open all nodes like this one: its series, or all of its kind and type."""
+        self.session.open_like(node)
+        return self
+
+    def open_to(self, depth: int) -> View:
+        """Open all groups down to a depth, within 1 500 visible nodes, and close the rest."""
+        self.session.open_to(depth)
+        return self
+
+    def close_all(self) -> View:
+        """Close everything: only what stands at the top shows."""
+        self.session.close_all()
+        return self
+
+    def focus(self, node: str | None) -> View:
+        """Let all fade but a node and its neighbours; ``None`` ends it."""
+        self.session.set_focus(node)
+        return self
+
     def select(self, node: str | None) -> View:
         """Select a node, or nothing."""
         self.session.select(node)
+        return self
+
+    def undo(self) -> View:
+        """Take back the last change of the view, if there was one."""
+        self.session.undo()
+        return self
+
+    def redo(self) -> View:
+        """Make the change again that was last taken back, if there was one."""
+        self.session.redo()
         return self
 
     def set(

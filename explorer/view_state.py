@@ -58,6 +58,8 @@ class ViewState:
         The most edges drawn at once.
     camera : Camera or None
         ``None`` means: frame the whole network.
+    focus : str or None
+        Path of the node that is looked at alone, with its neighbours; all else is faded.
     """
 
     opened: frozenset[str] = frozenset()
@@ -67,6 +69,7 @@ class ViewState:
     theme: str = "dark"
     edge_budget: int = 6000
     camera: Camera | None = None
+    focus: str | None = None
 
     def __post_init__(self) -> None:
         if self.theme not in THEMES:
@@ -113,8 +116,9 @@ class ViewState:
         for key in ("overlay", "layout", "theme"):
             if not _is_text(values.get(key, "")):
                 raise NeuronautError(f"saved view: {key} must be a text")
-        if values.get("selected") is not None and not _is_text(values["selected"]):
-            raise NeuronautError("saved view: selected must be a text or null")
+        for key in ("selected", "focus"):
+            if values.get(key) is not None and not _is_text(values[key]):
+                raise NeuronautError(f"saved view: {key} must be a text or null")
         if values.get("theme", "dark") not in THEMES:
             raise NeuronautError("saved view: theme must be dark or light")
         return cls(**values)

@@ -42,7 +42,7 @@ told = [None]
 def tick(self):
     seen(self)
     state = self.session.state
-    moving = self._motion is not None
+    moving = self.motion.under_way
     camera, details = self.renderer.camera, self.panel.details
     told_of = details and dict(
         path=details.panel["path"], weight=details.weight, reading=details.reading,

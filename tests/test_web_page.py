@@ -76,11 +76,10 @@ def test_click_opens_and_the_title_closes(page: Page, twin: Twin) -> None:
         page.click_at(twin.node("conv_1"))
     crumbs = [c.get_attribute("data-path") for c in page.element("crumb").all()]
     assert "conv_1" in crumbs
-    twin.session.click("conv_1")
+    twin.click("conv_1")
     assert page.nodes() == len(twin.session.draw_list.solids.node) == before - 1 + 8
 
     # On to a single filter: its strongest incoming weights are the file's.
-    twin.look("conv_1")
     page.click_at(twin.node("conv_1[3]"))
     page.page.wait_for_function(
         "() => document.querySelector('[data-testid=panel-path]').innerText === 'conv_1[3]'"
@@ -137,7 +136,7 @@ def test_drag_turns_and_is_no_click(page: Page, twin: Twin) -> None:
     assert np.abs(turned - before).mean() > 3
     assert page.nodes() == nodes
     with page.change():
-        page.element("reset").click()
+        page.element("see-all").click()
     assert np.abs(page.pixels().astype(float) - before).mean() < 3
 
 

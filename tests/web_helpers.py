@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from explorer.flight import Held, Screen, held
 from explorer.open_model import OpenModel
 from explorer.renderer import Renderer
 from explorer.session import Session
@@ -133,6 +134,17 @@ class Twin:
         self.session.wait()
         self.renderer.draw(self.session.draw_list)
         self.renderer.camera = self.session.camera_for(path, AREA[0] / AREA[1])
+        self.renderer.render()
+
+    def click(self, path: str, pixel: tuple[float, float] | None = None) -> None:
+        """Draw what the page shows after a click on a node, or at a pixel of its title."""
+        before, camera = self.session.draw_list, self.renderer.camera
+        self.session.click(path)
+        self.session.wait()
+        after = self.session.draw_list
+        way = held(camera, Screen(*AREA, AREA[0]), before, after, Held(path, pixel))
+        self.renderer.draw(after)
+        self.renderer.camera = way(1.0) if way is not None else camera
         self.renderer.render()
 
     def node(self, path: str) -> tuple[float, float]:

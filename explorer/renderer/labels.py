@@ -75,7 +75,7 @@ class LabelLayer:
         if draw_list is not self._source:
             self._source = draw_list
             self._take(draw_list)
-        key = ([(la.text, la.title) for la in self._labels], draw_list.theme, scale)
+        key = ([(la.text, la.title, la.faded) for la in self._labels], draw_list.theme, scale)
         if self._key == key:
             return
         self._key = key
@@ -111,6 +111,8 @@ class LabelLayer:
         ink = self._ink
         px = round((TITLE_PX if label.title else LABEL_PX) * self._scale)
         color = ink.title if label.title else ink.text
+        if label.faded:
+            color = ink.faded
         texts = [label.text]
         texts += [shortened(label.text, n) for n in _SHORTER[label.title] if n < len(label.text)]
         return [text_sprite(text, px, color, ink.halo, label.title) for text in texts]

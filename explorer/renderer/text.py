@@ -22,7 +22,7 @@ _MAX_CHARS = 120
 
 @dataclass(frozen=True)
 class Ink:
-    """Colours of text and panels in a theme."""
+    """Colours of text and panels in a theme; `faded` is for nodes out of focus."""
 
     text: Rgb
     title: Rgb
@@ -30,13 +30,14 @@ class Ink:
     halo: Rgb
     panel: tuple[int, int, int, int]
     rim: tuple[int, int, int, int]
+    faded: Rgb
 
 
 INKS = {
     "dark": Ink((205, 214, 228), (255, 255, 255), (150, 162, 182), (10, 13, 19),
-                (12, 16, 24, 214), (70, 82, 104, 255)),
+                (12, 16, 24, 214), (70, 82, 104, 255), (84, 95, 115)),
     "light": Ink((44, 52, 66), (8, 12, 20), (92, 102, 120), (250, 251, 253),
-                 (255, 255, 255, 226), (186, 194, 208, 255)),
+                 (255, 255, 255, 226), (186, 194, 208, 255), (172, 180, 194)),
 }  # fmt: skip
 
 

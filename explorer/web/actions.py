@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import NeuronautError, UnknownNameError
+from explorer.flight import Held
+from explorer.opening import Opening
 from explorer.web import shown
 from explorer.web.stay import Stay, Target
 
@@ -43,26 +45,78 @@ class Action:
         )
 
 
-async def _press(tab: Tab, path: str) -> None:
-    """A click on a node: a closed one opens, an open one closes; it is selected."""
+async def _press(tab: Tab, path: str, pixel: tuple[float, float] | None = None) -> None:
+    """A click on a node: a closed one opens, an open one closes; it is selected.
+
+    It keeps its place on the screen; what a frame becomes comes to the pixel that was clicked.
+    """
     before = tab.session.state.opened
 
     def target() -> Target:
-        now = tab.session.state.opened
-        if now == before:
-            return Stay.HERE
-        return path if path in now else shown.parent_shown(tab.session, path)
+        return Stay.HERE if tab.session.state.opened == before else Held(path, pixel)
 
     await tab.change(lambda: tab.session.click(path), fly_to=target)
     await _show_panel(tab, tab.session.state.selected)
 
 
 async def _open(tab: Tab, path: str) -> None:
-    await tab.change(lambda: tab.session.open(path), fly_to=path)
+    await tab.change(lambda: tab.session.open(path), fly_to=Held(path))
 
 
 async def _close(tab: Tab, path: str) -> None:
-    await tab.change(lambda: tab.session.close(path), fly_to=shown.parent_shown(tab.session, path))
+    await tab.change(lambda: tab.session.close(path), fly_to=Held(path))
+
+
+async def _opening(tab: Tab, wish: str) -> None:
+    """Open many nodes: ``"depth 2"``, ``"kind Conv2D"``; 0 is the depth at which all is closed."""
+    what, _, value = wish.partition(" ")
+    session = tab.session
+    if what == "kind":
+        await _open_many(tab, lambda: session.open_all(value), _held_selection(tab))
+    elif what == "depth" and value.isdecimal() and len(value) <= 2:
+        await _open_many(tab, lambda: session.open_to(int(value)), None)
+
+
+async def _like(tab: Tab, path: str) -> None:
+    await _open_many(tab, lambda: tab.session.open_like(path), Held(path))
+
+
+async def _open_many(tab: Tab, work: Callable[[], Opening], to: Target) -> None:
+    found: list[Opening] = []
+    await tab.change(lambda: found.append(work()), fly_to=to)
+    if found and found[0].done < found[0].wanted:
+        tab.flush(notice=found[0].message)
+
+
+def _held_selection(tab: Tab) -> Target:
+    selected = tab.session.state.selected
+    return Held(selected) if selected is not None else None
+
+
+async def _focus(tab: Tab, path: str | None) -> None:
+    """Fade all but a node and its neighbours; nothing ends it."""
+    await tab.change(lambda: tab.session.set_focus(path or None))
+
+
+async def _undo(tab: Tab) -> None:
+    await _travel(tab, tab.session.undo)
+
+
+async def _redo(tab: Tab) -> None:
+    await _travel(tab, tab.session.redo)
+
+
+async def _travel(tab: Tab, step: Callable[[], bool]) -> None:
+    """Undo or redo, the camera and the panel along with it."""
+    session, theme = tab.session, tab.session.state.theme
+    done: list[bool] = []
+    await tab.change(
+        lambda: done.append(step()), fly_to=lambda: session.camera if done[0] else Stay.HERE
+    )
+    if tab.panel_of != (session.state.selected or ""):
+        await _show_panel(tab, session.state.selected)
+    elif session.state.theme != theme:
+        await _new_theme(tab)
 
 
 async def _select(tab: Tab, path: str | None) -> None:
@@ -134,12 +188,38 @@ async def _layout(tab: Tab, name: str) -> None:
 async def _theme(tab: Tab) -> None:
     new = "light" if tab.session.state.theme == "dark" else "dark"
     await tab.change(lambda: tab.session.set_theme(new))
+    await _new_theme(tab)
+
+
+async def _new_theme(tab: Tab) -> None:
     if tab.state.weight:  # its picture has the theme's colours
         await _weight(tab, tab.state.weight)
 
 
-async def _reset(tab: Tab) -> None:
+async def _see_all(tab: Tab) -> None:
+    """Only the camera moves: nothing opens or closes."""
     tab.move(None, tab.session.camera_for(None, tab.aspect))
+
+
+async def _see(tab: Tab) -> None:
+    """Fly to the selected node."""
+    if tab.session.state.selected is not None:
+        tab.move(None, tab.session.camera_for(tab.session.state.selected, tab.aspect))
+
+
+async def _start_over(tab: Tab) -> None:
+    """Back to the first picture, which may be undone."""
+    await tab.change(tab.session.reset, fly_to=None)
+    await _show_panel(tab, None)
+
+
+async def _close_selected(tab: Tab) -> None:
+    """Close the selected node, or what is around it."""
+    path, opened = tab.session.state.selected, tab.session.state.opened
+    while path is not None and path not in opened:
+        path = shown.parent_shown(tab.session, path)
+    if path is not None:
+        await _close(tab, path)
 
 
 async def _find(tab: Tab, text: str) -> None:
@@ -151,23 +231,29 @@ async def _leave(tab: Tab) -> None:
 
 
 async def _dismiss(tab: Tab) -> None:
-    tab.flush(message="")
+    tab.flush(message="", notice="")
 
 
 async def _key(tab: Tab, key: str) -> None:
-    """The keys of the window: r, o, l, t, Escape."""
-    if key == "r":
-        await _reset(tab)
-    elif key == "t":
-        await _theme(tab)
+    """The keys of the window, as far as the page has what they do."""
+    action = _KEYS.get(key)
+    selected, focus = tab.session.state.selected, tab.session.state.focus
+    if action is not None:
+        await action(tab)
     elif key == "o":
         await _overlay(tab, _next(tab.state.overlays, tab.session.state.overlay))
     elif key == "l":
         await _layout(tab, _next(tab.state.layouts, tab.session.state.layout))
+    elif key == "a" and selected is not None:
+        await _like(tab, selected)
+    elif key == "x":
+        await _focus(tab, None if focus is not None and selected in (None, focus) else selected)
+    elif len(key) == 1 and key in "0123456789":
+        await _opening(tab, f"depth {key}")
     elif key == "Escape":
         tab.hide_tip()
-        tab.flush(found=[], message="")
-        await _select(tab, None)
+        tab.flush(found=[], message="", help_shown=False)
+        await (_focus(tab, None) if focus is not None else _select(tab, None))
 
 
 def _next(choices: list[dict[str, str]], now: str) -> str:
@@ -177,6 +263,18 @@ def _next(choices: list[dict[str, str]], now: str) -> str:
     return names[(names.index(now) + 1) % len(names)]
 
 
+_KEYS: dict[str, Callable[[Tab], Awaitable[None]]] = {
+    "r": _see_all,
+    "f": _see,
+    "b": _start_over,
+    "z": _undo,
+    "Z": _redo,
+    "y": _redo,
+    "u": _close_selected,
+    "Backspace": _close_selected,
+    "c": lambda tab: _opening(tab, "depth 0"),
+    "t": _theme,
+}
 _MAYBE = str | None
 #: Everything a page may ask for.
 ACTIONS: dict[str, Action] = {
@@ -189,7 +287,13 @@ ACTIONS: dict[str, Action] = {
     "overlay": Action(_overlay, (str,)),
     "layout": Action(_layout, (str,)),
     "theme": Action(_theme),
-    "reset": Action(_reset),
+    "undo": Action(_undo),
+    "redo": Action(_redo),
+    "opening": Action(_opening, (str,)),
+    "like": Action(_like, (str,)),
+    "focus": Action(_focus, (_MAYBE,)),
+    "see_all": Action(_see_all),
+    "start_over": Action(_start_over),
     "find": Action(_find, (str,)),
     "leave": Action(_leave),
     "dismiss": Action(_dismiss),

@@ -13,7 +13,7 @@ from typing import Any
 
 STATIC = Path(__file__).with_name("static")
 #: Entries that the page itself may change.
-CLIENT_KEYS: dict[str, type] = {"panel_shown": bool}
+CLIENT_KEYS: dict[str, type] = {"panel_shown": bool, "help_shown": bool}
 
 EMPTY_TIP = {"show": False, "x": 0, "y": 0, "shift": "", "lines": []}
 INITIAL: dict[str, Any] = {
@@ -35,6 +35,12 @@ INITIAL: dict[str, Any] = {
     "found": [],
     "busy": False,
     "message": "",
+    "notice": "",
+    "help_shown": False,
+    "focus": "",
+    "can_undo": False,
+    "can_redo": False,
+    "openings": [],
     "tip": EMPTY_TIP,
     "panel": None,
     "panel_shown": True,
@@ -95,7 +101,9 @@ def template() -> str:
     """The page's Vue template."""
     page = (STATIC / "page.html").read_text(encoding="utf-8")
     panel = (STATIC / "panel.html").read_text(encoding="utf-8")
-    return f'<v-app :theme="theme">{page.replace("<!--PANEL-->", panel)}</v-app>'
+    keys = (STATIC / "help.html").read_text(encoding="utf-8")
+    page = page.replace("<!--PANEL-->", panel).replace("<!--HELP-->", keys)
+    return f'<v-app :theme="theme">{page}</v-app>'
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from explorer.weight_summary import WeightSummary
 
 MOST_FOUND = 10
+MOST_DEPTHS, MOST_KINDS = 6, 12  # offered in the menu that opens many nodes
 
 
 def first_state(session: Session) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def first_state(session: Session) -> dict[str, Any]:
         "file_name": f"{stem or 'network'}.png",
         "overlays": [_choice(o.name, o.summary) for o in overlays().values()],
         "layouts": [_choice(o.name, o.summary) for o in layouts.layouts().values()],
+        "openings": openings(session),
         "panel": panel_state(layer_panel(session.model, ""), session.state.theme),
         **drawn_state(session),
     }
@@ -54,7 +56,26 @@ def drawn_state(session: Session) -> dict[str, Any]:
         "overlay": state.overlay,
         "layout": state.layout,
         "theme": state.theme,
+        "focus": state.focus or "",
+        "can_undo": session.can_undo,
+        "can_redo": session.can_redo,
     }
+
+
+def openings(session: Session) -> list[dict[str, str]]:
+    """What can be opened at once: down to each depth, and each of the commonest kinds."""
+    from explorer.opening import known_kinds, levels
+
+    hierarchy = session.model.hierarchy
+    depths = range(1, min(levels(hierarchy), MOST_DEPTHS) + 1)
+    return [
+        {"value": "depth 0", "title": "Nothing: close all"},
+        *({"value": f"depth {d}", "title": f"To depth {d}"} for d in depths),
+        *(
+            {"value": f"kind {kind}", "title": f"All {kind[:40]}"}
+            for kind in known_kinds(hierarchy)[:MOST_KINDS]
+        ),
+    ]
 
 
 def crumbs(session: Session) -> list[dict[str, str]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
+from explorer.flight import Held
+from explorer.view_state import Camera
+
 
 class Stay(Enum):
     """In place of a node to fly to: the camera stays."""
@@ -11,5 +14,6 @@ class Stay(Enum):
     HERE = 0
 
 
-#: Path of a node, ``None`` for everything, or `Stay`.
-Target = str | Stay | None
+#: Path of a node to frame, ``None`` for everything, an exact place, a node that keeps its place on
+#: the screen, or `Stay`.
+Target = str | Camera | Held | Stay | None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from explorer import orbit
 from explorer.errors import NeuronautError
-from explorer.view_state import Camera, ViewState, ease, interpolate
+from explorer.flight import Flight, Held, Screen, held, straight
+from explorer.view_state import Camera, ViewState, ease
 from explorer.web import page, shown
 from explorer.web.link import Link
 from explorer.web.painter import Painter
@@ -71,7 +72,8 @@ class Tab:
         self._pointer = Pointer()
         self._hover: asyncio.Task[None] | None = None
         self._motion: asyncio.Task[None] | None = None
-        self._drawn = session.draw_list
+        self._way: Flight | None = None  # of the camera in that motion
+        self._drawn = self._end = session.draw_list
         self.camera = session.state.camera or session.camera_for(None, self.aspect)
         self._actions = ACTIONS
         page.prepare(link.server, shown.first_state(session))
@@ -83,7 +85,12 @@ class Tab:
         """The state that a reload begins with, its camera included."""
         from dataclasses import replace
 
-        return replace(self.session.state, camera=self.camera)
+        return replace(self.session.state, camera=self._goal)
+
+    @property
+    def _goal(self) -> Camera:
+        """Where the camera is, or comes to in the move under way."""
+        return self._way(1.0) if self._way is not None and self._moves() else self.camera
 
     @property
     def aspect(self) -> float:
@@ -124,8 +131,8 @@ class Tab:
         """
         action = self._actions.get(name) if isinstance(name, str) else None
         if action is not None and action.accepts(arguments):
-            if self.state.hint and name != "leave":
-                self.flush(hint=False)
+            if name != "leave":
+                self._heard()
             self.spawn(self.guarded(action.run(self, *arguments)))
 
     async def picture(self) -> bytes:
@@ -144,6 +151,13 @@ class Tab:
             logger.exception("an action of the page failed")
             self.tell("Something went wrong; the terminal may say more.")
 
+    def _heard(self) -> None:
+        """The page has asked for something: what was told before has been read."""
+        if self.state.hint:
+            self.flush(hint=False)
+        if self.state.notice:
+            self.flush(notice="")
+
     def tell(self, message: str) -> None:
         """Show a message in the page."""
         with self.state:
@@ -158,10 +172,12 @@ class Tab:
         ----------
         work : callable ()
             Runs in another thread.
-        fly_to : str or None or Stay, or callable () -> one of them
-            Path of the node to look at then, ``None`` for everything.
+        fly_to : Target, or callable () -> Target
+            Where the camera goes along; a callable is asked after the work is done.
         """
         async with self.lock:
+            # Undo brings the camera back too; for the session it stands where it stands now.
+            self.session.camera = self._goal
             task = asyncio.get_running_loop().run_in_executor(None, work)
             await asyncio.wait([task], timeout=0.2)
             if not task.done():
@@ -172,10 +188,9 @@ class Tab:
                 self.flush(busy=False)
             to = fly_to() if callable(fly_to) else fly_to
             target = self.session.draw_list
-            camera = None
-            if not isinstance(to, Stay):
-                camera = self.session.camera_for(to, self.aspect)
-        self.move(target, camera)
+            if to is None or isinstance(to, str):
+                to = self.session.camera_for(to, self.aspect)
+        self.move(target, to)
 
     def flush(self, **entries: Any) -> None:
         """Set state entries and send them."""
@@ -184,13 +199,20 @@ class Tab:
 
     # -- the picture -----------------------------------------------------------------------------
 
-    def move(self, target: DrawList | None, camera: Camera | None) -> None:
+    def move(self, target: DrawList | None, to: Camera | Held | Stay) -> None:
         """Pass smoothly to a new draw list, a new camera, or both; replaces a move under way."""
         self._halt()
-        start, end = self._drawn, target or self._drawn
+        start, end = self._drawn, target or self._end
+        way = None
+        if isinstance(to, Held):
+            width, height = self.stream.size
+            way = held(self.camera, Screen(width, height, width), start, end, to)
+        elif isinstance(to, Camera):
+            way = straight(self.camera, to)
         if start is not end:
             self.flush(**shown.drawn_state(self.session))
-        self._motion = self.spawn(self._moving(start, end, camera))
+        self._way, self._end = way, end
+        self._motion = self.spawn(self._moving(start, end, way))
 
     def _halt(self) -> None:
         if self._motion is not None and self._moves():
@@ -198,26 +220,32 @@ class Tab:
         self._motion = None
 
     def settle(self) -> None:
-        """End a move under way at once; the nodes stand where they would have come."""
-        self._halt()
-        if self._drawn is not self.session.draw_list:
-            self._drawn = self.session.draw_list
+        """End a move under way at once; the nodes stand where they would have come.
 
-    async def _moving(self, start: DrawList, end: DrawList, camera: Camera | None) -> None:
+        The camera does too where it was going along with nodes; a flight of its own just ends.
+        """
+        moved, way = self._moves(), self._way
+        self._halt()
+        if self._drawn is not self._end:
+            self._drawn = self._end
+            if moved and way is not None:
+                self.camera = way(1.0)
+
+    async def _moving(self, start: DrawList, end: DrawList, way: Flight | None) -> None:
         from explorer.animation import Blend
 
-        way = Blend(start, end) if start is not end else None
+        blend = Blend(start, end) if start is not end else None
         if self.state.still:
             self.flush(still=False)
-        first, begin = self.camera, time.perf_counter()
+        begin = time.perf_counter()
         while (t := (time.perf_counter() - begin) / MOVE_TIME) < 1.0:
+            if blend is not None:
+                self._drawn = blend.at(ease(t))
             if way is not None:
-                self._drawn = way.at(ease(t))
-            if camera is not None:
-                self.camera = interpolate(first, camera, ease(t))
+                self.camera = way(ease(t))
             await self.stream.quick()
-        if camera is not None:
-            self.camera = camera
+        if way is not None:
+            self.camera = way(1.0)
         self._drawn = end
         self._stir()
 
@@ -225,6 +253,7 @@ class Tab:
         return await self.painter.paint(self._drawn, self.camera, (width, height), smooth)
 
     def _on_full(self, smooth: bool) -> None:
+        """A full picture was sent; after the smooth one the camera has come to rest."""
         still = smooth and not self._moves()
         pending = self.session.draw_list.pending
         self.flush(picture=int(self.state.picture) + 1, pending=pending, still=still)
@@ -254,7 +283,7 @@ class Tab:
                     self.tell(failed)
                 continue
             if changed:
-                self._drawn = self.session.draw_list
+                self._drawn = self._end = self.session.draw_list
                 self.flush(**shown.drawn_state(self.session))
                 self._stir()
 
@@ -280,8 +309,7 @@ class Tab:
             self._rest(gesture)
             return
         self.hide_tip()
-        if self.state.hint:
-            self.flush(hint=False)
+        self._heard()
         if gesture.kind == "click":
             self.spawn(self.guarded(self._click(gesture)))
         elif gesture.kind == "end":
@@ -319,7 +347,8 @@ class Tab:
                 await self._actions["select"].run(self, None)
             return
         path = draw_list.nodes[pick.node]
-        await self._actions["press"].run(self, path)
+        pixel = (gesture.x, gesture.y) if pick.frame_title else None
+        await self._actions["press"].run(self, path, pixel)
 
     async def select_edge(self, edge: int) -> None:
         """Show what an edge stands for in the panel."""
