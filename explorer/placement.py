@@ -52,11 +52,12 @@ def place(model: OpenModel, state: ViewState, aspect: float = ASPECT) -> Placed:
 
 
 def _sizes(model: OpenModel, cut: Cut) -> F8:
+    """Extents of each node as it is closed; an open one's frame is the layout's affair."""
     sizes = np.zeros((len(cut), 3))
     siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
     # The units of one grid have two sizes at most, so sizes are remembered.
     memory: dict[tuple[int, int, int, bool], tuple[float, float, float]] = {}
-    for row in np.flatnonzero(cut.leaf):
+    for row in range(len(cut)):
         here, node = cut.units[row], int(cut.node[row])
         if here is None:
             sizes[row] = leaf_size(model.hierarchy, node)

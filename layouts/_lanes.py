@@ -1,20 +1,16 @@
-"""Where the members of each rank stand across the flow: heights, and depths of wide ranks."""
+"""Where the members of each rank stand across the flow: heights, and arrays of wide ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
+from layouts._flow import F8, MANY, Flow, mean_of_feeders, spread
 from layouts._ranks import I8
-
-F8 = NDArray[np.float64]
-
-COLUMN_MAX = 6
+from layouts._rings import ring_places, stretched
+from layouts._style import Across
 
 
 @dataclass(frozen=True)
@@ -62,172 +58,119 @@ class Pieces:
         return 0.4 * self.reach
 
 
-def grid_offsets(size: F8, cols: int, pitch: tuple[float, float], gap: float) -> tuple[F8, F8]:
-    """Heights and depths of a table of cells, filled row by row from the top, seen along the flow.
+def grid_offsets(extent: F8, cols: int, pitch: tuple[float, float], gap: float) -> tuple[F8, F8]:
+    """Places of a table of cells, filled row by row from the top.
 
-    Rows are as high and columns as deep as their largest cell, so a table of equal cells is
+    Rows are as high and columns as wide as their largest cell, so a table of equal cells is
     regular, and one large cell widens its own row and column only.
 
     Parameters
     ----------
-    size : float64 array, shape (k, 3)
+    extent : float64 array, shape (k, 2)
+        Height and width of each cell.
     cols : int
         Cells in a row.
     pitch : (float, float)
-        Least height of a row and depth of a column.
+        Least height of a row and width of a column.
     gap : float
         Free length between rows and between columns.
 
     Returns
     -------
-    y, z : float64 array, shape (k,)
-        Centres, the table's own centre at (0, 0). The first cell has the highest y and the
-        lowest z: on the left for who looks along the flow.
+    down, along : float64 array, shape (k,)
+        Centres, the table's own centre at (0, 0). The first cell has the highest ``down`` and the
+        lowest ``along``.
     """
-    k = len(size)
+    k = len(extent)
     row, col = np.divmod(np.arange(k), cols)
     height = np.full(int(row[-1]) + 1, pitch[0])
-    depth = np.full(min(cols, k), pitch[1])
-    np.maximum.at(height, row, size[:, 1])
-    np.maximum.at(depth, col, size[:, 2])
+    width = np.full(min(cols, k), pitch[1])
+    np.maximum.at(height, row, extent[:, 0])
+    np.maximum.at(width, col, extent[:, 1])
     y = np.cumsum(height + gap) - height / 2
-    z = np.cumsum(depth + gap) - depth / 2
+    x = np.cumsum(width + gap) - width / 2
     y_mid = (height.sum() + gap * (len(height) + 1)) / 2
-    z_mid = (depth.sum() + gap * (len(depth) + 1)) / 2
-    return (y_mid - y)[row], (z - z_mid)[col]
+    x_mid = (width.sum() + gap * (len(width) + 1)) / 2
+    return (y_mid - y)[row], (x - x_mid)[col]
 
 
-def spread(wish: Sequence[float], distance: Sequence[float]) -> list[float]:
-    """Heights closest to the wished ones (least squares) that keep order and distance.
+def place_across(flow: Flow, pieces: Pieces, closed: Pieces, across: Across) -> F8:
+    """Where the flow through each node stands, relative to the axis and the middle of its rank.
 
-    Pool-adjacent-violators, O(k).
-
-    Parameters
-    ----------
-    wish : sequence of k float
-        Wished heights, from the top member to the bottom one.
-    distance : sequence of k - 1 float
-        Least height of each member above the next.
-    """
-    if len(wish) == 1:
-        return [float(wish[0])]
-    offset = [0.0]
-    for d in distance:
-        offset.append(offset[-1] + d)
-    blocks: list[tuple[float, int]] = []
-    for w, o in zip(wish, offset, strict=True):
-        mean, count = w + o, 1
-        while blocks and blocks[-1][0] < mean:
-            other, more = blocks.pop()
-            mean, count = (mean * count + other * more) / (count + more), count + more
-        blocks.append((mean, count))
-    pooled = [mean for mean, count in blocks for _ in range(count)]
-    return [m - o for m, o in zip(pooled, offset, strict=True)]
-
-
-def lanes(rank: I8, links: I8, pieces: Pieces) -> tuple[F8, F8]:
-    """Height and depth of the flow through each node, relative to the axis of all.
-
-    A rank that all paths go through stands on the axis. Members of another rank are ordered by the
-    barycentre of their predecessors, ties by sibling order, and stand as close to that height as
-    they fit: so lines cross little and branches run straight. More than six stand as a near-square
-    array facing the flow.
+    A rank that all paths go through stands on the axis.
 
     Parameters
     ----------
-    rank : int64 array, shape (k,)
-        From 0, without holes.
-    links : int64 array, shape (m, 2)
-        Forward links among the k nodes.
-    pieces : Pieces
+    flow : Flow
+    pieces, closed : Pieces
+        As they are, and as they would be with all nodes closed.
+    across : {"stack", "ring", "plane"}
+        See `Style`.
 
     Returns
     -------
-    y, z : float64 array, shape (k,)
+    float64 array, shape (k, 3)
     """
-    count = len(rank)
-    y, z = np.zeros(count), np.zeros(count)
-    widths = np.bincount(rank)
-    if widths.max(initial=0) <= 1:
-        return y, z
-    on_axis = (widths == 1) & ~_spanned(rank, links, len(widths))
-    feeders: list[list[int]] = [[] for _ in range(count)]
-    for source, target in links.tolist():
-        feeders[target].append(source)
-    sweep = _Sweep(feeders, pieces, y, z)
-    by_rank = np.split(np.argsort(rank, kind="stable"), np.cumsum(widths)[:-1])
-    for r, members in enumerate(by_rank):
-        if not on_axis[r]:
-            sweep.place(members.tolist(), r)
-    return y, z
+    place = np.zeros((len(flow.rank), 3))
+    if not flow.off_axis.any():
+        return place
+    if across == "ring":
+        _rings(place, flow, pieces, closed)
+    else:
+        stack = _Stack(place, flow, pieces, across)
+        for _, members in flow.spread_ranks():
+            stack.put(members)
+    return place
 
 
-def _spanned(rank: I8, links: I8, ranks: int) -> NDArray[np.bool_]:
-    """Whether some link passes each rank by."""
-    step = np.zeros(ranks + 1, np.int64)
-    np.add.at(step, rank[links[:, 0]] + 1, 1)
-    np.add.at(step, rank[links[:, 1]], -1)
-    return np.cumsum(step)[:ranks] > 0
+def _rings(place: F8, flow: Flow, pieces: Pieces, closed: Pieces) -> None:
+    unit = ring_places(flow)
+    for _, members in flow.spread_ranks():
+        late = flow.late[members]
+        ring = members[~late]
+        if len(ring):
+            gap = 2 * float(closed.lateral[ring].max())
+            cell = closed.size[ring].max(axis=0) + gap
+            grown = np.maximum(pieces.size[ring] + gap - cell, 0.0)
+            for axis in (1, 2):
+                place[ring, axis] = stretched(unit[ring, axis - 1], cell[axis], grown[:, axis])
+        if len(ring) > 1:  # centres stand on the ring, but one alone lets the flow run straight
+            place[ring, 1] += pieces.axis[ring]
+        floor = float((place[ring, 1] - pieces.below[ring]).min(initial=0.0))
+        for node in members[late].tolist():
+            floor -= 2 * float(pieces.lateral[node])
+            place[node, 1] = floor - pieces.above[node]
+            floor -= float(pieces.size[node, 1])
 
 
-class _Sweep:
-    """One pass over the ranks; ``lane`` is the place in a world where all nodes are of size 1.
+class _Stack:
+    """One rank after another: members as close to the heights of what feeds them as they fit."""
 
-    Order is decided by lanes alone, so that it does not change when a node opens and grows.
-    """
+    def __init__(self, place: F8, flow: Flow, pieces: Pieces, across: Across) -> None:
+        self.place, self.flow, self.pieces = place, flow, pieces
+        self.height = place[:, 1]  # a view
+        self.above, self.below, self.lateral = pieces.above, pieces.below, pieces.lateral
+        self.second = 0 if across == "plane" else 2
 
-    def __init__(self, feeders: list[list[int]], pieces: Pieces, y: F8, z: F8) -> None:
-        self.feeders, self.pieces, self.y, self.z = feeders, pieces, y, z
-        self.lane = [0.0] * len(feeders)
-        self.height = [0.0] * len(feeders)
-        self.above: list[float] = pieces.above.tolist()
-        self.below: list[float] = pieces.below.tolist()
-        self.lateral: list[float] = pieces.lateral.tolist()
-
-    def place(self, members: list[int], rank: int) -> None:
-        """Give the members of one rank their lanes, heights and depths."""
-        late = [m for m in members if rank and not self.feeders[m]]
-        wish = {m: self._mean(self.lane, m) for m in members}
-        order = sorted(set(members).difference(late), key=lambda m: (-wish[m], m))
-        if order:
-            unit = spread([wish[m] for m in order], [1.0] * (len(order) - 1))
-            for m, lane in zip(order, unit, strict=True):
-                self.lane[m] = lane
-        for m in late:  # nothing leads here: beneath the others, out of their way
-            self.lane[m] = (self.lane[order[-1]] if order else 0.0) - 1.0
-            order.append(m)
-        if len(order) > COLUMN_MAX:
-            self._array(order)
-        else:
-            self._column(order, len(order) - len(late))
-
-    def _mean(self, values: list[float], m: int) -> float:
-        feeders = self.feeders[m]
-        return sum(values[f] for f in feeders) / len(feeders) if feeders else 0.0
-
-    def _distance(self, upper: int, lower: int) -> float:
+    def put(self, members: I8) -> None:
+        """Place the members of one rank, given from the top one down."""
+        wish = mean_of_feeders(self.height, members, self.flow.feeders)
+        if len(members) > MANY:
+            self._array(members, float(wish.mean()))
+            return
+        led = len(members) - int(self.flow.late[members].sum())
+        upper, lower = members[:-1], members[1:]
         gap = self.lateral[upper] + self.lateral[lower]
-        return self.below[upper] + gap + self.above[lower]
+        distance = self.below[upper] + gap + self.above[lower]
+        heights = spread(wish[:led].tolist(), distance[: led - 1].tolist()) if led else [0.0]
+        for step in distance[len(heights) - 1 :].tolist():
+            heights.append(heights[-1] - step)
+        self.height[members] = heights
 
-    def _column(self, order: list[int], wishing: int) -> None:
-        distance = [self._distance(a, b) for a, b in pairwise(order)]
-        heights: list[float] = []
-        if wishing:
-            wish = [self._mean(self.height, m) for m in order[:wishing]]
-            heights = spread(wish, distance[: wishing - 1])
-        for i in range(len(heights), len(order)):
-            heights.append(heights[-1] - distance[i - 1] if heights else 0.0)
-        for m, height in zip(order, heights, strict=True):
-            self.height[m] = height
-            self.y[m] = height
-
-    def _array(self, order: list[int]) -> None:
-        cols = ceil(len(order) / ceil(sqrt(len(order))))
-        size = self.pieces.size[order]
-        gap = 2 * float(self.pieces.lateral[order].max())
-        centre, depth = grid_offsets(size, cols, (0.0, 0.0), gap)
-        middle = sum(self._mean(self.height, m) for m in order) / len(order)
-        self.y[order] = centre + self.pieces.axis[order] + middle
-        self.z[order] = depth
-        for m in order:
-            self.height[m] = float(self.y[m])
+    def _array(self, members: I8, middle: float) -> None:
+        cols = ceil(len(members) / ceil(sqrt(len(members))))
+        extent = self.pieces.size[members][:, [1, self.second]]
+        gap = 2 * float(self.lateral[members].max())
+        down, along = grid_offsets(extent, cols, (0.0, 0.0), gap)
+        self.height[members] = down + self.pieces.axis[members] + middle
+        self.place[members, self.second] = along

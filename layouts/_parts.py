@@ -1,83 +1,58 @@
-"""The children of one scope: the parts that hang together, and what hangs on nothing."""
+"""The children of one scope, placed: what follows the flow, and what stands on a grid."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from layouts._lanes import F8, Pieces
-from layouts._ranks import I8, components, find_rail, rank_nodes
-from layouts._strip import (
-    Strip,
-    best_count,
-    build_strip,
-    cut_to_aspect,
-    cut_to_width,
-    even_cuts,
-    lay,
-    one_row,
-    strip_aspect,
-)
+from layouts._flow import F8, Flow, order_children
+from layouts._lanes import Pieces, grid_offsets
+from layouts._memo import Memory, digest
+from layouts._plan import Plan, break_rows, column_shifts, make_plan
+from layouts._ranks import I8
+from layouts._rows import lay
+from layouts._strip import Strip, measure
+from layouts._style import Style, Wish
 
-NO_LINKS = np.empty((0, 2), np.int64)
-SHELF_MAX_ROW = 8
-STACK_MAX = 3
-PART_GAP = 1.5
+GRID_GAP = 0.2
+_PLANNED, _PLACED = Memory(64 << 20), Memory(64 << 20)
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the picture wants of a scope.
+class Placement:
+    """The children of one scope among themselves.
 
     Attributes
     ----------
-    aspect : float
-        Width / height to come near to.
-    main : bool
-        Whether the scope is (all of) the picture itself, not a part of it.
-    leaves : int
-        How many leaves the scope holds.
-    """
-
-    aspect: float
-    main: bool
-    leaves: int
-
-
-Cut = Callable[[Strip, Wish], tuple[Strip, I8]]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of a scope's children, placed among themselves.
-
-    Attributes
-    ----------
-    members : int64 array, shape (k,)
-        Positions among the scope's children.
-    spot : float64 array, shape (k, 3)
-        Place of the flow through each, from x = 0 on.
+    place : float64 array, shape (k, 3)
+        Of the flow through each child.
     gutter : float64 array, shape (k,)
-        Height of the gutter above the row of each.
-    width, top, bottom : float
-        Extents.
-    reach : float
-        The longest of its members'.
+        Height of the gutter above the row of each child; NaN where there is none.
+    row : int64 array, shape (k,)
+        Row in which each child stands, in order of flow.
+    back : bool array, shape (k,)
+        Children through which data flows along -x.
     """
 
-    members: I8
-    spot: F8
+    place: F8
     gutter: F8
-    width: float
-    top: float
-    bottom: float
-    reach: float
+    row: I8
+    back: NDArray[np.bool_]
 
 
-def place_parts(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> tuple[F8, F8]:
+@dataclass(frozen=True)
+class _Ready:
+    """What the placing of a scope needs and what is open in it does not change."""
+
+    flow: Flow
+    plan: Plan
+    strip: Strip  # closed, gaps as planned
+    place: F8
+
+
+def place_parts(pieces: Pieces, closed: Pieces, links: I8, wish: Wish, style: Style) -> Placement:
     """Place the children of a scope along the flow.
 
     Parts that do not hang together stand one under another (many of them in columns, like the
@@ -85,115 +60,51 @@ def place_parts(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> tuple[F8, F8
 
     Parameters
     ----------
-    pieces : Pieces
-        Of the k children.
+    pieces, closed : Pieces
+        Of the k children, as they are and as they would be closed; the same object if all are.
     links : int64 array, shape (m, 2)
         Among the children, in any direction; sorted, unique.
     wish : Wish
-    cut : callable (Strip, Wish) -> Strip, int64 array
-        The strip, its gaps adjusted if need be, and the first rank of each row.
-
-    Returns
-    -------
-    place : float64 array, shape (k, 3)
-        Of the flow through each child.
-    gutter : float64 array, shape (k,)
-        Height of the gutter above the row of each child.
+    style : Style
     """
-    count = len(pieces.reach)
-    parts, alone = _flowing(pieces, links, wish, cut)
-    place, gutter = np.zeros((count, 3)), np.zeros(count)
-    shift = _columns(parts, wish.aspect)
-    for part, move in zip(parts, shift, strict=True):
-        place[part.members] = part.spot + move
-        gutter[part.members] = part.gutter + move[1]
-    if len(alone):
-        right = max((p.width + float(m[0]) for p, m in zip(parts, shift, strict=True)), default=0.0)
-        shelf = _shelf(pieces, alone, right, wish)
-        floor = [p.bottom + float(m[1]) for p, m in zip(parts, shift, strict=True)]
-        reach = max([shelf.reach, *(p.reach for p in parts)])
-        down = min(floor) - PART_GAP * reach - shelf.top if floor else 0.0
-        place[alone] = shelf.spot + np.array([0.0, down, 0.0])
-        gutter[alone] = shelf.gutter + down
-    return place, gutter
 
+    def planned() -> _Ready:
+        flow = order_children(len(closed.reach), links)
+        strip, place = measure(flow, closed, closed, style.across)
+        plan = make_plan(flow, strip, closed, place, wish, style)
+        return _Ready(flow, plan, strip.with_gaps(plan.gap), place)
 
-def _flowing(pieces: Pieces, links: I8, wish: Wish, cut: Cut) -> tuple[list[Part], I8]:
-    """The parts with links, placed, and the nodes without any."""
-    count = len(pieces.reach)
-    forward = links[links[:, 0] < links[:, 1]]
-    number = components(count, links)
-    rank, rail = rank_nodes(count, forward), find_rail(count, forward)
-    held = np.bincount(number)
-    by_part = np.argsort(number, kind="stable")
-    first = np.cumsum(held) - held
-    position = np.empty(count, np.int64)
-    position[by_part] = np.arange(count) - np.repeat(first, held)
-    of_link = number[forward[:, 0]]
-    sorted_links = forward[np.argsort(of_link, kind="stable")]
-    link_end = np.cumsum(np.bincount(of_link, minlength=len(held)))
-    parts = []
-    for p in np.flatnonzero(held > 1).tolist():
-        members = by_part[first[p] : first[p] + held[p]]
-        inner = sorted_links[link_end[p - 1] if p else 0 : link_end[p]]
-        strip = build_strip(pieces.of(members), rank[members], position[inner], rail[members])
-        strip, cuts = cut(strip, wish)
-        parts.append(_part(members, strip, cuts))
-    return parts, np.flatnonzero(held[number] == 1)
-
-
-def _part(members: I8, strip: Strip, cuts: I8) -> Part:
-    (spot, gutter), pieces = lay(strip, cuts), strip.pieces
-    return Part(
-        members,
-        spot,
-        gutter,
-        width=float((spot[:, 0] + pieces.size[:, 0] / 2).max()),
-        top=float((spot[:, 1] + pieces.above).max()),
-        bottom=float((spot[:, 1] - pieces.below).min()),
-        reach=float(pieces.reach.max()),
+    shut = digest(closed, links, wish, style)
+    return _PLACED.recall(
+        shut if pieces is closed else digest(shut, pieces),
+        lambda: _placed(pieces, closed, _PLANNED.recall(shut, planned), style),
     )
 
 
-def _shelf(pieces: Pieces, alone: I8, width: float, wish: Wish) -> Part:
-    """Nodes without links in order, as wide as the flow above them, or to fill the picture."""
-    none: NDArray[np.bool_] = np.zeros(len(alone), bool)
-    strip = build_strip(pieces.of(alone), np.arange(len(alone)), NO_LINKS, none)
-    cuts = one_row(strip)
-    if width > 0:
-        cuts = cut_to_width(strip, width)
-    elif len(alone) > SHELF_MAX_ROW and strip_aspect(strip) > wish.aspect:
-        strip, cuts = cut_to_aspect(strip, wish.aspect)
-    return _part(alone, strip, cuts)
+def _placed(pieces: Pieces, closed: Pieces, ready: _Ready, style: Style) -> Placement:
+    flow, plan, strip, place = ready.flow, ready.plan, ready.strip, ready.place
+    if pieces is not closed:
+        strip, place = measure(flow, pieces, closed, style.across)
+        strip = strip.with_gaps(plan.gap)
+    laid = lay(flow, strip, place, pieces, break_rows(flow, plan, ready.strip, strip))
+    spot, gutter = laid.spot, laid.gutter
+    if flow.parts > 1:
+        move = column_shifts(laid, flow.parts - flow.shelf, plan.columns)[flow.part[flow.rank]]
+        spot, gutter = spot + move, gutter + move[:, 1]
+    return Placement(spot, gutter, laid.row, laid.back)
 
 
-def _columns(parts: list[Part], aspect: float) -> list[F8]:
-    """How far to move each part so that all stand one under another, in columns if many."""
-    if len(parts) < 2:
-        return [np.zeros(3) for _ in parts]
-    width, top, bottom, reach = np.array([(p.width, p.top, p.bottom, p.reach) for p in parts]).T
-    gap = PART_GAP * np.maximum(reach, np.append(reach[1:], reach[-1]))
-    start = np.cumsum(top - bottom + gap) - (top - bottom + gap)
-    boundary = (start + top - bottom + gap / 2)[:-1]
-    length = float(start[-1] + top[-1] - bottom[-1])
+def place_grid(pieces: Pieces, closed: Pieces, cols: int, style: Style) -> Placement:
+    """Place the children of a scope on a grid, in order, row by row from the top.
 
-    def cuts(columns: int) -> I8:
-        return even_cuts(boundary, length, columns)
-
-    def extent(cut: I8) -> tuple[float, float]:
-        last = np.append(cut[1:], len(parts)) - 1
-        high = start[last] + (top - bottom)[last] - start[cut]
-        wide = np.maximum.reduceat(width, cut) + 2 * reach.max()
-        return float(wide.sum()), float(high.max())
-
-    def tallness(columns: int) -> float:
-        wide, high = extent(cuts(columns))
-        return high * aspect / wide
-
-    columns = best_count(tallness, len(parts)) if len(parts) > STACK_MAX else 1
-    cut = cuts(columns)
-    column = np.searchsorted(cut, np.arange(len(parts)), side="right") - 1
-    advance = np.maximum.reduceat(width, cut) + 2 * reach.max()
-    x = (np.cumsum(advance) - advance)[column]
-    y = top[0] - (start - start[cut][column]) - top
-    return [np.array([dx, dy, 0.0]) for dx, dy in zip(x, y, strict=True)]
+    The grid faces the flow or, where all is to stand in one plane, the reader.
+    """
+    second = 0 if style.across == "plane" else 2
+    extent, shut = pieces.size[:, [1, second]], closed.size[:, [1, second]]
+    least = np.median(shut, axis=0)  # what is open is larger and widens its row and column only
+    gap = GRID_GAP * float(least.min())
+    down, along = grid_offsets(extent, cols, (float(least[0]), float(least[1])), gap)
+    place = np.zeros((len(extent), 3))
+    place[:, 1], place[:, second] = down + pieces.axis, along
+    above = np.full(len(place), float((place[:, 1] + pieces.above).max()))
+    return Placement(place, above, np.zeros(len(place), np.int64), np.zeros(len(place), bool))

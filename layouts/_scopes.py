@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from layouts._lanes import F8, Pieces, grid_offsets
+from layouts._flow import F8
+from layouts._lanes import Pieces
 from layouts._links import Family, check, family, lift_links
-from layouts._parts import NO_LINKS, Cut, Wish, place_parts
+from layouts._parts import place_grid, place_parts
 from layouts._ranks import I8
+from layouts._style import Style, Wish
 from layouts.tree import Boxes, Tree
 
+NO_LINKS = np.empty((0, 2), np.int64)
 LEAF_REACH = 0.4
 GRID_REACH = 0.3
 FRAME_REACH = 0.25
@@ -18,16 +22,15 @@ TITLE = 0.15
 INNER_ASPECT = 2.5
 
 
-def arrange(tree: Tree, aspect: float, cut: Cut) -> Boxes:
-    """Place a tree scope by scope, the flow of each cut into rows by a rule.
+def arrange(tree: Tree, aspect: float, style: Style) -> Boxes:
+    """Place a tree scope by scope.
 
     Parameters
     ----------
     tree : Tree
     aspect : float
         Width / height of the picture to fill.
-    cut : callable (Strip, Wish) -> Strip, int64 array
-        The strip, its gaps adjusted if need be, and the first rank of each row.
+    style : Style
 
     Returns
     -------
@@ -43,41 +46,61 @@ def arrange(tree: Tree, aspect: float, cut: Cut) -> Boxes:
     if not (np.isfinite(aspect) and aspect > 0):
         raise ValueError(f"the aspect must be a positive number, not {aspect}")
     if not n:
-        return Boxes(np.zeros((0, 3)), np.zeros((0, 3)))
+        none = np.zeros((0, 3))
+        return Boxes(none, none, np.zeros(0), np.zeros(0, np.int32), none)
     kin = family(tree.parent)
     scope = np.diff(kin.start) > 0
     wished = tree.size[~scope]
     if not (np.isfinite(wished).all() and (wished > 0).all()):
         raise ValueError("every leaf needs a size of three positive numbers")
-    state = _leaf_pieces(tree)
+    closed = _leaf_pieces(_closed_sizes(tree, kin, scope, style))
+    state = Pieces(
+        *(column.copy() for column in (closed.size, closed.axis, closed.face, closed.reach))
+    )
     offset, gutter = np.zeros((n, 3)), np.zeros(n)
+    row, back = np.zeros(n, np.int32), np.zeros(n, bool)
     links = _links_by_scope(tree, kin)
     main = _main_scopes(kin)
     for node in np.flatnonzero(scope)[::-1].tolist():
         inside = kin.children(node)
-        pieces = state.of(inside)
+        shut = closed.of(inside)
+        pieces = state.of(inside) if scope[inside].any() else shut
         cols = int(tree.grid[node, 1])
         if cols > 0:
-            place = _place_grid(pieces, cols)
-            above = np.full(len(inside), float((place[:, 1] + pieces.above).max()))
+            placed = place_grid(pieces, shut, cols, style)
         else:
-            wish = Wish(aspect if main[node] else INNER_ASPECT, main[node], int(kin.leaves[node]))
-            place, above = place_parts(pieces, links.get(node, NO_LINKS), wish, cut)
+            wish = Wish(aspect if main[node] else INNER_ASPECT, main[node])
+            placed = place_parts(pieces, shut, links.get(node, NO_LINKS), wish, style)
+        place = placed.place.copy()
         place[:, 1] -= pieces.axis
-        middle = _frame(state, node, place, pieces, cols > 0)
+        middle = _frame(state, node, place, pieces, cols > 0, style)
         # a single row's own axis is y = 0; of several rows, the middle takes part in the flow
-        state.axis[node] = -middle[1] if np.ptp(above) == 0.0 else -TITLE / 2 * state.face[node]
+        several = np.ptp(placed.row) > 0
+        state.axis[node] = -TITLE / 2 * state.face[node] if several else -middle[1]
         offset[inside] = place - middle
-        gutter[inside] = above - middle[1]
-    centers = _absolute(tree, kin, offset)
-    gutter[1:] += centers[tree.parent[1:], 1]
-    gutter[0] = state.size[0, 1] / 2
-    return Boxes(centers, state.size, gutter)
+        gutter[inside] = placed.gutter - middle[1]
+        row[inside], back[inside] = placed.row, placed.back
+    return _absolute(tree, kin, offset, (state.size, gutter, row, back))
 
 
-def _leaf_pieces(tree: Tree) -> Pieces:
-    """Pieces of all nodes, right for the leaves, to be filled in for the scopes."""
+def _closed_sizes(tree: Tree, kin: Family, scope: NDArray[np.bool_], style: Style) -> F8:
+    """Size of each node as it would be closed; of a scope that does not tell, its largest child's.
+
+    Where all is to stand in one plane, what stands on a grid turns its face to the reader.
+    """
     size = np.array(tree.size, np.float64)
+    if style.across == "plane":
+        turned = np.flatnonzero(tree.grid[np.maximum(tree.parent, 0), 1] > 0)
+        turned = turned[tree.parent[turned] >= 0]
+        size[turned] = size[turned][:, ::-1]
+    silent = scope & ~(np.isfinite(size).all(axis=1) & (size > 0).all(axis=1))
+    for node in np.flatnonzero(silent)[::-1].tolist():
+        size[node] = size[kin.children(node)].max(axis=0)
+    return size
+
+
+def _leaf_pieces(size: F8) -> Pieces:
+    """Pieces of closed nodes."""
     face = np.sqrt(np.abs(size[:, 1] * size[:, 2]))
     reach = np.maximum(LEAF_REACH * face, 0.75 * size[:, 0])
     return Pieces(size, np.zeros(len(size)), face, reach)
@@ -108,16 +131,7 @@ def _main_scopes(kin: Family) -> list[bool]:
     return main
 
 
-def _place_grid(pieces: Pieces, cols: int) -> F8:
-    """Place of the flow through each child of a grid, shape (k, 3)."""
-    extent = pieces.size[:, 1:]
-    closed = np.median(extent, axis=0)  # what is open is larger and widens its row and column only
-    gap = 0.2 * float(closed.min())
-    y, z = grid_offsets(pieces.size, cols, (float(closed[0]), float(closed[1])), gap)
-    return np.column_stack([np.zeros(len(y)), y + pieces.axis, z])
-
-
-def _frame(state: Pieces, node: int, centre: F8, pieces: Pieces, grid: bool) -> F8:
+def _frame(state: Pieces, node: int, centre: F8, pieces: Pieces, grid: bool, style: Style) -> F8:
     """Put a frame around the children's centres, into `state`; returns the frame's centre.
 
     Padding and title go by the faces inside, not by the frame's own size: otherwise nested frames
@@ -139,11 +153,25 @@ def _frame(state: Pieces, node: int, centre: F8, pieces: Pieces, grid: bool) -> 
     return middle
 
 
-def _absolute(tree: Tree, kin: Family, offset: F8) -> F8:
-    """Sum the offsets from the root down, one array pass per level."""
-    centers: F8 = offset.copy()
+def _absolute(
+    tree: Tree, kin: Family, offset: F8, own: tuple[F8, F8, NDArray[np.int32], NDArray[np.bool_]]
+) -> Boxes:
+    """Sum the offsets from the root down, one array pass per level.
+
+    What data flows through along -x is the mirror image of what it would be along +x.
+    """
+    size, gutter, row, back = own
+    centers, sign = offset.copy(), np.where(back, -1.0, 1.0)
     by_depth = np.argsort(kin.depth, kind="stable")
     levels = np.split(by_depth, np.cumsum(np.bincount(kin.depth))[:-1])
     for level in levels[1:]:
-        centers[level] += centers[tree.parent[level]]
-    return centers
+        above = tree.parent[level]
+        # the offset is the parent's own affair: it is mirrored if the parent is
+        centers[level, 0] *= sign[above]
+        centers[level] += centers[above]
+        sign[level] *= sign[above]
+    gutter[1:] += centers[tree.parent[1:], 1]
+    gutter[0] = size[0, 1] / 2
+    heading = np.zeros_like(centers)
+    heading[:, 0] = sign
+    return Boxes(centers, size, gutter, row, heading)

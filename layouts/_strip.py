@@ -1,4 +1,4 @@
-"""A part of a scope as one strip of ranks, in one row or cut into rows like lines of text."""
+"""The ranks of a scope measured, and where a strip of them is cut into rows like lines of text."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from layouts._lanes import F8, Pieces, lanes
+from layouts._flow import F8, Flow
+from layouts._lanes import Pieces, place_across
 from layouts._ranks import I8
+from layouts._style import Across
 
 CUT_WINDOW = 0.2
-FIRST_GUTTER = 0.06
+GUTTER = 1.2
 SLOPE = 0.45
 MAX_GAP_STRETCH = 1.25
 MAX_GUTTER_STRETCH = 2.0
@@ -21,39 +22,42 @@ MAX_GUTTER_STRETCH = 2.0
 
 @dataclass(frozen=True)
 class Strip:
-    """Nodes in ranks, each rank's extents known, not yet placed along x.
+    """Ranks one after another, each measured, not yet placed.
 
     Attributes
     ----------
-    pieces : Pieces
-        Of the k nodes.
-    rank : int64 array, shape (k,)
-    rail : bool array, shape (k,)
-        Nodes that stand in a row of their own below the flow.
-    y, z : float64 array, shape (k,)
-        Flow through each node relative to the axis of its row.
-    width, top, bottom, reach : float64 array, shape (r,)
-        Of each rank; top ≥ 0 ≥ bottom relative to the axis.
+    width, top, bottom, half, reach : float64 array, shape (r,)
+        Of each rank; top ≥ 0 ≥ bottom relative to the axis, half the depth to each side of it.
     gap : float64 array, shape (r,)
         Free length after each rank.
     crossing : int64 array, shape (r,)
         How many nodes feed something across the boundary after each rank.
-    gutter : float
-        Free height between two rows, in units of the longest reach in them.
     """
 
-    pieces: Pieces
-    rank: I8
-    rail: NDArray[np.bool_]
-    y: F8
-    z: F8
     width: F8
     top: F8
     bottom: F8
+    half: F8
     reach: F8
     gap: F8
     crossing: I8
-    gutter: float = 1.2
+
+    def piece(self, first: int, last: int) -> Strip:
+        """The ranks from `first` to `last - 1`."""
+        at = slice(first, last)
+        return Strip(
+            self.width[at],
+            self.top[at],
+            self.bottom[at],
+            self.half[at],
+            self.reach[at],
+            self.gap[at],
+            self.crossing[at],
+        )
+
+    def with_gaps(self, factor: float | F8) -> Strip:
+        """The same with longer gaps."""
+        return replace(self, gap=self.gap * factor)
 
     @cached_property
     def start(self) -> F8:
@@ -72,91 +76,78 @@ class Strip:
         return (self.start + self.width + self.gap / 2)[:-1]
 
 
-def build_strip(pieces: Pieces, rank: I8, links: I8, rail: NDArray[np.bool_]) -> Strip:
-    """Measure the ranks of some nodes.
+def measure(flow: Flow, pieces: Pieces, closed: Pieces, across: Across) -> tuple[Strip, F8]:
+    """Place the members of each rank among themselves, and measure the ranks.
 
-    Parameters
-    ----------
-    pieces : Pieces
-    rank : int64 array, shape (k,)
-        From 0; together with the rail no rank is empty.
-    links : int64 array, shape (m, 2)
-        Forward links among the k nodes.
-    rail : bool array, shape (k,)
+    Returns
+    -------
+    strip : Strip
+    place : float64 array, shape (k, 3)
+        Of the flow through each node, relative to the axis and to the middle of its rank; of no
+        meaning for the rail.
     """
-    count = int(rank.max(initial=-1)) + 1
-    flow = np.flatnonzero(~rail)
-    index = np.cumsum(~rail) - 1
-    inner = links[~(rail[links[:, 0]] | rail[links[:, 1]])]
-    y, z = np.zeros(len(rank)), np.zeros(len(rank))
-    dense = np.unique(rank[flow], return_inverse=True)[1]
-    y[flow], z[flow] = lanes(dense.astype(np.int64), index[inner], pieces.of(flow))
-    width, reach = np.zeros(count), np.zeros(count)
+    place = place_across(flow, pieces, closed, across)
+    count, rank = flow.ranks, flow.rank
+    flowing = flow.members
+    at = rank[flowing]
+    width, reach, half = np.zeros(count), np.zeros(count), np.zeros(count)
     top, bottom = np.zeros(count), np.zeros(count)
-    np.maximum.at(width, rank, pieces.size[:, 0])
-    np.maximum.at(reach, rank[flow], pieces.reach[flow])
-    np.maximum.at(top, rank[flow], (y + pieces.above)[flow])
-    np.minimum.at(bottom, rank[flow], (y - pieces.below)[flow])
+    np.maximum.at(width, rank, pieces.size[:, 0] + 2 * np.abs(place[:, 0]))
+    np.maximum.at(half, rank, pieces.size[:, 2] / 2 + np.abs(place[:, 2]))
+    np.maximum.at(reach, at, pieces.reach[flowing])
+    np.maximum.at(top, at, (place[:, 1] + pieces.above)[flowing])
+    np.minimum.at(bottom, at, (place[:, 1] - pieces.below)[flowing])
     gap = reach + np.append(reach[1:], 0.0)
-    np.maximum(gap, _steepness(rank, y, inner, count), out=gap)
-    gap[-1:] = 0.0
-    crossing = _crossing(rank, inner, count)
-    return Strip(pieces, rank, rail, y, z, width, top, bottom, reach, gap, crossing)
+    np.maximum(gap, _steepness(flow, place), out=gap)
+    gap[flow.part_start[1:] - 1] = 0.0
+    return Strip(width, top, bottom, half, reach, gap, flow.crossing), place
 
 
-def _steepness(rank: I8, y: F8, links: I8, count: int) -> F8:
+def _steepness(flow: Flow, place: F8) -> F8:
     """Gap after each rank that keeps links to the next from running too steeply."""
-    need = np.zeros(count)
-    near = links[rank[links[:, 1]] - rank[links[:, 0]] == 1]
-    np.maximum.at(need, rank[near[:, 0]], SLOPE * np.abs(y[near[:, 0]] - y[near[:, 1]]))
+    need = np.zeros(flow.ranks)
+    source, target = flow.links.T
+    near = flow.rank[target] - flow.rank[source] == 1
+    source, target = source[near], target[near]
+    rise = np.hypot(*(place[source] - place[target])[:, 1:].T)
+    np.maximum.at(need, flow.rank[source], SLOPE * rise)
     return need
 
 
-def _crossing(rank: I8, links: I8, count: int) -> I8:
-    furthest = rank.copy()
-    np.maximum.at(furthest, links[:, 0], rank[links[:, 1]])
-    step = np.zeros(count + 1, np.int64)
-    np.add.at(step, rank, 1)
-    np.add.at(step, furthest, -1)
-    return np.cumsum(step)[:count]
-
-
-def one_row(strip: Strip) -> I8:
+def one_row() -> I8:
     """The first rank of each row, for a strip that is not cut."""
-    return np.zeros(min(1, len(strip.width)), np.int64)
+    return np.zeros(1, np.int64)
 
 
 def strip_aspect(strip: Strip) -> float:
     """Width / height of the strip in one row."""
-    return _aspect(strip, one_row(strip))
+    return _aspect(strip, one_row())
 
 
-def cut_to_aspect(strip: Strip, aspect: float) -> tuple[Strip, I8]:
+def cut_to_aspect(strip: Strip, aspect: float) -> tuple[I8, float, float]:
     """Cut into rows that together come closest to width / height.
 
     What is then still missing is made up, within limits, by longer gaps or higher gutters.
 
     Returns
     -------
-    strip : Strip
-        With its gaps and gutters adjusted.
     cuts : int64 array, shape (rows,)
         First rank of each row.
+    gap, gutter : float
+        Factors for the gaps between ranks and the gutters between rows.
     """
-    cuts = _best_cut(strip, lambda cuts: _aspect(strip, cuts) / aspect)
-    width, height = _extent(strip, cuts)
+    cuts = best_cut(strip, lambda cuts: _aspect(strip, cuts) / aspect)
+    width, height = extent(strip, cuts)
     missing = width / aspect - height
     if missing < 0:
-        longer = min(height * aspect / width, MAX_GAP_STRETCH)
-        return replace(strip, gap=strip.gap * longer), cuts
-    gutters = float(_gutters(strip, cuts).sum())
-    higher = min(1 + missing / gutters, MAX_GUTTER_STRETCH) if gutters else 1.0
-    return replace(strip, gutter=strip.gutter * higher), cuts
+        return cuts, min(height * aspect / width, MAX_GAP_STRETCH), 1.0
+    free = float(gutters(strip, cuts).sum())
+    return cuts, 1.0, min(1 + missing / free, MAX_GUTTER_STRETCH) if free else 1.0
 
 
 def cut_to_width(strip: Strip, width: float) -> I8:
     """First rank of each row, such that the longest row comes close to a width."""
-    return _best_cut(strip, lambda cuts: _extent(strip, cuts)[0] / width)
+    return best_cut(strip, lambda cuts: extent(strip, cuts)[0] / width)
 
 
 def best_count(ratio: Callable[[int], float], most: int) -> int:
@@ -193,7 +184,7 @@ def even_cuts(boundary: F8, length: float, rows: int) -> I8:
     return np.unique(np.append(0, np.where(nearer, before, after) + 1))
 
 
-def _best_cut(strip: Strip, ratio: Callable[[I8], float]) -> I8:
+def best_cut(strip: Strip, ratio: Callable[[I8], float]) -> I8:
     """Cut into the number of rows whose ratio, falling with that number, is nearest to 1."""
 
     def cuts(rows: int) -> I8:
@@ -206,81 +197,43 @@ def _best_cut(strip: Strip, ratio: Callable[[I8], float]) -> I8:
 
 def _clean_cuts(strip: Strip, cuts: I8) -> I8:
     """Move each cut, within a part of a row's length, to where the fewest nodes feed across."""
-    boundary, crossing = strip.boundary, strip.crossing
     window = CUT_WINDOW * strip.length / len(cuts)
     clean = [0]
     for cut in cuts[1:].tolist():
-        near = boundary[cut - 1]
-        first, last = np.searchsorted(boundary, [near - window, near + window], side="left")
-        options = range(min(int(first), cut - 1), max(int(last), cut))
-        best = min(options, key=lambda i: (crossing[i], abs(boundary[i] - near)))
+        best = clean_boundary(strip, cut - 1, window)
         if best + 1 > clean[-1]:
             clean.append(best + 1)
     return np.array(clean, np.int64)
 
 
-def _row_extents(strip: Strip, cuts: I8) -> tuple[F8, F8, F8]:
+def clean_boundary(strip: Strip, near: int, window: float) -> int:
+    """The boundary within a distance of this one that the fewest nodes feed across."""
+    boundary, crossing = strip.boundary, strip.crossing
+    middle = boundary[near]
+    first, last = np.searchsorted(boundary, [middle - window, middle + window], side="left")
+    options = range(min(int(first), near), max(int(last), near + 1))
+    return min(options, key=lambda i: (crossing[i], abs(boundary[i] - middle)))
+
+
+def row_extents(strip: Strip, cuts: I8) -> tuple[F8, F8, F8]:
+    """Width of each row, and how far it extends above and (negative) below its axis."""
     last = np.append(cuts[1:], len(strip.width)) - 1
     width = strip.start[last] + strip.width[last] - strip.start[cuts]
     return width, np.maximum.reduceat(strip.top, cuts), np.minimum.reduceat(strip.bottom, cuts)
 
 
-def _gutters(strip: Strip, cuts: I8) -> F8:
+def gutters(strip: Strip, cuts: I8) -> F8:
     """Free height between each row and the next, where the line back to the left runs."""
     reach = np.maximum.reduceat(strip.reach, cuts)
-    return strip.gutter * np.maximum(reach[:-1], reach[1:])
+    return GUTTER * np.maximum(reach[:-1], reach[1:])
 
 
-def _extent(strip: Strip, cuts: I8) -> tuple[float, float]:
-    width, top, bottom = _row_extents(strip, cuts)
-    return float(width.max()), float((top - bottom).sum() + _gutters(strip, cuts).sum())
+def extent(strip: Strip, cuts: I8) -> tuple[float, float]:
+    """Width and height of a strip in rows."""
+    width, top, bottom = row_extents(strip, cuts)
+    return float(width.max()), float((top - bottom).sum() + gutters(strip, cuts).sum())
 
 
 def _aspect(strip: Strip, cuts: I8) -> float:
-    width, height = _extent(strip, cuts)
+    width, height = extent(strip, cuts)
     return width / height
-
-
-def lay(strip: Strip, cuts: I8) -> tuple[F8, F8]:
-    """Place the nodes of a strip cut into rows.
-
-    Parameters
-    ----------
-    strip : Strip
-    cuts : int64 array, shape (rows,)
-        First rank of each row.
-
-    Returns
-    -------
-    place : float64 array, shape (k, 3)
-        Of the flow through each node. The first row's axis runs along y = z = 0 and every row
-        begins at x = 0.
-    gutter : float64 array, shape (k,)
-        Height of the middle of the gutter above each node's row.
-    """
-    _, top, bottom = _row_extents(strip, cuts)
-    row_of_rank = np.searchsorted(cuts, np.arange(len(strip.width)), side="right") - 1
-    x = strip.start - strip.start[cuts][row_of_rank]
-    row = row_of_rank[strip.rank]
-    hanging, depth = _hang(strip, row, len(cuts), bottom)
-    free = _gutters(strip, cuts)
-    advance = bottom[:-1] - hanging[:-1] - free - top[1:]
-    axis = np.append(0.0, np.cumsum(advance))
-    y = np.where(strip.rail, depth, strip.y) + axis[row]
-    gutter = axis + top + np.append(FIRST_GUTTER * strip.pieces.face.max(), free / 2)
-    place = np.column_stack([x[strip.rank] + strip.width[strip.rank] / 2, y, strip.z])
-    return place, gutter[row]
-
-
-def _hang(strip: Strip, row: I8, rows: int, bottom: F8) -> tuple[F8, F8]:
-    """Height that each row's rail takes, and how far under its axis each rail node stands."""
-    taken, depth = np.zeros(rows), np.zeros(len(row))
-    pieces, used = strip.pieces, dict[int, float]()
-    for i in np.flatnonzero(strip.rail).tolist():
-        rank, r = int(strip.rank[i]), int(row[i])
-        gap = float(pieces.reach[i] + strip.reach.max())
-        below = used.get(rank, 0.0) + gap
-        depth[i] = bottom[r] - below - pieces.above[i]
-        used[rank] = below + float(pieces.size[i, 1])
-        taken[r] = max(taken[r], used[rank])
-    return taken, depth

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from layouts._parts import Wish
-from layouts._ranks import I8
 from layouts._scopes import arrange
-from layouts._strip import Strip, one_row
+from layouts._style import Style
 from layouts.tree import Boxes, Layout, Tree
 
-
-def _never(strip: Strip, wish: Wish) -> tuple[Strip, I8]:
-    return strip, one_row(strip)
+STYLE = Style(wrap=False)
 
 
 def place(tree: Tree, aspect: float = 16 / 9) -> Boxes:
@@ -23,7 +19,7 @@ def place(tree: Tree, aspect: float = 16 / 9) -> Boxes:
     ----------
     tree : Tree
     aspect : float
-        Width / height wished for what has no links and so no flow to follow.
+        Width / height of the picture to fill.
 
     Returns
     -------
@@ -35,7 +31,7 @@ def place(tree: Tree, aspect: float = 16 / 9) -> Boxes:
     ValueError
         If the tree breaks its own rules or the aspect is not a positive number.
     """
-    return arrange(tree, aspect, _never)
+    return arrange(tree, aspect, STYLE)
 
 
 LAYOUT = Layout("layered", "one row from the first layer to the last", place)

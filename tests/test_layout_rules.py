@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layouts._lanes import spread
+from layouts._flow import spread
 from layouts._ranks import components, find_rail, rank_nodes
 from layouts._strip import best_count, even_cuts
 

@@ -17,7 +17,7 @@ from layouts.geometry import bounds, return_gutter
 NAMES = sorted(layouts())
 EPS = 1e-9
 WIDE = 16 / 9
-WRAPS = {"serpentine"}
+WRAPS = {name for name, layout in layouts().items() if layout.forward != "right"}
 
 every_layout = pytest.mark.parametrize("name", NAMES)
 
@@ -86,7 +86,7 @@ def siblings(tree: Tree) -> list[np.ndarray]:
     return [np.flatnonzero(tree.parent == p) for p in np.unique(tree.parent[1:])]
 
 
-def check_contract(tree: Tree, boxes: Boxes) -> None:
+def check_contract(name: str, tree: Tree, boxes: Boxes) -> None:
     """What is true of every placement: finite, inside the parent, apart from siblings."""
     low, high = boxes.centers - boxes.sizes / 2, boxes.centers + boxes.sizes / 2
     assert boxes.centers.shape == boxes.sizes.shape == (len(tree), 3)
@@ -94,7 +94,14 @@ def check_contract(tree: Tree, boxes: Boxes) -> None:
     assert (boxes.sizes > 0).all()
     assert np.abs(boxes.centers[0]).max() < EPS
     leaves = ~np.isin(np.arange(len(tree)), tree.parent)
-    assert np.array_equal(boxes.sizes[leaves], tree.size[leaves])
+    wished = tree.size.copy()
+    if name == "flat":  # what stands on a grid turns to the reader
+        on_grid = np.append(False, tree.grid[tree.parent[1:], 1] > 0)
+        wished[on_grid] = wished[on_grid][:, ::-1]
+        assert np.abs(boxes.centers[:, 2]).max() < EPS
+    assert np.array_equal(boxes.sizes[leaves], wished[leaves])
+    assert boxes.heading is not None
+    assert np.allclose(np.linalg.norm(boxes.heading, axis=1), 1)
     inner, parent = np.arange(1, len(tree)), tree.parent[1:]
     assert (low[inner] > low[parent]).all()
     assert (high[inner] < high[parent]).all()
@@ -111,7 +118,7 @@ def test_any_tree_is_placed_by_the_contract_and_alike_each_time(
     name: str, tree: Tree, aspect: float
 ) -> None:
     boxes = place(tree, name, aspect)
-    check_contract(tree, boxes)
+    check_contract(name, tree, boxes)
     again = place(tree, name, aspect)
     assert np.array_equal(boxes.centers, again.centers)
     assert np.array_equal(boxes.sizes, again.sizes)
@@ -123,12 +130,24 @@ def test_any_tree_is_placed_by_the_contract_and_alike_each_time(
 def test_flow_runs_forward(name: str, tree: Tree) -> None:
     boxes = place(tree, name)
     links = lift_links(tree, family(tree.parent).depth)
-    source, target = links[links[:, 0] < links[:, 1]].T
+    check_forward(layouts()[name], boxes, links[links[:, 0] < links[:, 1]])
+
+
+def check_forward(layout: Layout, boxes: Boxes, links: np.ndarray) -> None:
+    """Data flows as the layout says, see `Layout.forward`."""
+    source, target = links.T
     step = boxes.centers[target] - boxes.centers[source]
-    if name in WRAPS:
+    if layout.forward == "right":
+        assert (step[:, 0] > EPS).all()
+    elif layout.forward == "reading":
         assert ((step[:, 0] > EPS) | (step[:, 1] < -EPS)).all()
     else:
-        assert (step[:, 0] > EPS).all()
+        assert boxes.row is not None
+        assert boxes.heading is not None
+        rows = boxes.row[target] - boxes.row[source]
+        onward = step[:, 0] * boxes.heading[source, 0] > EPS
+        assert (rows >= 0).all()
+        assert (onward | (rows > 0)).all()
 
 
 @every_layout
@@ -305,15 +324,17 @@ def test_a_grid_has_the_rows_and_columns_asked_for(
     parent = [-1, 0, 0] + [1] * count
     tree = make(parent, [(3, 2), (4, 2)], (0.1, 0.5, 0.4), {1: (rows, cols)})
     boxes = place(tree, name)
-    check_contract(tree, boxes)
+    check_contract(name, tree, boxes)
     x, y, z = boxes.centers[3:].T
+    if name == "flat":  # the grid faces the reader
+        x, z = z, x
     assert np.ptp(x) < EPS
     row, col = np.divmod(np.arange(count), cols)
     for axis, index, sign in ((y, row, -1), (z, col, 1)):
         places = np.unique(np.round(axis, 9))[::sign]
         assert np.allclose(axis, places[index])
         assert np.ptp(np.diff(places)) < 1e-6 if len(places) > 2 else True
-    assert boxes.centers[2, 0] > x.max()
+    assert boxes.centers[2, 0] > boxes.centers[3:, 0].max()
 
 
 @every_layout
@@ -323,19 +344,45 @@ def test_parallel_branches_are_spread_and_joined_on_the_axis(name: str) -> None:
     links += [(2, 9), (4, 9), (7, 9), (8, 9)]
     centers = place(make([-1] + [0] * 9, links), name).centers
     assert abs(centers[1, 1] - centers[9, 1]) < EPS
-    y = centers[:, 1]
-    assert y[2] > y[3] > y[5] > y[8]
-    assert abs(y[3] - y[4]) < EPS
-    assert np.ptp(y[5:8]) < EPS
+    y, z = centers[:, 1], centers[:, 2]
+    if name == "radial":  # top, right, bottom, left of who looks along the flow
+        assert y[2] > y[3] > y[5]
+        assert z[3] > EPS
+        assert z[8] < -EPS
+    else:
+        assert y[2] > y[3] > y[5] > y[8]
+    for branch in ([3, 4], [5, 6, 7]):
+        assert np.ptp(centers[branch, 1:], axis=0).max() < EPS
 
 
 @every_layout
 def test_many_parallel_nodes_stand_as_an_array_facing_the_flow(name: str) -> None:
     links = [(1, b) for b in range(2, 18)] + [(b, 18) for b in range(2, 18)]
-    centers = place(make([-1] + [0] * 18, links), name).centers[2:18]
-    assert np.ptp(centers[:, 0]) < EPS
-    assert len(np.unique(np.round(centers[:, 1], 6))) == 4
-    assert len(np.unique(np.round(centers[:, 2], 6))) == 4
+    tree = make([-1] + [0] * 18, links, (0.5, 2.0, 2.0))
+    boxes = place(tree, name)
+    check_contract(name, tree, boxes)
+    across = [0, 1] if name == "flat" else [1, 2]
+    along = 3 - sum(across)
+    centers = boxes.centers[2:18]
+    assert np.ptp(centers[:, along]) < EPS
+    lines = [len(np.unique(np.round(centers[:, axis], 6))) for axis in across]
+    assert lines == [4, 4]
+    low, high = bounds(Boxes(centers, boxes.sizes[2:18]))
+    middle = boxes.centers[[1, 18]][:, across]
+    assert (low[across] < middle.min(axis=0)).all() or name == "flat"
+    assert (high[across] > middle.max(axis=0)).all() or name == "flat"
+
+
+@pytest.mark.parametrize(("count", "turns"), [(2, 2), (3, 3), (7, 7), (12, 12)])
+def test_radial_branches_are_equally_far_from_the_axis(count: int, turns: int) -> None:
+    branch = range(2, 2 + count)
+    links = [(1, b) for b in branch] + [(b, 2 + count) for b in branch]
+    centers = place(make([-1] + [0] * (count + 2), links), "radial").centers
+    around = centers[2 : 2 + count] - (centers[1] + centers[2 + count]) / 2
+    assert np.ptp(around[:, 0]) < EPS
+    angle = np.unwrap(np.arctan2(around[:, 2], around[:, 1]))
+    assert np.allclose(np.diff(angle), 2 * np.pi / turns)
+    assert np.ptp(np.hypot(around[:, 1], around[:, 2])) < EPS
 
 
 @every_layout
@@ -363,7 +410,7 @@ def test_a_mask_fed_to_every_block_goes_to_the_side_rail(name: str) -> None:
     links = [(i, i + 1) for i in range(2, n)] + [(1, i) for i in range(3, n + 1)]
     tree = make([-1] + [0] * n, links)
     boxes = place(tree, name)
-    check_contract(tree, boxes)
+    check_contract(name, tree, boxes)
     plain = place(make([-1] + [0] * n, links[: n - 2]), name)
     top = boxes.centers[1, 1] + boxes.sizes[1, 1] / 2
     assert top < boxes.centers[2, 1] - boxes.sizes[2, 1] / 2
@@ -391,7 +438,7 @@ def test_many_separate_parts_fill_the_picture_in_columns(name: str) -> None:
     pairs = [(i, i + 1) for i in range(1, 60, 2)]
     tree = make([-1] + [0] * 60, pairs)
     boxes = place(tree, name)
-    check_contract(tree, boxes)
+    check_contract(name, tree, boxes)
     low, high = bounds(boxes)
     width, height, _ = high - low
     assert 1 / 1.8 < width / height / WIDE < 1.8

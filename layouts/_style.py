@@ -1,0 +1,46 @@
+"""What makes one layout differ from another, and what the picture wants of a scope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Across = Literal["stack", "ring", "plane"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """The choices that make a layout.
+
+    Attributes
+    ----------
+    wrap : bool
+        Whether a long strip is cut into rows like lines of text.
+    across : {"stack", "ring", "plane"}
+        How the members of one rank stand across the flow: one above another, and as an array in
+        the y-z plane if they are many; wound around the axis of the flow; or one above another,
+        and as a block in the x-y plane if they are many.
+    wind : bool
+        Whether the rows of the outermost scopes are wound around a vertical axis instead of
+        following one another downwards.
+    """
+
+    wrap: bool
+    across: Across = "stack"
+    wind: bool = False
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the picture wants of a scope.
+
+    Attributes
+    ----------
+    aspect : float
+        Width / height to come near to.
+    main : bool
+        Whether the scope is (all of) the picture itself, not a part of it.
+    """
+
+    aspect: float
+    main: bool
