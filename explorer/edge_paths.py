@@ -1,4 +1,4 @@
-"""The ways that edges take through the picture, as curves: one per edge, bundles kept together."""
+"""The ways that edges take through the picture, as curves: one per edge, cables kept together."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.appearance import unit_places
+from explorer.cables import Cables, Obstacles
 from explorer.crossing import EdgeRows
+from explorer.curves import POINTS
 from explorer.lod import Cut
 from explorer.open_model import OpenModel
 from explorer.placement import Placed
-from explorer.routing import curves, heights
+from explorer.routing import follow, plan
 from layouts.geometry import return_gutter
 from layouts.tree import Tree
 
 F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
 
 
 def edge_points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.float32]:
@@ -33,51 +36,91 @@ def edge_points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.
         World units, from the source to the target.
     """
     boxes = placed.boxes
-    if len(rows) == 0:
-        return curves(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+    if not len(rows):
+        return np.zeros((0, POINTS, 3), np.float32)
     start, end = boxes.centers[rows.source].copy(), boxes.centers[rows.target].copy()
     start[:, 0] += boxes.sizes[rows.source, 0] / 2
     end[:, 0] -= boxes.sizes[rows.target, 0] / 2
-    # Which way to go round is decided once per pair of nodes, so that a bundle stays together.
-    pairs, which = np.unique(np.stack((rows.source, rows.target), 1), axis=0, return_inverse=True)
-    first = np.full(len(pairs), len(rows))
-    np.minimum.at(first, which.ravel(), np.arange(len(rows)))
-    over = np.full(len(pairs), np.nan)
-    reach = np.full(len(pairs), 0.4)
-    nodes_only = np.array([placed.cut.units[a] is None for a in range(len(placed.cut))])
-    plain = nodes_only[pairs].all(axis=1) | (pairs[:, 0] == pairs[:, 1])
-    back = start[first, 0] >= end[first, 0]
-    chosen = np.flatnonzero(plain | back)
-    solid = np.flatnonzero(placed.cut.leaf & nodes_only | _unit_frames(placed.cut))
-    obstacles = np.union1d(solid, pairs[chosen].ravel())
-    local = np.searchsorted(obstacles, pairs[chosen]).astype(np.int32)
-    over[chosen], reach[chosen] = heights(
-        start[first[chosen]],
-        end[first[chosen]],
-        local,
-        boxes.centers[obstacles],
-        boxes.sizes[obstacles],
-    )
-    gutter = _gutters(placed, pairs)
-    over = np.where(back & ~np.isnan(gutter), gutter, over)
-    over, reach = over[which.ravel()], reach[which.ravel()]
     _spread(model, placed, rows, start, end)
-    # Strands that go round stay a little apart where they run together.
-    bent = rows.strand & ~np.isnan(over)
-    over = np.where(bent, over + 0.25 * (start[:, 1] - boxes.centers[rows.source, 1]), over)
-    return curves(start, end, over, reach)
+    outer = _outer(placed.cut)
+    source, target = outer[rows.source].astype(np.int64), outer[rows.target].astype(np.int64)
+    keys, member = np.unique(source * len(outer) + target, return_inverse=True)
+    source, target = np.divmod(keys, len(outer))
+    cables = _cables(placed, source, target, _spreads(start, end, member.ravel(), len(keys)))
+    routes = plan(cables, _obstacles(placed))
+    return follow(routes, cables, (start, end), member.ravel())
 
 
-def _gutters(placed: Placed, pairs: NDArray[np.int32]) -> F8:
-    """Height at which a line between two rows of a wrapped layout runs free; NaN elsewhere."""
-    cut = placed.cut
-    tree = Tree(cut.parent, placed.boxes.sizes, pairs.astype(np.int32), cut.grid)
-    return return_gutter(tree, placed.boxes)
+def _outer(cut: Cut) -> NDArray[np.int32]:
+    """Of each row the node that is one obstacle to what passes by: units belong to their layer."""
+    grid = np.any(cut.grid > 0, axis=1)
+    outer = np.arange(len(cut), dtype=np.int32)
+    while True:
+        above = cut.parent[outer]
+        inside = (above >= 0) & grid[above]
+        if not inside.any():
+            return outer
+        outer = np.where(inside, above, outer).astype(np.int32)
 
 
-def _unit_frames(cut: Cut) -> NDArray[np.bool_]:
-    """Open layers: to what passes by, their units are one obstacle."""
-    return np.asarray(np.any(cut.grid > 0, axis=1))
+def _spreads(start: F8, end: F8, member: I8, count: int) -> F8:
+    """How far up and down the edges of each cable begin and end, shape (count, 2)."""
+    # The middle is that of the cable's node; ends of edges lie evenly around it.
+    found = np.zeros((count, 2))
+    for k, y in enumerate((start[:, 1], end[:, 1])):
+        low, high = np.full(count, np.inf), np.full(count, -np.inf)
+        np.minimum.at(low, member, y)
+        np.maximum.at(high, member, y)
+        found[:, k] = (high - low) / 2
+    return found
+
+
+def _cables(placed: Placed, source: I8, target: I8, spread: F8) -> Cables:
+    boxes, cut = placed.boxes, placed.cut
+    start, end = boxes.centers[source].copy(), boxes.centers[target].copy()
+    start[:, 0] += boxes.sizes[source, 0] / 2
+    end[:, 0] -= boxes.sizes[target, 0] / 2
+    links = np.stack((source, target), 1).astype(np.int32)
+    gutter = return_gutter(Tree(cut.parent, boxes.sizes, links, cut.grid), boxes)
+    depth, a, b = _lifted(cut, source, target)
+    inner = np.stack(
+        (boxes.centers[a, 0] + boxes.sizes[a, 0] / 2, boxes.centers[b, 0] - boxes.sizes[b, 0] / 2),
+        1,
+    )
+    return Cables(source, target, start, end, spread, gutter, depth, inner)
+
+
+def _levels(cut: Cut) -> I8:
+    """Depth of each row; the root is 0."""
+    depth = np.zeros(len(cut), np.int64)
+    for row, above in enumerate(cut.parent.tolist()):
+        if above >= 0:
+            depth[row] = depth[above] + 1
+    return depth
+
+
+def _lifted(cut: Cut, source: I8, target: I8) -> tuple[I8, I8, I8]:
+    """Level of the innermost scope around both ends, and its children that hold them."""
+    level, parent = _levels(cut), cut.parent
+    a, b = source.copy(), target.copy()
+    while True:
+        differ = (parent[a] != parent[b]) & (a != b)
+        up_a, up_b = differ & (level[a] >= level[b]), differ & (level[b] >= level[a])
+        if not differ.any():
+            return level[a] - 1, a, b
+        a, b = np.where(up_a, parent[a], a), np.where(up_b, parent[b], b)
+
+
+def _obstacles(placed: Placed) -> Obstacles:
+    """Closed nodes, layers open into units (as one box), and open frames."""
+    boxes, cut = placed.boxes, placed.cut
+    grid = np.any(cut.grid > 0, axis=1)
+    unit = (cut.parent >= 0) & grid[cut.parent]
+    solid = (cut.leaf | grid) & ~unit
+    chosen = np.flatnonzero((solid | ~cut.leaf) & ~unit & (cut.parent >= 0))
+    half = boxes.sizes[chosen] / 2
+    depth = np.where(solid[chosen], -1, _levels(cut)[chosen])
+    return Obstacles(boxes.centers[chosen] - half, boxes.centers[chosen] + half, depth)
 
 
 def _spread(model: OpenModel, placed: Placed, rows: EdgeRows, start: F8, end: F8) -> None:
@@ -86,8 +129,9 @@ def _spread(model: OpenModel, placed: Placed, rows: EdgeRows, start: F8, end: F8
         (start, rows.source, rows.source_unit, rows.source_layer),
         (end, rows.target, rows.target_unit, rows.target_layer),
     ):
-        for k in np.unique(layer[unit >= 0]):
-            chosen = np.flatnonzero((layer == k) & (unit >= 0))
+        hidden = np.flatnonzero(unit >= 0)
+        hidden = hidden[np.argsort(layer[hidden], kind="stable")]
+        layers, first = np.unique(layer[hidden], return_index=True)
+        for k, chosen in zip(layers.tolist(), np.split(hidden, first[1:]), strict=False):
             places = unit_places(model.units_of(model.graph.layers[k]))
-            face = placed.boxes.sizes[row[chosen], 1:] * 0.92
-            ends[chosen, 1:] += places[unit[chosen]] * face
+            ends[chosen, 1:] += places[unit[chosen]] * (placed.boxes.sizes[row[chosen], 1:] * 0.92)

@@ -1,137 +1,143 @@
-"""Curves that edges follow: forward, over what they pass, back to the next row, in a loop.
+"""Routes of cables of edges: straight where nothing is in the way, else round what they pass.
 
-Every curve is a clamped cubic B-spline (de Boor 1978) over six control points, evaluated for all
-edges at once.
+What a person sees as one cable is a *cable*: all edges between the same two visible nodes. A
+cable with something in its way runs on a *track*: it leaves its source level, climbs or dives in
+the gap behind it, runs level where the whole stretch is free (over the row, under it, between two
+rows of branches, in the gutter of a wrapped layout, or in front of everything), and comes down in
+the gap before its target. Cables with a common source or target that fit on one track share it: a
+*net* that splits late, as a rail with taps. Nets have tracks of their own, shorter ones nearer to
+the row.
+
+The ideas are those of channel routing for circuit boards (left-edge algorithm, Hashimoto and
+Stevens 1971), of ordered cables and metro maps (parallel lines keep their order; Pupyrev et al.
+2011) and of hierarchical bundling (Holten 2006: edges share the way that the tree suggests; here
+open frames that hold neither end are passed as a whole). The cost is O(cables × rows of the map).
 """
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.cables import Cables, Obstacles
+from explorer.curves import curves
+from explorer.detours import Ramps, Router
+from explorer.route_map import Flags, Grid, RouteMap
+
 F8 = NDArray[np.float64]
-POINTS = 24  # samples per curve
-_CONTROLS = 6
+I8 = NDArray[np.int64]
+
+_PITCH = 0.11  # height of a track; this and the next in shares of a usual box's height
+_CLEARANCE = 0.06  # between a box and the nearest track's border
+_WIDTH = 0.07  # of a column of the map
+_CABLE = 0.14  # how far apart edges run on a track, as a share of how far apart they start
+_MARGIN = (1.5, 4.0)  # of the map around all boxes
 
 
-@cache
-def _basis() -> F8:
-    """Weights of the six control points at each sample, shape (POINTS, 6)."""
-    degree = 3
-    knots = np.concatenate(
-        (np.zeros(degree), np.linspace(0, 1, _CONTROLS - degree + 1), np.ones(degree))
-    )
-    at = np.linspace(0.0, 1.0, POINTS)
-    spans = len(knots) - 1
-    basis = np.zeros((POINTS, spans))
-    for i in range(spans):
-        basis[:, i] = (knots[i] <= at) & (at < knots[i + 1])
-    basis[-1, _CONTROLS - 1] = 1.0
-    for d in range(1, degree + 1):
-        raised = np.zeros((POINTS, spans - d))
-        for i in range(spans - d):
-            left, right = knots[i + d] - knots[i], knots[i + d + 1] - knots[i + 1]
-            if left > 0:
-                raised[:, i] += (at - knots[i]) / left * basis[:, i]
-            if right > 0:
-                raised[:, i] += (knots[i + d + 1] - at) / right * basis[:, i + 1]
-        basis = raised
-    basis[0], basis[-1] = 0.0, 0.0
-    basis[0, 0] = basis[-1, -1] = 1.0
-    return basis
+@dataclass(frozen=True)
+class Routes:
+    """The ways found.
+
+    Attributes
+    ----------
+    routed : int64 array, shape (d,)
+        Cables that run on a track; all others run directly.
+    ramps : Ramps
+        Of the d routed cables.
+    room : float
+        Height of a track, world units.
+    """
+
+    routed: I8
+    ramps: Ramps
+    room: float
 
 
-def curves(start: F8, end: F8, over: F8, reach: F8) -> NDArray[np.float32]:
-    """Sample the curve of each edge.
+def plan(cables: Cables, obstacles: Obstacles) -> Routes:
+    """Find a way for each cable.
 
     Parameters
     ----------
-    start, end : float64 array, shape (m, 3)
-        Where each edge leaves its source and enters its target; data flows along +x.
-    over : float64 array, shape (m,)
-        Height (y) that the middle of the curve runs at; NaN for an edge with nothing in its way.
-    reach : float64 array, shape (m,)
-        How far an edge that runs at a given height first goes straight on, world units.
+    cables : Cables
+    obstacles : Obstacles
+        Including the boxes at the ends of the cables.
+
+    Returns
+    -------
+    Routes
+    """
+    nobody = np.zeros(0, np.int64)
+    closed = obstacles.depth < 0
+    if not len(cables.source) or not closed.any():
+        return Routes(nobody, Ramps.none(), 0.0)
+    low, high = obstacles.low[:, :2], obstacles.high[:, :2]
+    unit = float(np.median((high - low)[closed, 1]))
+    clearance = np.array((0.0, _CLEARANCE * unit))
+    grid = Grid.over(
+        low - clearance,
+        high + clearance,
+        (_WIDTH * unit, _PITCH * unit),
+        (_MARGIN[0] * unit, _MARGIN[1] * unit),
+    )
+    solid = RouteMap(grid, low[closed] - clearance, high[closed] + clearance)
+    routed = np.flatnonzero(~_is_direct(cables, solid, unit))
+    if not len(routed):
+        return Routes(nobody, Ramps.none(), _PITCH * unit)
+    router = Router(cables.take(routed), obstacles, solid, unit)
+    return Routes(routed, router.ramps(), _PITCH * unit)
+
+
+def _is_direct(cables: Cables, solid: RouteMap, unit: float) -> Flags:
+    """Cables with nothing in the whole rectangle around both ends, and flow forward."""
+    grid, spread = solid.grid, cables.spread
+    y = np.stack((cables.start[:, 1], cables.end[:, 1]))
+    first = np.minimum(grid.after(cables.start[:, 0]), grid.columns)
+    last = grid.before(cables.end[:, 0]) + 1
+    lowest = grid.row((y - spread.T).min(axis=0))
+    highest = grid.row((y + spread.T).max(axis=0)) + 1
+    free = solid.free_boxes(first, last, lowest, highest)
+    # A line that is steep in a narrow gap also runs in columns that are not wholly free.
+    near = np.abs(y[0] - y[1]) <= unit * np.maximum(last - first, 1)
+    forward = cables.end[:, 0] > cables.start[:, 0]
+    return np.asarray(free & forward & near)
+
+
+def follow(routes: Routes, cables: Cables, ends: tuple[F8, F8], member: I8) -> NDArray[np.float32]:
+    """The curve of each edge along the route of its cable.
+
+    Parameters
+    ----------
+    routes : Routes
+    cables : Cables
+        What they were made for.
+    ends : (float64 array, float64 array), shape (m, 3) each
+        Where each edge begins and ends, world units.
+    member : int array, shape (m,)
+        The cable of each edge.
 
     Returns
     -------
     float32 array, shape (m, POINTS, 3)
+        The first and last points are exactly the ends.
     """
-    control = np.empty((len(start), _CONTROLS, 3))
-    step = end - start
-    # Straight out of the face, a soft turn, straight in: (share along x, share along y and z).
-    for k, (x, yz) in enumerate(((0, 0), (0.2, 0), (0.4, 0.12), (0.6, 0.88), (0.8, 1), (1, 1))):
-        control[:, k] = start + yz * step
-        control[:, k, 0] = start[:, 0] + x * step[:, 0]
-    bent = ~np.isnan(over)
-    if bent.any():
-        a, b = start[bent], end[bent]
-        out, height = reach[bent], over[bent]
-        corner = np.stack((a, a, a, b, b, b), axis=1)
-        corner[:, 1:3, 0] += out[:, None]
-        corner[:, 3:5, 0] -= out[:, None]
-        corner[:, 2:4, 1] = height[:, None]
-        control[bent] = corner
-    weights = _basis().astype(np.float32)
-    return np.asarray(np.matmul(weights, control.astype(np.float32)))
-
-
-def heights(start: F8, end: F8, ends: NDArray[np.int32], centers: F8, sizes: F8) -> tuple[F8, F8]:
-    """Which edges must go round something, and at what height.
-
-    Parameters
-    ----------
-    start, end : float64 array, shape (m, 3)
-    ends : int32 array, shape (m, 2)
-        Rows of the source and target boxes.
-    centers, sizes : float64 array, shape (n, 3)
-        The visible boxes that stand in the way.
-
-    Returns
-    -------
-    over, reach : float64 array, shape (m,)
-        As `curves` takes them. An edge that would pass through a box rises above the highest one
-        it meets; one that runs back (to the next row of a wrapped layout) takes the middle
-        between its ends; a loop rises above its own box.
-    """
-    m = len(start)
-    over, reach = np.full(m, np.nan), np.full(m, 0.4)
-    low, high = centers - sizes / 2, centers + sizes / 2
-    for e in range(m):
-        a, b = start[e], end[e]
-        source, target = ends[e]
-        if source == target:
-            over[e] = high[source, 1] + 0.5 * sizes[source, 1] + 0.2
-            reach[e] = 0.5 + 0.2 * sizes[source, 0]
-            continue
-        if b[0] <= a[0]:
-            over[e] = _return_height(a, b, low[source], high[source], low[target], high[target])
-            reach[e] = 0.6
-            continue
-        # Boxes strictly between the two ends along x, met by the straight line.
-        between = (low[:, 0] > a[0] - 1e-6) & (high[:, 0] < b[0] + 1e-6)
-        between[[source, target]] = False
-        if not between.any():
-            continue
-        t = (centers[between, 0] - a[0]) / (b[0] - a[0])
-        line = a[None] + t[:, None] * (b - a)[None]
-        met = np.all(
-            (line[:, 1:] > low[between][:, 1:] - 0.05)
-            & (line[:, 1:] < high[between][:, 1:] + 0.05),
-            axis=1,
-        )
-        if met.any():
-            span = b[0] - a[0]
-            over[e] = high[between][met, 1].max() + 0.35 + 0.04 * span
-            reach[e] = min(0.5, span / 4)
-    return over, reach
-
-
-def _return_height(a: F8, b: F8, low_a: F8, high_a: F8, low_b: F8, high_b: F8) -> float:
-    if high_b[1] < low_a[1]:  # the target stands in a row below
-        return float((low_a[1] + high_b[1]) / 2)
-    if high_a[1] < low_b[1]:
-        return float((high_a[1] + low_b[1]) / 2)
-    return float(max(high_a[1], high_b[1]) + 0.5)
+    start, end = ends
+    route = np.full(len(cables.source), -1)
+    route[routes.routed] = np.arange(len(routes.routed))
+    way = route[member]
+    points = curves(start[:, None], end[:, None], np.zeros((len(start), 1)))
+    bent = np.flatnonzero(way >= 0)
+    here, ramps = member[bent], routes.ramps.take(way[bent])
+    apart = start[bent, 1:] - cables.start[here, 1:]
+    widest = np.zeros(len(cables.source))
+    np.maximum.at(widest, here, np.abs(apart).max(axis=1))
+    narrow = np.minimum(_CABLE, 0.5 * routes.room / np.maximum(widest, 1e-9))[here, None]
+    ramps.first[:, 1:, 1:] += (narrow * apart)[:, None]
+    ramps.last[:, :2, 1:] += (narrow * apart)[:, None]
+    ramps.first[:, 0, 1:], ramps.last[:, 2, 1:] = start[bent, 1:], end[bent, 1:]
+    for parts, some in (([0, 2], ~ramps.changes), ([0, 1, 2], ramps.changes)):
+        pieces = (a[some][:, parts] for a in (ramps.first, ramps.last, ramps.bulge))
+        points[bent[some]] = curves(*pieces)
+    points[:, 0], points[:, -1] = start, end
+    return points
