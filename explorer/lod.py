@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import UnknownNameError
-from explorer.hierarchy import Hierarchy
+from explorer.hierarchy import Hierarchy, Node
 from explorer.network import Layer
 from explorer.units import Units
 
@@ -196,10 +196,12 @@ def first_cut(
 ) -> frozenset[str]:
     """What to open first, so that the first picture is worth looking at.
 
-    Starting from the root, scopes and series are opened level by level while fewer than `aim`
-    nodes are visible; nothing is opened that would take the count above `most`. A level that does
-    not fit opens its series alone, or, while fewer than `least` nodes are visible, its largest
-    nodes: what looks alike is opened alike. Stages open only below `least`.
+    Starting from the root, the largest scope or series is opened, and with it all that stand
+    beside it and are of about its size (all series, where it is a series): what looks alike is
+    opened alike. This goes on while fewer than `aim` nodes are visible and ends where the next
+    ones would take the count above `most`, so that nothing is open beside something larger that is
+    closed. Only while fewer than `least` nodes are visible, the largest is opened without those
+    beside it, what does not fit is left for what is smaller, and stages are opened too.
 
     Returns
     -------
@@ -210,36 +212,47 @@ def first_cut(
     opened: set[str] = set()
     visible = dict.fromkeys(nodes[0].children, 1)  # depth of each visible node
 
-    def size(index: int) -> int:
-        first, last = nodes[index].layers
-        return last - first
+    def fits(level: list[int]) -> bool:
+        return len(visible) + sum(len(nodes[i].children) - 1 for i in level) <= most
 
     for kinds, enough in ((("scope", "series"), aim), (("stage",), least)):
-        skipped: set[int] = set()
+        refused: set[int] = set()
         while len(visible) < enough:
-            closed = [i for i in visible if nodes[i].kind in kinds and i not in skipped]
-            if not closed:
+            closed = {
+                i: d for i, d in visible.items() if nodes[i].kind in kinds and i not in refused
+            }
+            level = _alike(hierarchy, closed)
+            if level and not fits(level) and len(visible) < least:
+                level = [max(level, key=lambda i: _layers(nodes[i]))]
+            if not level or (not fits(level) and len(visible) >= least):
                 break
-            depth = min(visible[i] for i in closed)
-            level = [i for i in closed if visible[i] == depth]
-            if _growth(hierarchy, level) + len(visible) > most:
-                series = [i for i in level if nodes[i].kind == "series"]
-                largest = max(map(size, level))
-                chosen = series or [i for i in level if size(i) == largest]
-                too_many = _growth(hierarchy, chosen) + len(visible) > most
-                if too_many or (not series and len(visible) >= least):
-                    skipped.update(chosen)
-                    continue
-                level = chosen
-            for index in level:
-                opened.add(nodes[index].path)
-                del visible[index]
-                visible.update(dict.fromkeys(nodes[index].children, depth + 1))
+            if not fits(level):
+                refused.update(level)
+                continue
+            for i in level:
+                opened.add(nodes[i].path)
+                below = visible.pop(i) + 1
+                visible.update(dict.fromkeys(nodes[i].children, below))
     return frozenset(opened)
 
 
-def _growth(hierarchy: Hierarchy, opened: list[int]) -> int:
-    return sum(len(hierarchy.nodes[i].children) - 1 for i in opened)
+def _layers(node: Node) -> int:
+    return node.layers[1] - node.layers[0]
+
+
+def _alike(hierarchy: Hierarchy, closed: dict[int, int]) -> list[int]:
+    """The largest of these nodes (index: depth), and those that are to be opened with it."""
+    nodes = hierarchy.nodes
+    first = max(closed, key=lambda i: _layers(nodes[i]), default=None)
+    if first is None:
+        return []
+    return [
+        i
+        for i, depth in closed.items()
+        if depth == closed[first]
+        and nodes[i].kind == nodes[first].kind
+        and (nodes[i].kind == "series" or 8 * _layers(nodes[i]) > _layers(nodes[first]))
+    ]
 
 
 def resolve(hierarchy: Hierarchy, units_of: UnitsOf, name: str, *, any_range: bool = False) -> str:

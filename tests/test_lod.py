@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from explorer import lod
 from explorer.appearance import unit_places
 from explorer.errors import UnknownNameError
+from explorer.hierarchy import Hierarchy, Node
 from explorer.lod import UnitRange
 from explorer.network import Layer, Link, Network
 from explorer.tree_builder import build_hierarchy
@@ -137,3 +138,83 @@ def test_opening_lists_what_must_be_open_around_a_unit():
     assert around[-2:] == ["net/b", "net/b[64:128]"]
     cut = lod.make_cut(hierarchy, units_of, frozenset(around))
     assert "net/b[70]" in cut.paths
+
+
+def tree(spec):
+    """A hierarchy from nested tuples (kind, children…); a number is that many layers."""
+    nodes: list[Node] = []
+
+    def add(kind, members, parent, first):
+        me = len(nodes)
+        nodes.append(Node("", "", kind, "", parent, (), (first, first), False))
+        children, at = [], first
+        for member in members:
+            inner = [("layer",)] * member if isinstance(member, int) else [member]
+            for child in inner:
+                children.append(add(child[0], child[1:], me, at))
+                at = nodes[children[-1]].layers[1]
+        last = max(at, first + 1)
+        path = f"n{me}" if me else ""
+        nodes[me] = Node(path, path, kind, "", parent, tuple(children), (first, last), False)
+        return me
+
+    add("scope", spec, -1, 0)
+    return Hierarchy(tuple(nodes), (), Network("n", "test", ()))
+
+
+def seen(hierarchy, opened):
+    """Indices of the visible nodes."""
+    nodes, found = hierarchy.nodes, []
+    work = list(nodes[0].children)
+    while work:
+        i = work.pop()
+        work.extend(nodes[i].children) if nodes[i].path in opened else found.append(i)
+    return sorted(found)
+
+
+def test_the_first_cut_opens_alike_what_is_alike():
+    stage = ("scope", 3, ("series", ("scope", 10), ("scope", 10)))
+    hierarchy = tree([1, ("scope", 2), stage, stage, stage, stage, 1])
+    opened = lod.first_cut(hierarchy)
+    root = hierarchy.nodes[0].children
+    assert all(hierarchy.nodes[i].path in opened for i in root[2:6])
+    assert hierarchy.nodes[root[1]].path not in opened
+    assert 20 <= len(seen(hierarchy, opened)) <= 40
+
+
+def test_the_first_cut_opens_nothing_beside_something_larger_that_stays_closed():
+    large = [("scope", *[("scope", 7)] * n) for n in (6, 12, 30, 32)]
+    small = ("scope", 4)
+    hierarchy = tree([5, large[0], small, large[1], small, large[2], small, large[3], 4])
+    assert lod.first_cut(hierarchy) == frozenset()
+
+
+def test_the_first_cut_goes_on_where_little_is_visible():
+    alone = tree([1, ("scope", *[("scope", ("scope", 9))] * 12), 1])
+    assert len(seen(alone, lod.first_cut(alone))) == 14
+    # 100 of them do not fit: what is smaller is opened.
+    wide = tree([1, ("series", *[("scope", 10)] * 100), ("scope", 9), 1])
+    assert len(seen(wide, lod.first_cut(wide))) == 12
+    stages = tree([1, ("stage", 3), ("stage", 2), 1])
+    assert len(seen(stages, lod.first_cut(stages))) == 7
+    assert lod.first_cut(tree([])) == frozenset()
+
+
+@st.composite
+def specs(draw, depth=3):
+    kind = draw(st.sampled_from(["scope", "series", "stage"]))
+    if depth == 0 or kind == "stage":
+        return (kind, draw(st.integers(1, 45)))
+    return (kind, *draw(st.lists(st.one_of(st.integers(1, 9), specs(depth - 1)), max_size=8)), 1)
+
+
+@given(st.lists(st.one_of(st.integers(1, 12), specs()), max_size=6))
+def test_the_first_cut_keeps_to_its_bounds(spec):
+    hierarchy = tree(spec)
+    opened = lod.first_cut(hierarchy)
+    count = len(seen(hierarchy, opened))
+    assert count <= max(40, len(hierarchy.nodes[0].children))
+    if count < 8:  # nothing that is visible and fits was left closed
+        for i in seen(hierarchy, opened):
+            inner = len(hierarchy.nodes[i].children)
+            assert not inner or count - 1 + inner > 40
