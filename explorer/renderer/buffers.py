@@ -80,21 +80,28 @@ class Mesh:
         points : float32 array, shape (p, 3)
         colors : uint8 array, shape (p, 4)
         cells : int32 array, shape (c, k)
-            Indices of points. Cells of an unchanged shape are taken to be the same as before:
-            the connectivity of boxes and curves follows from how many there are.
+            Indices of points. Of equally many points, cells of an unchanged shape are taken to be
+            the same as before: the connectivity of boxes and curves follows from how many there
+            are.
         """
-        self.actor.SetVisibility(len(cells) > 0)
-        if len(cells) == 0:
+        if len(points) == 0:
+            self.actor.SetVisibility(False)
             return
         if self._points.write(points):
             self.data.GetPoints().SetData(self._points.array)
         self.data.GetPoints().Modified()
         if self._colors.write(colors):
             self.data.GetPointData().SetScalars(self._colors.array)
-        if self._shape != cells.shape:
-            self._shape = cells.shape
-            self._set_cells(cells)
+        self.show(cells, len(points))
         self.data.Modified()
+
+    def show(self, cells: I4, points: int) -> None:
+        """Show these cells of the points there are; as for `update`."""
+        self.actor.SetVisibility(len(cells) > 0)
+        shape = (points, *cells.shape)
+        if len(cells) and self._shape != shape:
+            self._shape = shape
+            self._set_cells(cells)
 
     def _set_cells(self, cells: I4) -> None:
         count, length = cells.shape

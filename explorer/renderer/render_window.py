@@ -8,6 +8,22 @@ from vtkmodules.vtkRenderingCore import vtkRenderWindow
 from explorer.errors import NeuronautError
 from explorer.renderer.system import egl_device, off_screen_window_class, require_window
 
+MAX_SIDE = 16384
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse a picture of an impossible size.
+
+    Raises
+    ------
+    NeuronautError
+    """
+    width, height = size
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise NeuronautError(
+            f"impossible size {width}x{height}: each side must be 1 to {MAX_SIDE} pixels"
+        )
+
 
 def make_window(off_screen: bool) -> vtkRenderWindow:
     """A render window, on the screen or off it.

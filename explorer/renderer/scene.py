@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from vtkmodules.vtkRenderingCore import vtkActor
 
 from explorer.draw_list import BoxArrays, DrawList, EdgeArrays
+from explorer.pace import FULL, Quality
 from explorer.renderer import geometry
 from explorer.renderer.buffers import Mesh
 from explorer.view_state import Camera
@@ -34,6 +35,10 @@ class Scene:
         self._glass.property.FrontfaceCullingOn()
         self._depths: NDArray[np.float32] = np.zeros((0, 3), np.float32)
         self._scale = 0.0
+        self._quality = FULL
+        # Of each mesh of edges: which rows it holds; and how many edges and points each there are.
+        self._edge_rows = [np.zeros(0, np.intp) for _ in WIDTHS_PX]
+        self._edge_shape = (0, 2)
 
     @property
     def actors(self) -> list[vtkActor]:
@@ -79,6 +84,14 @@ class Scene:
         self._frames.property.SetLineWidth(1.2 * scale)
         self._mark.property.SetLineWidth(2.6 * scale)
 
+    def set_quality(self, quality: Quality) -> None:
+        """Draw all edges, or the strongest only, with all points of their curves or with fewer."""
+        if (quality.edges, quality.every) == (self._quality.edges, self._quality.every):
+            return
+        self._quality = quality
+        for mesh, rows in zip(self._edges, self._edge_rows, strict=True):
+            mesh.show(self._edge_cells(rows), len(rows) * self._edge_shape[1])
+
     def clipping(self, camera: Camera) -> tuple[float, float]:
         """Nearest and farthest depth to draw for this camera, world units.
 
@@ -101,13 +114,21 @@ class Scene:
         count, points = edges.points.shape[:2] if edges.points.size else (0, 2)
         bounds = (np.array(WIDTHS_PX[1:]) * np.array(WIDTHS_PX[:-1])) ** 0.5
         group = np.searchsorted(bounds, edges.widths[:count])
+        self._edge_shape = count, points
         for i, mesh in enumerate(self._edges):
-            rows = np.flatnonzero(group == i)
+            self._edge_rows[i] = rows = np.flatnonzero(group == i)
             mesh.update(
                 edges.points[rows].reshape(-1, 3),
                 np.repeat(edges.colors[rows], points, axis=0),
-                geometry.polylines(len(rows), points),
+                self._edge_cells(rows),
             )
+
+    def _edge_cells(self, rows: NDArray[np.intp]) -> geometry.I4:
+        """The curves to draw of those in a mesh: edges stand weakest first."""
+        count, points = self._edge_shape
+        first = np.searchsorted(rows, count - round(self._quality.edges * count))
+        every = np.unique([*range(0, points, self._quality.every), points - 1])
+        return geometry.polylines(len(rows), points)[first:, every]
 
     def _update_mark(self, draw_list: DrawList) -> None:
         found: list[BoxArrays] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,23 +15,21 @@ from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
 from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow, vtkRenderWindowInteractor
 
 from explorer.draw_list import DrawList
-from explorer.errors import NeuronautError
+from explorer.pace import FULL, Quality
+from explorer.renderer.backgrounds import BACKGROUNDS as BACKGROUNDS
+from explorer.renderer.backgrounds import unit_rgb
+from explorer.renderer.labelled import Labelled
 from explorer.renderer.labels import LabelLayer, PlacedLabel, text_scale
 from explorer.renderer.projection import Picker, Projection
-from explorer.renderer.render_window import make_window
+from explorer.renderer.render_window import check_size, make_window
 from explorer.renderer.scene import Scene
 from explorer.renderer.sprites import SpriteSheet
 from explorer.renderer.strip import LegendStrip
 from explorer.renderer.text import INKS, Sprite, panel_sprite
 from explorer.view_state import Camera
 
-BACKGROUNDS = {"dark": ("#0a0d13", "#1a2130"), "light": ("#eef1f6", "#ffffff")}
-"""Bottom and top of the background."""
-
 EDGE_REACH_PX = 5.0
 """How far from an edge a click still means it, in pixels of a picture 900 pixels high."""
-
-MAX_SIDE = 16384
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Renderer:
         multi_samples: int = 8,
         legend_grows: bool = True,
     ) -> None:
-        _check_size(size)
+        check_size(size)
         self._window = make_window(off_screen)
         self._window.SetSize(*size)
         self._window.SetMultiSamples(multi_samples)
@@ -114,6 +113,9 @@ class Renderer:
         for sheet in (self._strip.sheet, self._panel, self._notes):
             self._over.AddActor(sheet.actor)
         self._draw_list: DrawList | None = None
+        self._quality = FULL
+        self._labelled = Labelled()
+        self._placing = self._drawing = 0.0
         self._theme = ""
         self._set_theme("dark")
         self._picker: tuple[object, Picker] | None = None
@@ -202,6 +204,21 @@ class Renderer:
         if samples != self._window.GetMultiSamples():
             self._window.SetMultiSamples(samples)
 
+    @property
+    def quality(self) -> Quality:
+        """What is drawn of the draw list; may be set, the next picture has it."""
+        return self._quality
+
+    @quality.setter
+    def quality(self, value: Quality) -> None:
+        self._quality = value
+        self._scene.set_quality(value)
+
+    @property
+    def drawing_seconds(self) -> float:
+        """How long VTK took to draw the last picture, without the placing of labels."""
+        return self._drawing
+
     def draw(self, draw_list: DrawList) -> None:
         """Take a new draw list; the next `render` or `image` shows it.
 
@@ -211,12 +228,15 @@ class Renderer:
         self._picker = None
         self._set_theme(draw_list.theme)
         self._scene.update(draw_list, text_scale(self.size[1]))
-        self._labels.load(draw_list, self.size[1])
+        self._labels.load(self._labelled.of(draw_list, self._quality.labels), self.size[1])
         self._fit_strip(draw_list)
 
     def render(self) -> None:
         """Draw the picture now."""
+        self._placing = 0.0
+        begin = time.perf_counter()
         self._window.Render()
+        self._drawing = time.perf_counter() - begin - self._placing
 
     def image(self, multi_samples: int | None = None) -> NDArray[np.uint8]:
         """Draw and return the picture: uint8, shape (height, width, 3), top row first.
@@ -229,7 +249,7 @@ class Renderer:
         usual = self.multi_samples
         if multi_samples is not None:
             self.multi_samples = multi_samples
-        self._window.Render()
+        self.render()
         width, height = self.size
         pixels = vtkUnsignedCharArray()
         self._window.GetPixelData(0, 0, width - 1, height - 1, 0, pixels, 0)
@@ -318,7 +338,7 @@ class Renderer:
 
     def resize(self, width: int, height: int) -> None:
         """Change the size of the picture, pixels."""
-        _check_size((width, height))
+        check_size((width, height))
         self._size = (width, height)
         self._window.SetSize(width, height)
 
@@ -339,7 +359,7 @@ class Renderer:
         if theme == self._theme:
             return
         self._theme = theme
-        bottom, top = (_unit_rgb(c) for c in BACKGROUNDS[theme])
+        bottom, top = (unit_rgb(c) for c in BACKGROUNDS[theme])
         self._renderer.SetBackground(*bottom)
         self._renderer.SetBackground2(*top)
 
@@ -347,24 +367,26 @@ class Renderer:
         """Called by VTK before each picture, whoever moved the camera."""
         if self._draw_list is None:
             return
+        begin = time.perf_counter()
         size = self.size
         self._fit_strip(self._draw_list)
         camera = self._renderer.GetActiveCamera()
         near, far = self._scene.clipping(self.camera)
         camera.SetClippingRange(near, far)
         scale = text_scale(size[1])
-        self._labels.load(self._draw_list, size[1])
+        self._labels.load(self._labelled.of(self._draw_list, self._quality.labels), size[1])
         self._scene.set_scale(scale)
         free = self.free_width
         projection = Projection.of(self.camera, self.scene_size, near)
         self._labels.place(projection, self._draw_list, free)
         if len(self._panel.sizes):
             self._panel.show(np.zeros(1, np.intp), np.array([[free, 0]], np.int32), size[1])
+        self._placing = time.perf_counter() - begin
 
     def _fit_strip(self, draw_list: DrawList) -> None:
         """Write the legend and give the scene what is left."""
         size = self.size
-        r, g, b = (round(255 * c) for c in _unit_rgb(BACKGROUNDS[draw_list.theme][0]))
+        r, g, b = (round(255 * c) for c in unit_rgb(BACKGROUNDS[draw_list.theme][0]))
         self._strip.load(draw_list, (self.free_width, size[1]), text_scale(size[1]), (r, g, b))
         self._renderer.SetViewport(0.0, self._strip.height / size[1], 1.0, 1.0)
 
@@ -376,16 +398,3 @@ class Renderer:
             picker = Picker(projection, draw_list.solids, draw_list.edges)
             self._picker = ((camera, size), picker)
         return self._picker[1]
-
-
-def _check_size(size: tuple[int, int]) -> None:
-    width, height = size
-    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-        raise NeuronautError(
-            f"impossible size {width}x{height}: each side must be 1 to {MAX_SIDE} pixels"
-        )
-
-
-def _unit_rgb(text: str) -> tuple[float, float, float]:
-    r, g, b = (int(text[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return r, g, b
