@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+import layouts
 from explorer import lod
 from explorer.appearance import describe
 from explorer.background import BackgroundReading, unread
@@ -222,7 +223,8 @@ class Session(Changes):
             sizes = np.concatenate((sizes, boxes.sizes[inner]))
         else:
             sizes += 0.35 * sizes.max()
-        return frame(centers, sizes, aspect or self.aspect)
+        view = layouts.layouts()[self.state.layout].view
+        return frame(centers, sizes, aspect or self.aspect, view)
 
     def close_session(self) -> None:
         """Stop background reading; close the model if this session opened it."""

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import layouts
 from explorer import formats
 from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError, UnknownNameError
@@ -229,3 +230,14 @@ def test_an_edge_tells_its_place_in_the_file(session, source, target, index):
     else:
         expected = kernel[40, 1] if a == "flatten" else kernel[..., i.start, j.start]
         np.testing.assert_array_equal(kernel.ravel()[places], np.ravel(expected))
+
+
+def test_each_layout_is_seen_from_where_it_is_made_for(session):
+    for name, layout in layouts.layouts().items():
+        session.set_layout(name)
+        camera = session.camera_for()
+        back = np.subtract(camera.position, camera.focal_point)
+        assert np.allclose(back / np.linalg.norm(back), layout.view / np.linalg.norm(layout.view))
+    session.set_layout("flat")
+    towards = np.subtract(session.camera_for().position, session.camera_for().focal_point)
+    assert np.allclose(towards[:2], 0.0, atol=1e-6 * towards[2])
