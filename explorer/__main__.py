@@ -19,6 +19,7 @@ import typer
 from explorer.errors import NeuronautError
 
 if TYPE_CHECKING:
+    from explorer.opening import Opening
     from explorer.session import Session
     from explorer.view_state import ViewState
 
@@ -40,6 +41,13 @@ LayoutName = Annotated[str | None, typer.Option("--layout", help="name of a layo
 OverlayName = Annotated[str | None, typer.Option("--overlay", help="name of an overlay")]
 ThemeName = Annotated[str | None, typer.Option("--theme", help="dark or light")]
 Open = Annotated[list[str] | None, typer.Option("--open", help="a node to open; repeatable")]
+Depth = Annotated[
+    int | None, typer.Option("--depth", help="open all groups to this depth; 0 closes all", min=0)
+]
+OpenAll = Annotated[
+    list[str] | None, typer.Option("--open-all", help="a kind to open everywhere; repeatable")
+]
+FocusOn = Annotated[str | None, typer.Option("--focus", help="the node that does not fade")]
 
 
 def main() -> None:
@@ -82,28 +90,16 @@ def _load(name: str) -> tuple[str, ViewState | None]:
 
 
 def _session(
-    name: str,
-    *,
-    opened: list[str] | None = None,
-    layout: str | None = None,
-    overlay: str | None = None,
-    theme: str | None = None,
-    aspect: float = 16 / 9,
+    name: str, aspect: float = 16 / 9, change: Callable[[Session], None] = lambda _: None
 ) -> Session:
+    """A session of a model or a scene, changed before it is first shown."""
     from explorer.open_model import OpenModel
     from explorer.session import Session
 
     path, state = _load(name)
     session = Session(OpenModel.open(path), state, aspect)
     try:
-        if theme is not None:
-            session.set_theme(theme)
-        if layout is not None:
-            session.set_layout(layout)
-        if overlay is not None:
-            session.set_overlay(overlay)
-        for node in opened or ():
-            session.open(node)
+        change(session)
     except NeuronautError:
         session.close_session()
         raise
@@ -130,7 +126,7 @@ def open_(model: Model, size: Size = "1600x900") -> None:
     from explorer import desktop
 
     width, height = _size(size)
-    session = _session(model, aspect=width / height)
+    session = _session(model, width / height)
     try:
         desktop.run(session, (width, height))
     finally:
@@ -162,6 +158,9 @@ def shot(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write")],
     opened: Open = None,
+    depth: Depth = None,
+    open_all: OpenAll = None,
+    focus: FocusOn = None,
     size: Size = "1600x900",
     layout: LayoutName = None,
     overlay: OverlayName = None,
@@ -170,14 +169,28 @@ def shot(
     """Write a picture of a network."""
     from explorer.picture import save_picture
 
+    def change(session: Session) -> None:
+        if theme is not None:
+            session.set_theme(theme)
+        if layout is not None:
+            session.set_layout(layout)
+        if overlay is not None:
+            session.set_overlay(overlay)
+        if depth is not None:
+            _tell_unless_all(session.open_to(depth))
+        for kind in open_all or ():
+            _tell_unless_all(session.open_all(kind))
+        for node in opened or ():
+            session.open(node)
+        if focus is not None:
+            session.set_focus(focus)
+
     if output.suffix.lower() != ".png":
         raise NeuronautError(f"{output}: a picture is written as .png")
     if not output.parent.is_dir():
         raise NeuronautError(f"{output}: the folder {output.parent} does not exist")
     width, height = _size(size)
-    session = _session(
-        model, opened=opened, layout=layout, overlay=overlay, theme=theme, aspect=width / height
-    )
+    session = _session(model, width / height, change)
     try:
         with _progress("reading weights") as progress:
             session.wait(progress)
@@ -185,6 +198,11 @@ def shot(
     finally:
         session.close_session()
         session.model.close()
+
+
+def _tell_unless_all(opening: Opening) -> None:
+    if opening.done < opening.wanted:
+        print(f"neuronaut: {opening.message}", file=sys.stderr)
 
 
 @app.command()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.draw_list import F4, U1, BoxArrays, DrawList, EdgeArrays, Label
+from explorer.pairing import merged_nodes, paired
 
 Index = NDArray[np.intp]
 
@@ -46,14 +47,21 @@ class Blend:
 
     def __init__(self, a: DrawList, b: DrawList) -> None:
         self.a, self.b = a, b
-        self.nodes, self._row_a, self._row_b = _merged_nodes(a, b)
-        places = _Places(a, self._row_a), _Places(b, self._row_b)
+        self.nodes, self._row_a, self._row_b = merged_nodes(a.nodes, b.nodes)
+        number = len(self.nodes)
+        places = _Places(a, self._row_a, number), _Places(b, self._row_b, number)
         self._solids = _BoxTrack.of("solids", places)
         self._frames = _BoxTrack.of("frames", places)
         self._edges = _EdgeTrack.of(a.edges, b.edges, self._row_a, self._row_b)
-        at_a, at_b = _both_places(places, len(self.nodes))
+        at_a, at_b = _both_places(places, number)
         self._shift = at_b - at_a
         self._at_a, self._at_b = at_a, at_b
+        in_both = np.zeros(number, bool)
+        in_both[np.intersect1d(self._row_a, self._row_b)] = True
+        self._labels = tuple(
+            _LabelTrack.of(drawn.labels, rows, in_both)
+            for drawn, rows in ((a, self._row_a), (b, self._row_b))
+        )
 
     def at(self, t: float) -> DrawList:
         """The picture at time `t` in 0..1."""
@@ -68,7 +76,7 @@ class Blend:
             solids=self._solids.at(t),
             frames=self._frames.at(t),
             edges=self._edges.at(t, now - self._at_a, now - self._at_b),
-            labels=self._labels(nearer, rows, moved),
+            labels=self._labels[0 if t < 0.5 else 1].at(moved),
             legend=nearer.legend,
             nodes=self.nodes,
             selected=int(rows[nearer.selected]) if nearer.selected >= 0 else -1,
@@ -76,29 +84,36 @@ class Blend:
             pending=self.a.pending or self.b.pending,
         )
 
-    def _labels(self, source: DrawList, rows: Index, moved: F4) -> tuple[Label, ...]:
-        """Labels of nodes that are in both pictures, carried along; others would only flicker."""
-        in_both = np.zeros(len(self.nodes), bool)
-        in_both[np.intersect1d(self._row_a, self._row_b)] = True
-        found = []
-        for label in source.labels:
-            if label.node < 0:
-                found.append(label)
-                continue
-            row = int(rows[label.node])
-            if in_both[row]:
-                x, y, z = (p + float(d) for p, d in zip(label.anchor, moved[row], strict=True))
-                found.append(replace(label, node=row, anchor=(x, y, z)))
-        return tuple(found)
 
+@dataclass(frozen=True)
+class _LabelTrack:
+    """Labels of nodes that are in both pictures, carried along; others would only flicker."""
 
-def _merged_nodes(a: DrawList, b: DrawList) -> tuple[tuple[str, ...], Index, Index]:
-    """All paths of both, those of `b` first, and where each path of `a` and of `b` went."""
-    place = {path: i for i, path in enumerate(b.nodes)}
-    for path in a.nodes:
-        place.setdefault(path, len(place))
-    row_a = np.array([place[p] for p in a.nodes], np.intp)
-    return tuple(place), row_a, np.arange(len(b.nodes))
+    labels: tuple[Label, ...]
+    nodes: Index
+    anchors: F4
+
+    @classmethod
+    def of(cls, labels: tuple[Label, ...], rows: Index, in_both: NDArray[np.bool_]) -> _LabelTrack:
+        kept = [
+            replace(la, node=int(rows[la.node])) if la.node >= 0 else la
+            for la in labels
+            if la.node < 0 or in_both[rows[la.node]]
+        ]
+        return cls(
+            tuple(kept),
+            np.array([la.node for la in kept], np.intp),
+            np.array([la.anchor for la in kept], np.float32).reshape(-1, 3),
+        )
+
+    def at(self, moved: F4) -> tuple[Label, ...]:
+        """The labels when each node is this far from where the labels have it."""
+        shifts = np.where((self.nodes >= 0)[:, None], moved[self.nodes], 0)
+        anchors = (self.anchors + shifts).tolist()
+        return tuple(
+            Label(la.text, (x, y, z), la.priority, la.node, la.title, la.below, la.faded)
+            for la, (x, y, z) in zip(self.labels, anchors, strict=True)
+        )
 
 
 class _Places:
@@ -110,44 +125,50 @@ class _Places:
         ``"solids"`` and ``"frames"``.
     rows : dict of str to index array
         Merged row of each of those boxes.
-    box : dict of int to (centre, size)
-        Of each drawn node; several boxes of one node (the slices of a series) count as one.
-    spot : dict of int to point
+    drawn : bool array, shape (n,)
+        Which nodes have a box.
+    center, size : float32 array, shape (n, 3)
+        That box; several boxes of one node (the slices of a series) count as one.
+    has_spot : bool array, shape (n,)
+    spot : float32 array, shape (n, 3)
         Where edges end at nodes that are not drawn themselves: units of a closed node.
     """
 
-    def __init__(self, drawn: DrawList, rows: Index) -> None:
+    def __init__(self, drawn: DrawList, rows: Index, number: int) -> None:
         self.boxes = {"solids": drawn.solids, "frames": drawn.frames}
         self.rows = {kind: rows[boxes.node] for kind, boxes in self.boxes.items()}
-        self.box: dict[int, tuple[F4, F4]] = {}
-        for kind in ("solids", "frames"):
-            self._collect(kind)
-        self.spot: dict[int, F4] = {}
+        self._collect(number)
+        self.spot = np.zeros((number, 3), np.float32)
+        self.has_spot = np.zeros(number, bool)
         for ends, at in ((drawn.edges.source, 0), (drawn.edges.target, -1)):
-            for i, row in enumerate(rows[ends].tolist()):
-                if row not in self.box and row not in self.spot:
-                    self.spot[row] = drawn.edges.points[i, at]
+            which, first = np.unique(rows[ends], return_index=True)
+            new = ~self.drawn[which] & ~self.has_spot[which]
+            self.spot[which[new]] = drawn.edges.points[first[new], at]
+            self.has_spot[which[new]] = True
         # All boxes from small to large: the first that holds a point is nearest around it.
-        held = list(self.box)
-        centers = np.array([self.box[r][0] for r in held], np.float32).reshape(-1, 3)
-        sizes = np.array([self.box[r][1] for r in held], np.float32).reshape(-1, 3)
-        order = np.argsort(np.prod(sizes.astype(np.float64), axis=1), kind="stable")
-        self._held = np.array(held, np.intp)[order]
-        margin = 1e-3 * sizes.max(axis=1, initial=0.0)[:, None]
-        self._low = (centers - sizes / 2 - margin)[order]
-        self._high = (centers + sizes / 2 + margin)[order]
+        held = np.flatnonzero(self.drawn)
+        order = np.argsort(np.prod(self.size[held].astype(np.float64), axis=1), kind="stable")
+        self._held = held[order]
+        center, size = self.center[self._held], self.size[self._held]
+        margin = 1e-3 * size.max(axis=1, initial=0.0)[:, None]
+        self._low, self._high = center - size / 2 - margin, center + size / 2 + margin
 
-    def _collect(self, kind: str) -> None:
-        boxes, rows = self.boxes[kind], self.rows[kind]
-        low, high = boxes.centers - boxes.sizes / 2, boxes.centers + boxes.sizes / 2
-        for i, row in enumerate(rows.tolist()):
-            if row in self.box:
-                center, size = self.box[row]
-                least = np.minimum(center - size / 2, low[i])
-                most = np.maximum(center + size / 2, high[i])
-                self.box[row] = ((least + most) / 2, most - least)
-            else:
-                self.box[row] = (boxes.centers[i], boxes.sizes[i])
+    def _collect(self, number: int) -> None:
+        """The box around all boxes of each node."""
+        low = np.full((number, 3), np.inf, np.float32)
+        high = np.full((number, 3), -np.inf, np.float32)
+        self.center, self.size = (np.zeros((number, 3), np.float32) for _ in range(2))
+        several = np.zeros(number, np.intp)
+        for kind, boxes in self.boxes.items():
+            rows = self.rows[kind]
+            np.minimum.at(low, rows, boxes.centers - boxes.sizes / 2)
+            np.maximum.at(high, rows, boxes.centers + boxes.sizes / 2)
+            several += np.bincount(rows, minlength=number)
+            self.center[rows], self.size[rows] = boxes.centers, boxes.sizes
+        self.drawn = several > 0
+        many = several > 1
+        self.center[many] = (low[many] + high[many]) / 2
+        self.size[many] = high[many] - low[many]
 
     def around(self, point: F4, row: int) -> list[int]:
         """Merged rows of the boxes that hold this point, smallest first, without `row`."""
@@ -161,14 +182,12 @@ def _counterpart(row: int, center: F4, size: F4, here: _Places, there: _Places) 
     Its own box if the node is drawn there in another way; else its place inside the nearest
     enclosing box that is also there, scaled with that box; else a point.
     """
-    if row in there.box:
-        return there.box[row]
+    if there.drawn[row]:
+        return there.center[row], there.size[row]
     for outer in here.around(center, row):
-        if outer in there.box:
-            old_center, old_size = here.box[outer]
-            new_center, new_size = there.box[outer]
-            scale = new_size / np.maximum(old_size, 1e-9)
-            moved = new_center + (center - old_center) * scale
+        if there.drawn[outer]:
+            scale = there.size[outer] / np.maximum(here.size[outer], 1e-9)
+            moved = there.center[outer] + (center - here.center[outer]) * scale
             return moved.astype(np.float32), (size * scale).astype(np.float32)
     return center, np.zeros(3, np.float32)
 
@@ -178,36 +197,15 @@ def _both_places(places: tuple[_Places, _Places], count: int) -> tuple[F4, F4]:
     found = np.zeros((2, count, 3), np.float32)
     nothing = np.zeros(3, np.float32)
     for side, (here, there) in enumerate((places, places[::-1])):
-        known = {**{r: (p, nothing) for r, p in here.spot.items()}, **here.box}
-        for row, (center, size) in known.items():
-            found[side, row] = center
-            if row in there.spot:
-                found[1 - side, row] = there.spot[row]
-            elif row not in there.box:
-                found[1 - side, row] = _counterpart(row, center, size, here, there)[0]
+        known = here.drawn | here.has_spot
+        place = np.where(here.drawn[:, None], here.center, here.spot)
+        found[side, known] = place[known]
+        both = known & there.has_spot
+        found[1 - side, both] = there.spot[both]
+        for row in np.flatnonzero(known & ~there.has_spot & ~there.drawn).tolist():
+            size = here.size[row] if here.drawn[row] else nothing
+            found[1 - side, row] = _counterpart(row, place[row], size, here, there)[0]
     return found[0], found[1]
-
-
-def _pair(keys_a: list[object], keys_b: list[object]) -> tuple[Index, Index, Index, Index]:
-    """Positions of the keys in both (two arrays), in the first only, in the second only.
-
-    The n-th occurrence of a key pairs with the n-th occurrence on the other side.
-    """
-    waiting: dict[object, list[int]] = {}
-    for i, key in enumerate(keys_a):
-        waiting.setdefault(key, []).append(i)
-    for found in waiting.values():
-        found.reverse()
-    in_a, in_b, only_b = [], [], []
-    for j, key in enumerate(keys_b):
-        if waiting.get(key):
-            in_a.append(waiting[key].pop())
-            in_b.append(j)
-        else:
-            only_b.append(j)
-    only_a = sorted(i for rest in waiting.values() for i in rest)
-    a, b, c, d = (np.array(x, np.intp) for x in (in_a, in_b, only_a, only_b))
-    return a, b, c, d
 
 
 def _mix(a: F4, b: F4, t: float) -> F4:
@@ -261,7 +259,7 @@ class _BoxTrack:
         here, there = places
         a, b = here.boxes[kind], there.boxes[kind]
         rows_a, rows_b = here.rows[kind], there.rows[kind]
-        in_a, in_b, only_a, only_b = _pair(rows_a.tolist(), rows_b.tolist())
+        in_a, in_b, only_a, only_b = paired(rows_a, rows_b)
         if kind == "solids":
             # On the way between a solid and a frame the frame alone is drawn.
             only_a = only_a[~np.isin(rows_a[only_a], there.rows["frames"])]
@@ -307,8 +305,9 @@ class _EdgeTrack:
             )
             for e, rows in ((a, row_a), (b, row_b))
         )
-        keys = [list(zip(e.source.tolist(), e.target.tolist(), strict=True)) for e in (a, b)]
-        return cls(a, b, *_pair(keys[0], keys[1]))  # type: ignore[arg-type]
+        number = int(max(rows.max(initial=0) for rows in (row_a, row_b))) + 1
+        keys = [e.source.astype(np.int64) * number + e.target for e in (a, b)]
+        return cls(a, b, *paired(keys[0], keys[1]))
 
     def at(self, t: float, from_a: F4, from_b: F4) -> EdgeArrays:
         """The edges at time `t`; `from_a`, `from_b` say how far each node is from its places."""

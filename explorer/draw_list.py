@@ -146,15 +146,10 @@ class NodePaths(Sequence[str]):
         unit: NDArray[np.int64],
     ) -> None:
         self.shown = shown
-        self._layers, self._layer, self._unit = layers, layer, unit
-
-    @property
-    def layer(self) -> NDArray[np.int64]:
-        """Of each hidden unit, which stand behind those of `shown`, the number of its layer."""
-        return self._layer
+        self.layers, self.layer, self.unit = layers, layer, unit
 
     def __len__(self) -> int:
-        return len(self.shown) + len(self._unit)
+        return len(self.shown) + len(self.unit)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -170,7 +165,7 @@ class NodePaths(Sequence[str]):
         if index < len(self.shown):
             return self.shown[index]
         hidden = index - len(self.shown)
-        return f"{self._layers[self._layer[hidden]]}[{self._unit[hidden]}]"
+        return f"{self.layers[self.layer[hidden]]}[{self.unit[hidden]}]"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)

@@ -18,9 +18,9 @@ from explorer.open_model import OpenModel
 Rows = NDArray[np.bool_]
 FADED_SOLID = 0.84  # how far the colour of a faded solid goes towards the ground
 FADED_FRAME = 0.35  # share of opacity that the frame of a faded node keeps
-FADED_EDGE = 0.10  # the same for an edge between others
+FADED_EDGE = 0.06  # the same for an edge between others
 _GROUND = {"dark": (19, 25, 37), "light": (246, 248, 251)}  # between both ends of the background
-_LAST = 10_000.0  # by how much labels of faded nodes are less important
+_FIRST, _LAST = 5_000.0, 10_000.0  # how much labels gain that are meant, and lose that are not
 
 
 def fade(
@@ -70,7 +70,7 @@ def fade(
         solids=_faded_solids(draw_list.solids, kept, draw_list.theme),
         frames=_faded_frames(draw_list.frames, around),
         edges=_faded_edges(draw_list.edges, touching),
-        labels=tuple(_label(label, around) for label in draw_list.labels),
+        labels=tuple(_label(label, kept, around) for label in draw_list.labels),
         legend=replace(legend, lines=(line, *legend.lines)),
     )
 
@@ -153,7 +153,9 @@ def _thinner(colors: U1, which: Rows, share: float) -> U1:
     return thinner
 
 
-def _label(label: Label, kept: Rows) -> Label:
-    if label.node < 0 or kept[label.node]:
+def _label(label: Label, kept: Rows, around: Rows) -> Label:
+    if label.node < 0 or (around[label.node] and not kept[label.node]):
         return label
+    if kept[label.node]:
+        return replace(label, priority=label.priority + _FIRST)
     return replace(label, priority=label.priority - _LAST, faded=True)

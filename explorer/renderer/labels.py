@@ -92,6 +92,7 @@ class LabelLayer:
         self._anchors = np.array([la.anchor for la in labels], float).reshape(-1, 3)
         self._priorities = np.array([la.priority for la in labels], float)
         self._below = np.array([la.below for la in labels], bool)
+        self._faded = np.array([la.faded for la in labels], bool)
         node = np.array([la.node for la in labels], np.intp)
         title = np.array([la.title for la in labels], bool)
         self._own = np.where(title, -1, _rows(draw_list.solids, node))
@@ -140,7 +141,7 @@ class LabelLayer:
         self._placed = placed
         which = np.flatnonzero(placed.visible)
         self.sheet.show(first[which] + placed.variant[which], placed.positions[which], viewport[1])
-        lines = placed.leaders[np.isfinite(placed.leaders).all(axis=1)]
+        lines = placed.leaders[np.isfinite(placed.leaders).all(axis=1) & ~self._faded]
         self._leaders.show(lines, viewport[1], self._ink.text, max(1.0, self._scale))
 
     def _surroundings(
