@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from explorer import flight
 from explorer.desktop import HELP, save_unique
 from explorer.errors import NeuronautError
 from explorer.renderer import Renderer
@@ -51,7 +52,7 @@ def tick(self):
             details.statistics["summary"].high, details.statistics["summary"].mean,
             details.statistics["summary"].std])
     now = dict(opened=sorted(state.opened), selected=state.selected, theme=state.theme,
-               overlay=state.overlay, layout=state.layout, moving=moving,
+               overlay=state.overlay, layout=state.layout, moving=moving, focus=state.focus,
                camera=list(camera.position), focal_point=list(camera.focal_point),
                panel=told_of, free=self.renderer.free_width, size=list(self.renderer.size),
                note=list(self.renderer._note[0]))
@@ -308,6 +309,49 @@ def test_keys_change_theme_overlay_and_layout_show_help_and_quit(app) -> None:
     app.wait(lambda s: s == "closed", "the window closes")
     assert app.process.wait(20) == 0
     assert app.process.stderr.read() == ""
+
+
+@pytest.mark.window
+def test_undo_redo_and_focus_by_keys(app, twin) -> None:
+    session, renderer = twin
+    first = app.state
+    app.key("z")
+    app.wait(lambda s: s["note"] == ["nothing to undo"], "there is nothing to undo")
+    x, y = spot(twin, "conv_1")
+    app.click(x, y)
+    opened = app.still(lambda s: "conv_1" in s["opened"], "conv_1 opens")
+    # The frame stands where the node was: its middle has the same pixel.
+    before, shown = session.draw_list, flight.Screen(*renderer.scene_size, opened["free"])
+    start = shown.pixels(session.camera_for(None, renderer.scene_aspect), middle(before, "conv_1"))
+    session.click("conv_1")
+    as_seen(twin, opened)
+    end = shown.pixels(session.state.camera, middle(session.draw_list, "conv_1"))
+    assert np.linalg.norm((end - start)[0, :2]) < 1.5
+    app.key("ctrl+z")
+    state = app.still(lambda s: "conv_1" not in s["opened"], "it is taken back")
+    assert np.allclose(state["camera"], first["camera"])
+    assert state["selected"] is None
+    app.key("shift+z")
+    state = app.still(lambda s: "conv_1" in s["opened"], "it is made again")
+    assert np.allclose(state["camera"], opened["camera"])
+    app.key("x")
+    app.still(lambda s: s["focus"] == "conv_1", "the node is in focus")
+    app.key("Escape")
+    state = app.still(lambda s: s["focus"] is None, "the focus ends")
+    assert state["selected"] == "conv_1"
+    app.key("0")
+    app.still(lambda s: s["opened"] == [], "everything closes")
+    app.key("b")
+    app.still(lambda s: s["opened"] == first["opened"], "the first picture comes back")
+
+
+def middle(drawn, path: str) -> np.ndarray:
+    """The middle of a node as it is drawn, frame or solid."""
+    node = drawn.nodes.index(path)
+    for boxes in (drawn.frames, drawn.solids):
+        if node in boxes.node:
+            return boxes.centers[boxes.node == node].mean(axis=0)[None].astype(float)
+    return pytest.fail(f"{path} is not drawn")
 
 
 @pytest.mark.window

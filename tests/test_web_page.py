@@ -93,6 +93,85 @@ def test_click_opens_and_the_title_closes(page: Page, twin: Twin) -> None:
     page.wait_nodes(f"n === {before}")
 
 
+def test_what_is_clicked_stays_where_it_is_and_undo_takes_it_back(page: Page, twin: Twin) -> None:
+    page.still()
+    before, nodes = page.pixels().astype(float), page.nodes()
+    assert page.element("undo").is_disabled()
+    place = twin.node("digit")
+    with page.change():
+        page.click_at(place)
+    assert page.nodes() == nodes - 1 + 10
+    # The page shows it where the camera, carried along with the node, sees it.
+    twin.click("digit")
+    wanted = twin.renderer.image().astype(float)
+    assert np.abs(page.pixels() - wanted).mean() < 4
+    assert np.abs(page.pixels() - before).mean() > 4
+
+    with page.change():
+        page.element("undo").click()
+    assert page.nodes() == nodes
+    assert np.abs(page.pixels() - before).mean() < 3  # the camera came back, too
+    assert page.element("undo").is_disabled()
+    with page.change():
+        page.page.keyboard.press("Control+y")
+    assert np.abs(page.pixels() - wanted).mean() < 4
+    with page.change():
+        page.page.keyboard.press("Control+z")
+    assert page.nodes() == nodes
+
+
+def test_a_title_that_is_clicked_becomes_the_node_at_the_pointer(page: Page, twin: Twin) -> None:
+    page.click_at(twin.node("conv_1"))
+    twin.click("conv_1")
+    page.wait_nodes(f"n === {len(twin.session.draw_list.solids.node)}")
+    page.still()
+    place = twin.title("conv_1")
+    with page.change():
+        page.click_at(place)
+    page.click_at(place)  # it is there: the same place opens it again
+    page.wait_nodes(f"n === {len(twin.session.draw_list.solids.node)}")
+
+
+def test_focus_fades_the_rest_and_escape_ends_it(page: Page) -> None:
+    lines = page.element("legend-line")
+    page.element("search").fill("hidden")
+    page.element("hit").first.click()
+    page.element("focus").wait_for()
+    with page.change():
+        page.page.keyboard.press("r")
+    before = page.pixels().astype(float)
+    with page.change():
+        page.element("focus").click()
+    assert lines.first.inner_text().startswith("focus on hidden: 2 neighbours")
+    assert page.element("focus").inner_text() == "End focus"
+    assert np.abs(page.pixels() - before).mean() > 1
+    with page.change():
+        page.page.keyboard.press("Escape")
+    assert not lines.first.inner_text().startswith("focus")
+    assert np.abs(page.pixels() - before).mean() < 1
+    assert page.element("panel-path").inner_text() == "hidden"  # still selected
+
+
+def test_many_open_at_once_all_close_and_the_first_picture_comes_back(page: Page) -> None:
+    first = page.nodes()
+    page.element("opening").select_option("kind Dense")
+    page.wait_nodes(f"n > {first}")
+    many = page.nodes()
+    page.still()
+    page.page.keyboard.press("0")
+    page.wait_nodes(f"n < {first}")
+    page.still()
+    page.element("start-over").click()
+    page.wait_nodes(f"n === {first}")
+    for _ in range(2):
+        page.page.keyboard.press("z")
+    page.wait_nodes(f"n === {many}")
+    page.page.keyboard.press("?")
+    page.element("keys").wait_for()
+    page.page.keyboard.press("Escape")
+    page.element("keys").wait_for(state="detached")
+
+
 def test_selecting_shows_configuration_histogram_and_heat_map(page: Page) -> None:
     page.element("search").fill("hidden")
     page.element("hit").first.click()
