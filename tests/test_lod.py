@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from explorer import lod
 from explorer.appearance import unit_places
 from explorer.errors import UnknownNameError
-from explorer.hierarchy import Hierarchy, Node
+from explorer.hierarchy import Node
 from explorer.lod import UnitRange
 from explorer.network import Layer, Link, Network
 from explorer.tree_builder import build_hierarchy
@@ -141,7 +142,7 @@ def test_opening_lists_what_must_be_open_around_a_unit():
 
 
 def tree(spec):
-    """A hierarchy from nested tuples (kind, children…); a number is that many layers."""
+    """Nodes from nested tuples (kind, children…); a number is that many layers."""
     nodes: list[Node] = []
 
     def add(kind, members, parent, first):
@@ -159,7 +160,7 @@ def tree(spec):
         return me
 
     add("scope", spec, -1, 0)
-    return Hierarchy(tuple(nodes), (), Network("n", "test", ()))
+    return SimpleNamespace(nodes=tuple(nodes))
 
 
 def seen(hierarchy, opened):
