@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from explorer.hierarchy import Hierarchy, shape_text
 from explorer.kinds import family
 from explorer.lod import Cut, UnitRange, UnitsOf, near_square, open_units
 from explorer.network import Layer, Shape
+from explorer.node_facts import node_facts
 from explorer.units import Units
 
 F8 = NDArray[np.float64]
@@ -20,24 +22,66 @@ F8 = NDArray[np.float64]
 
 def node_family(hierarchy: Hierarchy, node: int) -> str:
     """The family whose colour a node takes: its own, or the one that holds most weights inside."""
-    layers = hierarchy.layers_in(node)
-    if len(layers) == 1:
-        return family(layers[0].kind)
-    own = family(hierarchy.nodes[node].type)
-    if own in ("attention", "recurrent", "conv", "dense", "embedding"):
-        return own  # a stage, or a composite layer such as MultiHeadAttention
-    most: dict[str, float] = {}
-    for layer in layers:
-        name = family(layer.kind)
-        weight = layer.parameters if name not in ("norm", "merge", "shape", "activation") else 0
-        most[name] = most.get(name, 0.0) + weight + 1e-3
-    return max(most, key=lambda name: (most[name], name), default="other")
+    return node_facts(hierarchy).family(node)
 
 
 def shows_pool(hierarchy: Hierarchy, node: int) -> bool:
     """Whether a closed node is a stage that pools, which is drawn with a slab of its own."""
-    layers = hierarchy.layers_in(node)
-    return hierarchy.nodes[node].kind == "stage" and any(family(x.kind) == "pool" for x in layers)
+    return hierarchy.nodes[node].kind == "stage" and node_facts(hierarchy).has_pool(node)
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """How some closed nodes look; one entry per node.
+
+    Attributes
+    ----------
+    family : tuple of str
+    pool : bool array
+        As `shows_pool` says.
+    slices : int array
+        Members of a series; 1 for other nodes.
+    size : float64 array, shape (n, 3)
+        As `leaf_size` says.
+    """
+
+    family: tuple[str, ...]
+    pool: NDArray[np.bool_]
+    slices: NDArray[np.int64]
+    size: F8
+
+
+_Look = tuple[str, bool, int, tuple[float, float, float]]
+
+
+def looks_of(hierarchy: Hierarchy, nodes: NDArray[np.int32]) -> Looks:
+    """How these nodes look when they are closed; found once per node.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+    nodes : int32 array, shape (n,)
+    """
+    store: dict[int, _Look] = hierarchy.__dict__.setdefault("_looks", {})
+    found = []
+    for node in nodes.tolist():
+        look = store.get(node)
+        if look is None:
+            row = hierarchy.nodes[node]
+            look = store[node] = (
+                node_family(hierarchy, node),
+                shows_pool(hierarchy, node),
+                max(len(row.children), 1) if row.kind == "series" else 1,
+                leaf_size(hierarchy, node),
+            )
+        found.append(look)
+    families, pool, slices, size = zip(*found, strict=True) if found else ((), (), (), ())
+    return Looks(
+        tuple(families),
+        np.array(pool, bool),
+        np.array(slices, np.int64),
+        np.array(size, float).reshape(-1, 3),
+    )
 
 
 def leaf_size(hierarchy: Hierarchy, node: int) -> tuple[float, float, float]:
@@ -46,15 +90,13 @@ def leaf_size(hierarchy: Hierarchy, node: int) -> tuple[float, float, float]:
     The face shows the size of the output: height and width grow with the logarithm of its rows
     and columns (of its length, for a flat output); the thickness with that of its channels.
     """
-    layers = hierarchy.layers_in(node)
+    facts = node_facts(hierarchy)
     row = hierarchy.nodes[node]
-    shape = next((la.output_shape for la in reversed(layers) if la.output_shape), None)
-    thickness, height, width = _solid(shape)
+    thickness, height, width = _solid(facts.shape(node))
     if row.kind == "layer" and family(row.type) in ("activation", "norm", "shape", "merge"):
         thickness *= 0.5
-    inside = len(layers)
     if row.kind in ("scope", "series"):
-        thickness = max(thickness, 0.9 + 0.35 * math.log2(1 + inside))
+        thickness = max(thickness, 0.9 + 0.35 * math.log2(1 + facts.count(node)))
         height, width = max(height, 1.3), max(width, 1.3)
     if row.kind == "series":
         thickness = max(thickness, 0.34 * len(row.children))
@@ -179,22 +221,19 @@ def unit_title(hierarchy: Hierarchy, node: int, here: UnitRange, units_of: Units
 
 def describe(hierarchy: Hierarchy, node: int, here: UnitRange | None, units_of: UnitsOf) -> str:
     """One line for a tooltip: name, kind, shape, weights."""
-    row = hierarchy.nodes[node]
-    layers = hierarchy.layers_in(node)
+    row, facts = hierarchy.nodes[node], node_facts(hierarchy)
     if here is not None:
-        layer = layers[0]
+        layer = facts.first(node)
         what = "unit" if here.count == 1 else f"{count(here.count)} units"
         title = unit_title(hierarchy, node, here, units_of)
         return f"{layer.path} · {what} {title} · {layer.kind} {shape_text(layer.output_shape)}"
-    parameters = sum(la.parameters for la in layers)
-    shape = next((la.output_shape for la in reversed(layers) if la.output_shape), None)
     kind = {"series": f"series of {len(row.children)}", "stage": f"stage, {row.type}"}.get(
         row.kind, row.type or "group"
     )
-    parts = [row.title, kind, shape_text(shape)]
-    if len(layers) > 1:
-        parts.append(f"{count(len(layers))} layers")
-    parts.append(f"{count(parameters)} parameters")
+    parts = [row.title, kind, shape_text(facts.shape(node))]
+    if facts.count(node) > 1:
+        parts.append(f"{count(facts.count(node))} layers")
+    parts.append(f"{count(facts.parameters(node))} parameters")
     if row.inferred and row.kind == "scope":
         parts.append("grouping inferred")
     return " · ".join(parts)

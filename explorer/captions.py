@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from explorer.appearance import node_family, shows_pool, title_of
+from explorer.appearance import looks_of, title_of
 from explorer.color_scale import ColorScale, count, percent
 from explorer.crossing import Crossing
 from explorer.draw_list import Label, Legend
@@ -28,21 +28,28 @@ def labels_of(model: OpenModel, cut: Cut, boxes: Boxes) -> tuple[Label, ...]:
         One box per row of the cut.
     """
     siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
-    found = []
-    for row in range(1, len(cut)):
-        center, size = boxes.centers[row], boxes.sizes[row]
-        leaf, here = bool(cut.leaf[row]), cut.units[row]
-        if here is not None and leaf and siblings[cut.parent[row]] > 16:
-            continue
-        text = title_of(model.hierarchy, cut, row, model.units_of)
-        up = 0.5 if not leaf else -0.5
-        anchor = (float(center[0]), float(center[1] + up * size[1]), float(center[2]))
-        if here is not None and leaf:
-            anchor = (float(center[0] + size[0] / 2), float(center[1]), float(center[2]))
-        area = float(size[1] * max(size[0], size[2]))
-        priority = area + (1000 if not leaf else 0) - (500 if here is not None else 0)
-        found.append(Label(text, anchor, priority, row, not leaf, leaf and here is None))
-    return tuple(found)
+    whole = np.array([u is None for u in cut.units], bool)
+    unit = cut.leaf & ~whole
+    x, y, z = boxes.centers.T
+    wide, high, deep = boxes.sizes.T
+    priority = high * np.maximum(wide, deep) + np.where(cut.leaf, 0, 1000) - np.where(whole, 0, 500)
+    x = np.where(unit, x + wide / 2, x)
+    y = np.where(unit, y, y + np.where(cut.leaf, -0.5, 0.5) * high)
+    anchors = np.stack((x, y, z), axis=1).tolist()
+    order, leaf = priority.tolist(), cut.leaf.tolist()
+    # A crowd of units goes without labels.
+    chosen = np.flatnonzero(~unit | (siblings[cut.parent] <= 16))
+    return tuple(
+        Label(
+            title_of(model.hierarchy, cut, row, model.units_of),
+            (anchors[row][0], anchors[row][1], anchors[row][2]),
+            order[row],
+            row,
+            not leaf[row],
+            leaf[row] and bool(whole[row]),
+        )
+        for row in chosen[chosen > 0].tolist()
+    )
 
 
 def legend_of(
@@ -54,9 +61,10 @@ def legend_of(
     theme: Theme,
 ) -> Legend:
     """What colour, width and grey mean in this picture, with numbers."""
-    nodes = dict.fromkeys(int(cut.node[row]) for row in np.flatnonzero(cut.leaf))
-    families = dict.fromkeys(node_family(model.hierarchy, node) for node in nodes)
-    if any(shows_pool(model.hierarchy, node) for node in nodes):
+    nodes, first = np.unique(cut.node[cut.leaf], return_index=True)
+    looks = looks_of(model.hierarchy, nodes[np.argsort(first)])
+    families = dict.fromkeys(looks.family)  # in the order of the picture
+    if looks.pool.any():
         families["pool"] = None
     kinds = tuple((name, theme.families[name]) for name in families)
     lines = list(_statements(crossing))

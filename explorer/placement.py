@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import layouts
-from explorer.appearance import leaf_size, unit_size
+from explorer.appearance import looks_of, unit_size
 from explorer.errors import UnknownNameError
 from explorer.lod import Cut, make_cut
 from explorer.open_model import OpenModel
@@ -55,19 +55,18 @@ def _sizes(model: OpenModel, cut: Cut) -> F8:
     """Extents of each node as it is closed; an open one's frame is the layout's affair."""
     sizes = np.zeros((len(cut), 3))
     siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
+    whole = np.array([u is None for u in cut.units], bool)
+    sizes[whole] = looks_of(model.hierarchy, cut.node[whole]).size
     # The units of one grid have two sizes at most, so sizes are remembered.
     memory: dict[tuple[int, int, int, bool], tuple[float, float, float]] = {}
-    for row in range(len(cut)):
-        here, node = cut.units[row], int(cut.node[row])
-        if here is None:
-            sizes[row] = leaf_size(model.hierarchy, node)
-            continue
-        above = int(cut.parent[row])
-        shown, nested = int(siblings[above]), cut.units[above] is not None
-        key = (node, shown, here.count, nested)
+    for row in np.flatnonzero(~whole).tolist():
+        here, node, above = cut.units[row], int(cut.node[row]), int(cut.parent[row])
+        assert here is not None
+        key = (node, int(siblings[above]), here.count, cut.units[above] is not None)
         if key not in memory:
             layer = model.hierarchy.layer(node)
             assert layer is not None
+            _, shown, _, nested = key
             memory[key] = unit_size(layer, model.units_of(layer), shown, here, nested)
         sizes[row] = memory[key]
     return sizes

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.appearance import node_family, shows_pool
+from explorer.appearance import looks_of
 from explorer.draw_list import BoxArrays
 from explorer.lod import Cut
 from explorer.open_model import OpenModel
-from explorer.themes import RGB, Theme
+from explorer.themes import Theme
 from layouts.tree import Boxes
 
 SLICES = 16  # a series is shown as this many slices at most
 _DIMMED = (255, 200, 150, 115)  # opacity of a frame by the levels of frames inside it
-
-
-class _Part(NamedTuple):
-    """A piece of a solid along the flow, in shares of the whole."""
-
-    start: float
-    stop: float
-    face: float
-    color: RGB
 
 
 def boxes_of(model: OpenModel, cut: Cut, boxes: Boxes, theme: Theme) -> tuple[BoxArrays, BoxArrays]:
@@ -51,36 +40,29 @@ def boxes_of(model: OpenModel, cut: Cut, boxes: Boxes, theme: Theme) -> tuple[Bo
 
 def _solids(model: OpenModel, cut: Cut, boxes: Boxes, theme: Theme) -> BoxArrays:
     leaves = np.flatnonzero(cut.leaf)
-    colors: dict[int, RGB] = {}
-    rows: list[int] = []
-    parts: list[_Part] = []
-    for row in leaves.tolist():
-        node = int(cut.node[row])
-        if node not in colors:
-            colors[node] = theme.families[node_family(model.hierarchy, node)]
-        pieces = [] if cut.units[row] else _pieces(model, node, colors[node], theme)
-        pieces = pieces or [_Part(0.0, 1.0, 1.0, colors[node])]
-        rows += [row] * len(pieces)
-        parts += pieces
-    index = np.array(rows, np.int32)
-    start, stop, face = (np.array([p[k] for p in parts], float) for k in range(3))
+    # All units of a layer look alike.
+    nodes, which = np.unique(cut.node[leaves], return_inverse=True)
+    looks = looks_of(model.hierarchy, nodes)
+    whole = np.array([cut.units[row] is None for row in leaves.tolist()], bool)
+    pool = looks.pool[which] & whole
+    slices = np.where(whole & ~pool, np.minimum(looks.slices, SLICES)[which], 1)
+    at = np.repeat(np.arange(len(leaves)), np.where(pool, 2, slices))
+    k = np.arange(len(at)) - np.searchsorted(at, at)  # number of a piece within its solid
+    n, pooled, first = slices[at], pool[at], k == 0
+    # Pieces along the flow, in shares of the whole.
+    start = np.where(pooled, np.where(first, 0.0, 0.76), np.where(n > 1, (k + 0.14) / n, 0.0))
+    stop = np.where(pooled, np.where(first, 0.64, 1.0), np.where(n > 1, (k + 0.86) / n, 1.0))
+    back = pooled & ~first
+    index = leaves[at].astype(np.int32)
     centers, sizes = boxes.centers[index].copy(), boxes.sizes[index].copy()
     centers[:, 0] += ((start + stop) / 2 - 0.5) * sizes[:, 0]
     sizes[:, 0] *= stop - start
-    sizes[:, 1:] *= face[:, None]
-    rgba = np.array([(*p.color, 255) for p in parts], np.uint8).reshape(-1, 4)
+    sizes[back, 1:] *= 0.84
+    colors = np.array([theme.families[name] for name in looks.family], np.uint8).reshape(-1, 3)
+    rgba = np.full((len(at), 4), 255, np.uint8)
+    rgba[:, :3] = colors[which[at]]
+    rgba[back, :3] = theme.families["pool"]
     return BoxArrays(centers.astype(np.float32), sizes.astype(np.float32), rgba, index)
-
-
-def _pieces(model: OpenModel, node: int, color: RGB, theme: Theme) -> list[_Part]:
-    """The pieces of a closed node; none for a plain one."""
-    row = model.hierarchy.nodes[node]
-    if row.kind == "series":
-        n = min(len(row.children), SLICES)
-        return [_Part((k + 0.14) / n, (k + 0.86) / n, 1.0, color) for k in range(n)]
-    if shows_pool(model.hierarchy, node):
-        return [_Part(0.0, 0.64, 1.0, color), _Part(0.76, 1.0, 0.84, theme.families["pool"])]
-    return []
 
 
 def _frames(cut: Cut, boxes: Boxes, theme: Theme) -> BoxArrays:

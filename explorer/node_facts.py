@@ -1,0 +1,110 @@
+"""What is inside each node of the tree, from sums over prefixes: no layer is looked at twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.hierarchy import Hierarchy
+from explorer.kinds import family
+from explorer.network import Layer, Shape
+
+_LIGHT = ("norm", "merge", "shape", "activation")  # families whose weights never name a node
+_TELLING = ("attention", "recurrent", "conv", "dense", "embedding")
+
+
+class NodeFacts:
+    """Families, parameters and shapes of what lies inside nodes; get it from `node_facts`.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+    """
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        layers = hierarchy.network.layers
+        self._hierarchy = hierarchy
+        self._layers = [layers[i] for i in hierarchy.order]
+        families = [family(layer.kind) for layer in self._layers]
+        self._names = sorted(set(families))
+        code = {name: k for k, name in enumerate(self._names)}
+        codes = np.array([code[name] for name in families], np.int64)
+        sizes = np.array([layer.parameters for layer in self._layers], np.int64)
+        self._parameters = _prefix(sizes)
+        light = np.array([name in _LIGHT for name in self._names], bool)
+        heavy = np.where(light[codes], 0, sizes) if len(codes) else sizes
+        # One row of prefix sums per family: its weights, and its layers.
+        self._weight = np.stack([_prefix(np.where(codes == k, heavy, 0)) for k in code.values()]) \
+            if code else np.zeros((0, 1), np.int64)  # fmt: skip
+        self._count = np.stack([_prefix(codes == k) for k in code.values()]) \
+            if code else np.zeros((0, 1), np.int64)  # fmt: skip
+        shaped = np.array([bool(layer.output_shape) for layer in self._layers], bool)
+        last = np.where(shaped, np.arange(len(self._layers)), -1)
+        self._shaped = np.maximum.accumulate(last) if len(last) else last
+        self._family: dict[int, str] = {}
+
+    def parameters(self, node: int) -> int:
+        """Elements in the weights of all layers inside."""
+        first, last = self._hierarchy.nodes[node].layers
+        return int(self._parameters[last] - self._parameters[first])
+
+    def shape(self, node: int) -> Shape | None:
+        """Output shape of the last layer inside that has one recorded."""
+        first, last = self._hierarchy.nodes[node].layers
+        at = int(self._shaped[last - 1]) if last > first else -1
+        return self._layers[at].output_shape if at >= first else None
+
+    def count(self, node: int) -> int:
+        """Number of layers inside."""
+        first, last = self._hierarchy.nodes[node].layers
+        return last - first
+
+    def first(self, node: int) -> Layer:
+        """The first layer inside."""
+        return self._layers[self._hierarchy.nodes[node].layers[0]]
+
+    def has_pool(self, node: int) -> bool:
+        """Whether a layer inside pools."""
+        if "pool" not in self._names:
+            return False
+        first, last = self._hierarchy.nodes[node].layers
+        row = self._count[self._names.index("pool")]
+        return bool(row[last] > row[first])
+
+    def family(self, node: int) -> str:
+        """The family whose colour a node takes: its own, or the one with most weights inside."""
+        found = self._family.get(node)
+        if found is None:
+            found = self._family[node] = self._find_family(node)
+        return found
+
+    def _find_family(self, node: int) -> str:
+        row = self._hierarchy.nodes[node]
+        first, last = row.layers
+        if last - first == 1:
+            return family(self._layers[first].kind)
+        own = family(row.type)
+        if own in _TELLING:
+            return own  # a stage, or a composite layer such as MultiHeadAttention
+        weight = self._weight[:, last] - self._weight[:, first]
+        number = self._count[:, last] - self._count[:, first]
+        inside = [k for k in range(len(self._names)) if number[k]]
+        # Where no family has weights, the one with most layers.
+        best = max(inside, key=lambda k: (weight[k] + 1e-3 * number[k], k), default=-1)
+        return self._names[best] if best >= 0 else "other"
+
+
+def _prefix(values: Sequence[int] | NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Sums of the first 0, 1, … entries."""
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(values, dtype=np.int64)))
+
+
+def node_facts(hierarchy: Hierarchy) -> NodeFacts:
+    """The facts of a hierarchy, made once and kept beside it."""
+    store = hierarchy.__dict__
+    if "_facts" not in store:
+        store["_facts"] = NodeFacts(hierarchy)
+    made: NodeFacts = store["_facts"]
+    return made
