@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.connections import Connection
+from explorer.coverage import Fed, coverage
 from explorer.crossing import Search, Sum
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
@@ -34,23 +35,29 @@ class Bundle:
 
     Attributes
     ----------
+    links : int32 array
+        Numbers of the links from one node to the other.
+    target : int
+        The node they lead to.
     whole : int32 array
         Numbers of the connections all of whose weights count.
     parts : tuple of (int, int32 array of shape (in_units,))
         Number of each other connection, and 0 for its in units that count, -1 for others.
     numbers : int32 array
         Numbers of all of them, ascending.
-    searches : tuple of Search or None
-        The ways of single tensors; ``None`` when there are too many to tell apart.
+    weights, joined : int
+        How many weights count, and how many pairs of units they join.
+    sums : float64 array, shape (4,), or None
+        Σw², Σw, Σ|w| and max|w|; ``None`` until they are known.
+    counts : int64 array, shape (2,), or None
+        Finite weights, and others.
     """
 
-    def __init__(self, fed: dict[int, I4], key: Hashable) -> None:
-        self.key = key
-        whole = {n: bool(labels.min(initial=0) >= 0) for n, labels in fed.items()}
-        self.whole: I4 = np.array(sorted(n for n in fed if whole[n]), np.int32)
-        self.parts = tuple((n, fed[n]) for n in sorted(fed) if not whole[n])
-        self.numbers: I4 = np.array(sorted(fed), np.int32)
-        self.searches: tuple[Search, ...] | None = None
+    def __init__(self, fed: Fed, links: I4, target: int, key: Hashable) -> None:
+        self.links, self.target, self.key = links, target, key
+        self.whole: I4 = np.array(fed.whole, np.int32)
+        self.parts = tuple(sorted(fed.parts.items(), key=lambda item: item[0]))
+        self.numbers: I4 = np.array(sorted([*fed.whole, *fed.parts]), np.int32)
         self.sums: F8 | None = None
         self.counts: I8 | None = None
         self.weights = 0
@@ -59,8 +66,8 @@ class Bundle:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        ways = sum(s.in_unit.nbytes + 200 for s in self.searches or ())
-        return _OWN + self.numbers.nbytes * 2 + ways + sum(a.nbytes for _, a in self.parts)
+        arrays = (self.links, self.numbers, self.whole, *(a for _, a in self.parts))
+        return _OWN + sum(a.nbytes for a in arrays)
 
 
 class Bundles:
@@ -74,56 +81,66 @@ class Bundles:
     def __init__(self, model: OpenModel) -> None:
         self._model = model
         self._memory: Memory[Bundle] = Memory(_ROOM, lambda bundle: bundle.nbytes)
+        self._searches: Memory[tuple[Search, ...]] = Memory(_ROOM >> 2, _bytes_of)
 
-    def between(self, links: CutLinks, pair: int) -> Bundle:
-        """What the links of a pair of closed nodes lead to.
+    def of(self, links: CutLinks, pairs: NDArray[np.intp]) -> list[Bundle]:
+        """What the links of some pairs of closed nodes lead to.
 
         Which weights they reach depends on the links and on the target alone: what is opened
         elsewhere changes nothing, and opening the source only where its parts share the links.
         """
-        row = int(links.rows[pair, 1])
-        chosen = links.of(pair)
-        node = int(links.places.cut.node[row])
-        key = (node, len(chosen), hash(chosen.tobytes()))
-        found = self._memory.get(key)
-        if found is None:
-            found = self._memory.put(key, self._find(links.places.span(row), chosen, key))
-        return found
+        found: list[Bundle | None] = []
+        wanted: dict[int, list[tuple[int, I4, Hashable]]] = {}
+        nodes = links.places.cut.node[links.rows[pairs, 1]].tolist()
+        for at, (pair, node) in enumerate(zip(pairs.tolist(), nodes, strict=True)):
+            chosen = links.of(pair)
+            key: Hashable = (node, len(chosen), hash(chosen.tobytes()))
+            found.append(self._memory.get(key))
+            if found[-1] is None:
+                wanted.setdefault(node, []).append((at, chosen, key))
+        for node, missing in wanted.items():
+            first, stop = self._model.hierarchy.spans[node].tolist()
+            groups = [chosen for _, chosen, _ in missing]
+            fed = coverage(self._model.passing, (first, stop), groups)
+            for (at, chosen, key), one in zip(missing, fed, strict=True):
+                found[at] = self._memory.put(key, self._made(Bundle(one, chosen, node, key)))
+        return [bundle for bundle in found if bundle is not None]
 
-    def _find(self, span: tuple[int, int], links: I4, key: Hashable) -> Bundle:
-        model, table = self._model, self._model.table
-        bundle = Bundle(model.passing.covered(span, links.tolist()), key)
+    def _made(self, bundle: Bundle) -> Bundle:
+        table = self._model.table
         bundle.weights = int(table.weights[bundle.whole].sum())
         bundle.joined = int(table.joined[bundle.whole].sum())
         for number, labels in bundle.parts:
             pairs, weights = joined(table.connections[number], labels)
             bundle.joined += pairs
             bundle.weights += weights
-        bundle.searches = self._searches(span, links, bundle)
         return bundle
 
-    def _searches(
-        self, span: tuple[int, int], links: I4, bundle: Bundle
-    ) -> tuple[Search, ...] | None:
-        """The ways of single tensors, if they are few."""
+    def ways(self, bundle: Bundle) -> int:
+        """About how many single tensors lead into how many connections; 0 for too many."""
+        sources = len(set(self._model.graph.link_ends[bundle.links, 0].tolist()))
+        few = len(bundle.numbers) <= MOST_WAYS and sources <= MOST_WAYS
+        return len(bundle.numbers) if few else 0
+
+    def searches(self, bundle: Bundle) -> tuple[Search, ...]:
+        """The ways of single tensors; none when there are too many to tell apart."""
+        return self._searches.find(bundle.key, lambda: self._apart(bundle))
+
+    def _apart(self, bundle: Bundle) -> tuple[Search, ...]:
         model, table = self._model, self._model.table
-        if not len(bundle.numbers):
-            return ()
-        sources = model.graph.link_ends[links, 0]
-        distinct = np.unique(sources).tolist()
-        if len(bundle.numbers) > MOST_WAYS or len(distinct) > 4 * MOST_WAYS:
-            return None
+        first, stop = model.hierarchy.spans[bundle.target].tolist()
+        sources = model.graph.link_ends[bundle.links, 0]
         found: list[Search] = []
-        for source in distinct:
-            own = links[sources == source].tolist()
+        for source in np.unique(sources).tolist():
+            own = bundle.links[sources == source].tolist()
             try:
-                reached = model.passing.ways(span, own, model.shift(source))
+                reached = model.passing.ways((first, stop), own, model.shift(source))
             except TooManyWays:
-                return None
+                return ()
             for number, ways in sorted(reached.items()):
                 connection, target = table.connections[number], int(table.layer[number])
                 found += [Search(connection, source, target, way) for way in ways]
-        return tuple(found) if len(found) <= MOST_WAYS else None
+        return tuple(found) if len(found) <= MOST_WAYS else ()
 
     def sum(self, bundle: Bundle) -> Sum | None:
         """Sum up a bundle all of whose connections have been read.
@@ -169,3 +186,7 @@ def joined(connection: Connection, in_label: I4) -> tuple[int, int]:
         pairs += here
         weights += here * matrix.taps
     return pairs, weights
+
+
+def _bytes_of(searches: tuple[Search, ...]) -> int:
+    return 300 + sum(search.in_unit.nbytes + 300 for search in searches)

@@ -89,7 +89,7 @@ def _statements(crossing: Crossing) -> Sequence[str]:
     if crossing.alone:
         found.append(
             f"{count(crossing.alone)} wide lines without their strongest connections:"
-            " more than can be told apart"
+            " too many to tell apart"
         )
     for drawn, what in (
         (crossing.bundles, "wide lines: the strongest"),

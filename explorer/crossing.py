@@ -97,7 +97,7 @@ class Crossing:
     bundles, flows : Share
         Wide lines between two closed nodes, and lines without weights.
     alone : int
-        Bundles that are joined in so many ways that no strands are looked for.
+        Bundles of so many ways, or among so many bundles, that no strands are drawn.
     """
 
     edges: EdgeRows

@@ -101,15 +101,13 @@ class EdgeFinder:
         late = len(opened.late)
         bundles = len(closed.pairs) + late
         singles = [len(found.out) for found in opened.found]
-        strands = [STRANDS * len(b.searches or ()) for b in closed.found]
+        strands = [STRANDS * self._bundles.ways(b) for b in closed.found]
         wants = np.array([bundles, len(flow_pairs), sum(singles) + sum(strands)])
         room = allot(budget, wants, np.ones(3))
         shown = _strongest_bundles(closed, max(int(room[0]) - late, 0))
         flows = _most(flow_widths, int(room[1]))
-        weight = [_OPEN_WEIGHT] * len(singles) + [
-            float(len(b.searches or ())) for b in closed.found
-        ]
-        quota = allot(int(room[2]), np.array(singles + strands), np.array(weight))
+        weights = [_OPEN_WEIGHT] * len(singles) + [n / STRANDS for n in strands]
+        quota = allot(int(room[2]), np.array(singles + strands), np.array(weights))
         rows = [_bundle_rows(closed, shown), _late_rows(opened)]
         tally = _Tally()
         rows += self._unit_rows(links, opened, quota[: len(singles)], tally)
@@ -127,7 +125,7 @@ class EdgeFinder:
             self._non_finite(closed, opened),
             Share(len(shown) + late, bundles),
             Share(len(flows), len(flow_pairs)),
-            sum(b.searches is None for b in closed.found),
+            tally.alone,
         )
 
     def search(self, task: Search | Sum) -> None:
@@ -149,7 +147,7 @@ class EdgeFinder:
         self, links: CutLinks, pairs: NDArray[np.intp], sums: list[Sum]
     ) -> tuple[_Bundled, NDArray[np.intp]]:
         """What joins closed nodes: by weights, and pairs without any."""
-        bundles = [self._bundles.between(links, k) for k in pairs.tolist()]
+        bundles = self._bundles.of(links, pairs)
         weighted = np.array([len(b.numbers) > 0 for b in bundles], bool)
         found = [b for b in bundles if len(b.numbers)]
         values, counts = np.zeros((len(found), 4)), np.zeros((len(found), 2), np.int64)
@@ -173,24 +171,25 @@ class EdgeFinder:
         rows = []
         drawn = set(shown.tolist())
         for at, (bundle, room) in enumerate(zip(closed.found, quota.tolist(), strict=True)):
-            searches = bundle.searches
-            if searches is None:
+            few = room >= FEWEST * len(bundle.numbers) and at in drawn and not closed.pending[at]
+            searches = self._bundles.searches(bundle) if few else ()
+            each = min(room // max(len(searches), 1), STRANDS)
+            if not searches or each < FEWEST:
+                tally.alone += not closed.pending[at]
                 tally.total += bundle.joined
                 tally.total_sum_sq += float(closed.sums[at, 0])
                 continue
-            each = min(room // max(len(searches), 1), STRANDS)
             for search in searches:
                 known = self.model.strands.get(search.key)
-                wanted = at in drawn and each >= FEWEST and not closed.pending[at]
                 if known is None:
-                    tally.searches += [search] if wanted else []
+                    tally.searches.append(search)
                     joined, square = self._all(search)
                     tally.total += joined
                     tally.total_sum_sq += square
                     continue
                 tally.total += known.total_pairs
                 tally.total_sum_sq += known.total_sum_sq
-                if wanted and len(known.out):
+                if len(known.out):
                     rows.append(self._strands(closed.pairs[at], search, known, each))
                     tally.add(rows[-1])
         return rows
@@ -330,6 +329,7 @@ class _Tally:
     total: int = 0
     shown_sum_sq: float = 0.0
     total_sum_sq: float = 0.0
+    alone: int = 0
     searches: list[Search] = field(default_factory=list)
 
     def add(self, rows: EdgeRows) -> None:

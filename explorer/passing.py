@@ -22,7 +22,7 @@ I4 = NDArray[np.int32]
 MOST_WAYS = 32
 """Different ways of one source into one tensor that are told apart."""
 _SAME = ELEMENTWISE | SPATIAL | GLOBAL
-_Port = tuple[int, int, tuple[int, ...]]  # output, channels, links
+Port = tuple[int, int, tuple[int, ...]]  # output, channels, links
 
 
 class TooManyWays(Exception):  # noqa: N818 - not an error: the caller shows less detail
@@ -38,22 +38,35 @@ class Passing:
     wires : Wires
     table : ConnectionTable
         All of the same expanded network.
+
+    Attributes
+    ----------
+    table : ConnectionTable
+    place : list of int
+        Place in the order of the leaves of each layer.
+    order : tuple of int
+        Layer at each place.
+    target : list of int
+        Layer that each link leads to.
     """
 
     def __init__(self, hierarchy: Hierarchy, wires: Wires, table: ConnectionTable) -> None:
         network = hierarchy.network
         ends = network.link_ends
-        self._network, self._wires, self._table = network, wires, table
-        self._links, self._layers = network.links, network.layers
-        self._place: list[int] = hierarchy.place.tolist()
-        self._order = hierarchy.order
-        self._target: list[int] = ends[:, 1].tolist()
+        self._network, self._wires, self.table = network, wires, table
+        self._layers = network.layers
+        self._links = network.links
+        self.place: list[int] = hierarchy.place.tolist()
+        self.order = hierarchy.order
+        self.target: list[int] = ends[:, 1].tolist()
         self._out = np.argsort(ends[:, 0], kind="stable").astype(np.int32)
+        self._into = np.argsort(ends[:, 1], kind="stable").astype(np.int32)
+        self._firsts = np.searchsorted(ends[self._into, 1], np.arange(len(self._layers) + 1))
         self._starts = np.searchsorted(ends[self._out, 0], np.arange(len(self._layers) + 1))
         self._sizes: dict[int, int] = {}
-        self._ports: dict[int, tuple[_Port, ...]] = {}
+        self._ports: dict[int, tuple[Port, ...]] = {}
         self._steps: dict[tuple[int, int, int], UnitMap | None] = {}
-        self._zeros: dict[int, I4] = {}
+        self._clear: dict[int, bool] = {}
 
     def channels(self, link: int) -> int:
         """Channels of the tensor that flows along a link; 0 when nothing tells."""
@@ -78,7 +91,7 @@ class Passing:
         UnitMap or None
             ``None`` when the map is not known.
         """
-        layer = self._layers[self._target[link]]
+        layer = self._layers[self.target[link]]
         size = self.channels(link)
         if size == count and count and layer.kind in _SAME:
             return UnitMap(count, count)
@@ -90,23 +103,17 @@ class Passing:
             self._steps[key] = passed if fits else None
         return self._steps[key]
 
-    def covered(self, span: tuple[int, int], links: Iterable[int]) -> dict[int, I4]:
-        """Which in units of the connections inside a node are fed by these links.
-
-        Parameters
-        ----------
-        span : (first, stop)
-            Places of the layers inside the node.
-        links : iterable of int
-            Links into it.
-
-        Returns
-        -------
-        dict of int: int32 array, shape (in_units,)
-            By the number of the connection: 0 where a link feeds the unit, -1 elsewhere.
-        """
-        seeds = [(k, self._nought(self.channels(k))) for k in links]
-        return {number: ways[0] for number, ways in self._spread(span, seeds).items()}
+    def clear(self, layer: int) -> bool:
+        """Whether every unit passes through a layer to the unit of the same number."""
+        known = self._clear.get(layer)
+        if known is None:
+            ports = self.ports(layer)
+            known = self._layers[layer].kind in _SAME and len(ports) == 1 and ports[0][1] > 0
+            if known:
+                into = self._into[self._firsts[layer] : self._firsts[layer + 1]].tolist()
+                known = all(self.channels(k) == ports[0][1] for k in into)
+            self._clear[layer] = known
+        return known
 
     def ways(self, span: tuple[int, int], links: Iterable[int], shift: int) -> dict[int, list[I4]]:
         """Which units of one layer the in units of the connections inside a node carry.
@@ -146,7 +153,7 @@ class Passing:
         kept: dict[tuple[int, int, int], list[I4]] = {}
         arrived: dict[int, list[tuple[int, I4]]] = {}
         queue: list[int] = []
-        place, target = self._place, self._target
+        place, target = self.place, self.target
 
         def send(link: int, labels: I4) -> None:
             at = place[target[link]]
@@ -160,12 +167,12 @@ class Passing:
                 send(link, labels)
         while queue:
             at = heapq.heappop(queue)
-            layer, arrivals = self._order[at], arrived.pop(at)
-            if self._ends(layer):
-                for number in self._table.of_layer(layer):
+            layer, arrivals = self.order[at], arrived.pop(at)
+            if self.ends(layer):
+                for number in self.table.of_layer(layer):
                     self._feed(number, arrivals, found)
                 continue
-            for output, count, links in self._ports_of(layer):
+            for output, count, links in self.ports(layer):
                 onward = [k for k in links if first <= place[target[k]] < stop]
                 if not onward:
                     continue
@@ -174,7 +181,7 @@ class Passing:
                 for link, labels in arrivals:
                     passed = self.step(link, output, count)
                     if passed is not None:
-                        changed = _merge(values, _along(labels, passed))
+                        changed = _merge(values, along(labels, passed))
                         if changed >= 0:
                             fresh[changed] = values[changed]
                 for value in fresh.values():
@@ -182,22 +189,33 @@ class Passing:
                         send(k, value)
         return found
 
-    def _ends(self, layer: int) -> bool:
+    def ends(self, layer: int) -> bool:
         """Whether units do not pass through a layer unchanged."""
-        return bool(self._table.of_layer(layer)) or self._layers[layer].kind == "InputLayer"
+        return bool(self.table.of_layer(layer)) or self._layers[layer].kind == "InputLayer"
+
+    def feeds(self, link: int, number: int) -> UnitMap | None:
+        """From a connection's in units to the channels that a link into its layer brings.
+
+        Returns
+        -------
+        UnitMap or None
+            ``None`` where the link leads elsewhere, or its channels do not fit.
+        """
+        connection = self.table.connections[number]
+        if self._links[link].target_input != connection.input:
+            return None
+        return carried(connection.in_units, self.channels(link))
 
     def _feed(
         self, number: int, arrivals: list[tuple[int, I4]], found: dict[int, list[I4]]
     ) -> None:
-        connection = self._table.connections[number]
         for link, labels in arrivals:
-            if self._links[link].target_input != connection.input:
-                continue
-            way = carried(connection.in_units, len(labels))
+            way = self.feeds(link, number)
             if way is not None:
-                _merge(found.setdefault(number, []), _along(labels, way))
+                _merge(found.setdefault(number, []), along(labels, way))
 
-    def _ports_of(self, layer: int) -> tuple[_Port, ...]:
+    def ports(self, layer: int) -> tuple[Port, ...]:
+        """The tensors that flow out of a layer: output, channels and links of each."""
         ports = self._ports.get(layer)
         if ports is None:
             made: dict[tuple[int, int], list[int]] = {}
@@ -212,12 +230,12 @@ class Passing:
         seen, todo = {link}, [link]
         while todo and len(seen) < MOST_WAYS:
             link = todo.pop()
-            layer = self._target[link]
-            for number in self._table.of_layer(layer):
-                connection = self._table.connections[number]
+            layer = self.target[link]
+            for number in self.table.of_layer(layer):
+                connection = self.table.connections[number]
                 if connection.input == self._links[link].target_input:
                     return connection.in_units
-            if self._ends(layer) or self._layers[layer].kind not in _SAME:
+            if self.ends(layer) or self._layers[layer].kind not in _SAME:
                 continue
             onward = self._out[self._starts[layer] : self._starts[layer + 1]].tolist()
             for k in onward:
@@ -227,14 +245,8 @@ class Passing:
             seen.update(onward)
         return 0
 
-    def _nought(self, count: int) -> I4:
-        """Label 0 for all units: one shared array per length, so that equal ones are the same."""
-        if count not in self._zeros:
-            self._zeros[count] = np.zeros(count, np.int32)
-        return self._zeros[count]
 
-
-def _along(labels: I4, way: UnitMap) -> I4:
+def along(labels: I4, way: UnitMap) -> I4:
     """Labels behind a map; the same array where the map changes nothing."""
     if way.index is None:
         return labels

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.coverage import coverage
 from explorer.crossing import STATS, Sum
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
@@ -15,7 +16,6 @@ from explorer.overlays import EdgeStats
 from explorer.passing import TooManyWays
 from explorer.places import Places
 from explorer.unit_maps import unit_map
-from explorer.wires import carried
 
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
@@ -141,9 +141,7 @@ class UnitEdges:
                 units = np.arange(connection.in_units, dtype=np.int32) + np.int32(shift)
                 found[number] = [units]
             for k in links.tolist():
-                if model.graph.links[k].target_input != connection.input:
-                    continue
-                way = carried(connection.in_units, model.passing.channels(k))
+                way = model.passing.feeds(k, number)
                 if way is None:
                     continue
                 direct.add(k)
@@ -161,24 +159,19 @@ class UnitEdges:
         span, chosen = places.span(target), links.tolist()
         heads = model.graph.link_ends[links, 1].tolist()
         direct = frozenset(
-            k for k, layer in zip(chosen, heads, strict=True) if self._acts(k, layer)
+            k
+            for k, layer in zip(chosen, heads, strict=True)
+            if any(model.passing.feeds(k, n) is not None for n in model.table.of_layer(layer))
         )
         try:
             found = model.passing.ways(span, chosen, model.shift(places.layer(source)))
         except TooManyWays:
-            covered = model.passing.covered(span, chosen)
+            fed = coverage(model.passing, span, [links])[0]
+            inputs = ((n, model.table.connections[n].in_units) for n in fed.whole)
+            covered = {n: np.zeros(size, np.int32) for n, size in inputs} | fed.parts
             return UnitWays(tuple((n, (a,)) for n, a in covered.items()), True, direct)
         numbers = sorted(found)
         return UnitWays(tuple((n, tuple(found[n])) for n in numbers), False, direct)
-
-    def _acts(self, link: int, layer: int) -> bool:
-        """Whether weights of the layer act on what a link brings."""
-        table, model = self._model.table, self._model
-        return any(
-            table.connections[n].input == model.graph.links[link].target_input
-            and carried(table.connections[n].in_units, model.passing.channels(link)) is not None
-            for n in table.of_layer(layer)
-        )
 
     # -- statistics --------------------------------------------------------------------------
 
