@@ -47,6 +47,8 @@ class Bundle:
         Numbers of all of them, ascending.
     weights, joined : int
         How many weights count, and how many pairs of units they join.
+    ways : int
+        About how many ways lead from single tensors into single connections; 0 for too many.
     sums : float64 array, shape (4,), or None
         Σw², Σw, Σ|w| and max|w|; ``None`` until they are known.
     counts : int64 array, shape (2,), or None
@@ -60,8 +62,7 @@ class Bundle:
         self.numbers: I4 = np.array(sorted([*fed.whole, *fed.parts]), np.int32)
         self.sums: F8 | None = None
         self.counts: I8 | None = None
-        self.weights = 0
-        self.joined = 0
+        self.weights = self.joined = self.ways = 0
 
     @property
     def nbytes(self) -> int:
@@ -108,6 +109,9 @@ class Bundles:
 
     def _made(self, bundle: Bundle) -> Bundle:
         table = self._model.table
+        if len(bundle.numbers) <= MOST_WAYS and len(bundle.links) <= 4 * MOST_WAYS:
+            sources = len(set(self._model.graph.link_ends[bundle.links, 0].tolist()))
+            bundle.ways = len(bundle.numbers) if sources <= MOST_WAYS else 0
         bundle.weights = int(table.weights[bundle.whole].sum())
         bundle.joined = int(table.joined[bundle.whole].sum())
         for number, labels in bundle.parts:
@@ -115,12 +119,6 @@ class Bundles:
             bundle.joined += pairs
             bundle.weights += weights
         return bundle
-
-    def ways(self, bundle: Bundle) -> int:
-        """About how many single tensors lead into how many connections; 0 for too many."""
-        sources = len(set(self._model.graph.link_ends[bundle.links, 0].tolist()))
-        few = len(bundle.numbers) <= MOST_WAYS and sources <= MOST_WAYS
-        return len(bundle.numbers) if few else 0
 
     def searches(self, bundle: Bundle) -> tuple[Search, ...]:
         """The ways of single tensors; none when there are too many to tell apart."""

@@ -101,7 +101,7 @@ class EdgeFinder:
         late = len(opened.late)
         bundles = len(closed.pairs) + late
         singles = [len(found.out) for found in opened.found]
-        strands = [STRANDS * self._bundles.ways(b) for b in closed.found]
+        strands = [STRANDS * b.ways for b in closed.found]
         wants = np.array([bundles, len(flow_pairs), sum(singles) + sum(strands)])
         room = allot(budget, wants, np.ones(3))
         shown = _strongest_bundles(closed, max(int(room[0]) - late, 0))
@@ -152,9 +152,9 @@ class EdgeFinder:
         found = [b for b in bundles if len(b.numbers)]
         values, counts = np.zeros((len(found), 4)), np.zeros((len(found), 2), np.int64)
         pending = np.zeros(len(found), bool)
-        ready = self.model.table.ready
+        new = self._newly_read(found)
         for at, bundle in enumerate(found):
-            if bundle.sums is None and ready[bundle.numbers].all():
+            if at in new:
                 task = self._bundles.sum(bundle)
                 sums += [task] if task is not None else []
             if bundle.sums is None or bundle.counts is None:
@@ -165,13 +165,23 @@ class EdgeFinder:
         chosen = links.rows[pairs[weighted]]
         return _Bundled(chosen, found, values, counts, pending), pairs[~weighted]
 
+    def _newly_read(self, found: list[Bundle]) -> set[int]:
+        """Positions of the bundles that have been read but not yet summed up."""
+        waiting = [at for at, bundle in enumerate(found) if bundle.sums is None]
+        if not waiting:
+            return set()
+        numbers = [found[at].numbers for at in waiting]
+        starts = np.cumsum([0, *(len(n) for n in numbers[:-1])])
+        ready = self.model.table.ready[np.concatenate(numbers)]
+        return set(np.array(waiting)[np.logical_and.reduceat(ready, starts)].tolist())
+
     def _strand_rows(
         self, closed: _Bundled, shown: NDArray[np.intp], quota: I8, tally: _Tally
     ) -> list[EdgeRows]:
         rows = []
         drawn = set(shown.tolist())
         for at, (bundle, room) in enumerate(zip(closed.found, quota.tolist(), strict=True)):
-            few = room >= FEWEST * len(bundle.numbers) and at in drawn and not closed.pending[at]
+            few = room >= FEWEST * bundle.ways > 0 and at in drawn and not closed.pending[at]
             searches = self._bundles.searches(bundle) if few else ()
             each = min(room // max(len(searches), 1), STRANDS)
             if not searches or each < FEWEST:

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from explorer.connection_table import ConnectionTable
 from explorer.hierarchy import Hierarchy
 from explorer.unit_maps import UnitMap, unit_map
-from explorer.units import ELEMENTWISE, GLOBAL, SPATIAL
+from explorer.units import (
+    ELEMENTWISE,
+    GLOBAL,
+    SPATIAL,
+    axis_length,
+    channel_axis,
+    vocabulary,
+)
 from explorer.wires import Wires, carried
 
 I4 = NDArray[np.int32]
@@ -58,6 +65,7 @@ class Passing:
         self._links = network.links
         self.place: list[int] = hierarchy.place.tolist()
         self.order = hierarchy.order
+        self._source: list[int] = ends[:, 0].tolist()
         self.target: list[int] = ends[:, 1].tolist()
         self._out = np.argsort(ends[:, 0], kind="stable").astype(np.int32)
         self._into = np.argsort(ends[:, 1], kind="stable").astype(np.int32)
@@ -72,9 +80,25 @@ class Passing:
         """Channels of the tensor that flows along a link; 0 when nothing tells."""
         size = self._sizes.get(link)
         if size is None:
-            size = self._wires.flow(self._links[link]) or self._wanted(link)
+            size = self._flow(link) or self._wanted(link)
             self._sizes[link] = size
         return size
+
+    def _flow(self, link: int) -> int:
+        row = self._links[link]
+        source = self._source[link]
+        layer = self._layers[source]
+        if (
+            row.shape is not None
+            and not self.table.of_layer(source)
+            and not layer.weights
+            and "heads" not in layer.config
+            and not vocabulary(layer, self._network)
+        ):  # as the wires find it, but without looking at the layer's units
+            size = axis_length(row.shape, channel_axis(layer, self._network))
+            if size:
+                return size
+        return self._wires.flow(row)
 
     def step(self, link: int, output: int, count: int) -> UnitMap | None:
         """From the units of a weightless layer's output to those that a link brings to it.
