@@ -1,0 +1,327 @@
+"""Groups that a file records, and those that its names tell.
+
+All names form one trie of words: ``decoder/block_7/attention_query`` is ``decoder``, ``/block``,
+``_7``, ``/attention``, ``_query``. A word that several layers share is a group, unless it only
+counts (``block`` in ``block_1``, ``block_2``): then its numbered children take its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from explorer.network import Layer, Network
+
+MOST_WORDS = 30  # of a path below the scopes that are recorded; what follows counts as one word
+_FEWEST = 4  # members of a scope below which its names are not looked at
+_SEPARATORS = re.compile(r"[_./-]+")
+_DIMENSIONS = re.compile(r"(conv|pool|pooling|padding|dropout|sampling|cropping|norm)[123]d\Z")
+
+
+@dataclass
+class Groups:
+    """Wished groups: row 0 is the root, parents stand before children.
+
+    Attributes
+    ----------
+    path, title, type : list of str
+    parent : list of int
+        -1 for the root.
+    inferred : list of bool
+        False where the file records the group.
+    composite : list of bool
+        One layer to the file: not grouped further.
+    strong : list of bool
+        Recorded, or a scope in names (``/`` and ``.``): where such a group is not convex it is
+        split; a prefix of flat names is given up instead.
+    prefix : list of str
+        What the paths of all members begin with: their titles go without it.
+    of_layer : list of int
+        The innermost group of each layer.
+    """
+
+    path: list[str] = field(default_factory=list)
+    title: list[str] = field(default_factory=list)
+    type: list[str] = field(default_factory=list)
+    parent: list[int] = field(default_factory=list)
+    inferred: list[bool] = field(default_factory=list)
+    composite: list[bool] = field(default_factory=list)
+    strong: list[bool] = field(default_factory=list)
+    prefix: list[str] = field(default_factory=list)
+    of_layer: list[int] = field(default_factory=list)
+
+    def add(self, path: str, title: str, type_: str, parent: int, flags: tuple[bool, bool, bool],
+            prefix: str) -> int:  # fmt: skip
+        """Append a group with its flags (inferred, composite, strong); returns its row."""
+        self.path.append(path)
+        self.title.append(title)
+        self.type.append(type_)
+        self.parent.append(parent)
+        self.inferred.append(flags[0])
+        self.composite.append(flags[1])
+        self.strong.append(flags[2])
+        self.prefix.append(prefix)
+        return len(self.path) - 1
+
+
+def short(name: str, prefix: str) -> str:
+    """A name without the leading words that all its neighbours share.
+
+    Parameters
+    ----------
+    name : str
+    prefix : str
+        Of the group around it; a path that the name need not begin with.
+    """
+    rest = name[len(prefix) :] if prefix and name.startswith(prefix) else name
+    return rest.strip("_./-") or name.strip("_./-") or name
+
+
+def layer_title(path: str, prefix: str) -> str:
+    """What is written on a layer inside a group with this prefix."""
+    name = path.rstrip("/").rsplit("/", 1)[-1] or path
+    if prefix and path.startswith(prefix) and len(path) > len(prefix):
+        title = short(path, prefix)
+        return title if not title.isdigit() else short(name, "")  # a bare counter says too little
+    return short(name, "")
+
+
+class _Trie:
+    """Words of paths; row 0 is the empty path, parents stand before children."""
+
+    def __init__(self, network: Network) -> None:
+        self.scopes = {scope.path for scope in network.scopes}
+        self.row = {"": 0}  # a scope that is recorded has a slash behind its path
+        self.path = [""]
+        self.parent = [-1]
+        self.counter = [False]  # the word is a plain number
+        self.behind = [""]  # separators before the words that follow, joined
+        self.words = [0]  # since the innermost recorded scope
+        self.scope = [0]  # 1 + row of the recorded scope; 0 for none
+        for at, scope in enumerate(network.scopes):
+            if scope.path:
+                self.scope[self.add(scope.path + "/", recorded=True)] = at + 1
+
+    def add(self, path: str, recorded: bool = False) -> int:
+        """Row of a path, made with all its beginnings."""
+        known = self.row.get(path)
+        if known is not None and not (recorded and self.path[known] != path):
+            return known
+        missing = [path]
+        while (known := self.row.get(self.beginning(missing[-1]))) is None:
+            missing.append(self.beginning(missing[-1]))
+            if len(missing) > 2 * MOST_WORDS:  # hostile: look at the first words alone
+                ends = [m.start() for m in _SEPARATORS.finditer(path, 1)]
+                missing = [path, *(path[:end] for end in reversed(ends[:MOST_WORDS]))]
+                known = 0
+                break
+        at = known
+        for beginning in reversed(missing):
+            here = self.row.get(beginning)
+            if self.words[at] >= MOST_WORDS - 1 and not (recorded and beginning == path):
+                self.row[beginning] = at
+            elif here is not None and self.path[here] == beginning:
+                at = here
+            else:
+                at = self._child(at, beginning)
+        if recorded:
+            self.words[at] = 0
+        return at
+
+    def beginning(self, path: str) -> str:
+        """A path without its last word; with a slash behind it where it is a recorded scope."""
+        if path[-1:] == "/" and path[:-1] in self.scopes:
+            return path[:-1]
+        if path[-1:].islower() and path[-2:-1].isdigit() and not _DIMENSIONS.search(path):
+            return path[:-1]  # block2 of block2a, block2b
+        cut = max(path.rfind("_"), path.rfind("/"), path.rfind("."), path.rfind("-"))
+        if cut <= 0:
+            return ""
+        if path[cut] == "/" and path[:cut] in self.scopes:
+            return path[: cut + 1]
+        beginning = path[:cut].rstrip("_./-")
+        if len(beginning) < cut:  # several separators: one may end the path of a scope
+            folder = path[:cut].rpartition("/")[0]
+            if len(folder) >= len(beginning) and folder in self.scopes:
+                return folder + "/"
+        return beginning
+
+    def _child(self, parent: int, path: str) -> int:
+        word = path[len(self.path[parent]) :]
+        bare = word.lstrip("_./-")
+        if bare:
+            self.behind[parent] += word[: len(word) - len(bare)][:4]
+        self.row[path] = len(self.path)
+        self.path.append(path)
+        self.parent.append(parent)
+        self.counter.append(bare.isdigit())
+        self.behind.append("")
+        self.words.append(self.words[parent] + 1)
+        self.scope.append(0)
+        return len(self.path) - 1
+
+
+def is_default(kind: str, stem: str) -> bool:
+    """Whether a name without its counter is made from the kind of the layer, like ``dense``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
+    return re.sub(r"[^a-z]", "", stem.lower()) == re.sub(r"[^a-z]", "", words)
+
+
+def _homes(trie: _Trie, layers: Sequence[Layer]) -> tuple[list[int], set[int]]:
+    """The row of the trie under which each layer stands; the rows where not all words count."""
+    default: dict[tuple[str, str], bool] = {}
+    rows, homes, telling = trie.row, [], set()
+    for layer in layers:
+        path = layer.path
+        folder, _, name = path.rpartition("/")
+        stem = name.rstrip("0123456789")
+        plain = stem[:1].lower() == layer.kind[:1].lower()
+        if plain:
+            key = (layer.kind, stem)
+            known = default.get(key)
+            plain = default[key] = is_default(*key) if known is None else known
+        if plain:
+            prefix = folder + "/" if folder in trie.scopes else folder.rstrip("_./-")
+        else:
+            prefix = trie.beginning(path)
+        at = rows.get(prefix)
+        if at is None:
+            at = trie.add(prefix)
+        homes.append(at)
+        if at not in telling and not path[len(prefix) :].lstrip("_./-").isdigit():
+            telling.add(at)
+    return homes, telling
+
+
+def named_groups(network: Network, taken: set[str]) -> Groups:
+    """The groups that a file records and those that its names tell.
+
+    Parameters
+    ----------
+    network : Network
+    taken : set of str
+        Paths in use, those of the network among them; those of the groups are added.
+
+    Returns
+    -------
+    Groups
+        Whether they are convex is not looked at. Every group has at least two members, or is
+        recorded.
+    """
+    trie = _Trie(network)
+    homes, telling = _homes(trie, network.layers)
+    # A layer whose own name is the beginning of others belongs to them: conv1 to conv1_bn.
+    for i, layer in enumerate(network.layers):
+        row = trie.row.get(layer.path)
+        if row is None or trie.path[row] != layer.path or trie.scope[row]:
+            continue
+        if "/" not in trie.behind[row]:
+            homes[i] = row
+            telling.add(row)
+    kept = _kept(network, trie, homes, telling)
+    return _made(network, trie, homes, kept, taken)
+
+
+def _kept(network: Network, trie: _Trie, homes: list[int], telling: set[int]) -> list[bool]:
+    """Which rows of the trie become groups."""
+    n = len(trie.path)
+    layers = np.bincount(np.array(homes, np.int64), minlength=n).tolist()
+    inside = list(layers)  # layers anywhere inside: a scope without any is dropped
+    children = list(layers)
+    all_count = [True] * n
+    strong = [bool(s) or "." in b or "/" in b for s, b in zip(trie.scope, trie.behind, strict=True)]
+    closed = [bool(s) and network.scopes[s - 1].composite for s in trie.scope]
+    # Members of each recorded scope or scope in names, prefixes left out.
+    members = list(layers)
+    nearest = [0] * n
+    for row in range(1, n):
+        parent = trie.parent[row]
+        if closed[parent]:
+            closed[row] = True
+        nearest[row] = row if strong[row] else nearest[parent]
+        if strong[row]:
+            members[nearest[parent]] += 1
+        else:
+            members[nearest[parent]] += layers[row]
+    kept = [False] * n
+    for row in range(n - 1, 0, -1):
+        parent = trie.parent[row]
+        inside[parent] += inside[row]
+        recorded = bool(trie.scope[row])
+        if recorded:
+            kept[row] = inside[row] > 0
+        else:
+            counts = children[row] > 1 and all_count[row] and row not in telling
+            few = not strong[row] and members[nearest[row]] < _FEWEST
+            kept[row] = layers[row] >= 2 and not (counts or few or closed[row])
+        if inside[row]:
+            layers[parent] += 1 if kept[row] else layers[row]
+            children[parent] += 1
+            all_count[parent] &= trie.counter[row]
+    return kept
+
+
+def _made(network: Network, trie: _Trie, homes: list[int], kept: list[bool],
+          taken: set[str]) -> Groups:  # fmt: skip
+    """The kept rows as groups, without a group that holds all its parent's members."""
+    n = len(trie.path)
+    around = [0] * n  # nearest kept row at or above each row
+    for row in range(1, n):
+        around[row] = row if kept[row] else around[trie.parent[row]]
+    members = [0] * n
+    for home in homes:
+        members[around[home]] += 1
+    only = [0] * n
+    for row in range(1, n):
+        if kept[row]:
+            parent = around[trie.parent[row]]
+            members[parent] += 1
+            only[parent] = row
+    groups = Groups()
+    groups.add("", network.name, "", -1, (False, False, True), "")
+    place = [0] * n
+    for row in range(1, n):
+        above = place[trie.parent[row]]
+        place[row] = above
+        if not kept[row]:
+            continue
+        parent = around[trie.parent[row]]
+        path = trie.path[row]
+        if members[parent] == 1 and only[parent] == row and not trie.scope[row]:
+            groups.prefix[above] = path  # all that is in the scope is in the group
+            continue
+        place[row] = _group(network, trie, row, groups, above, taken)
+    groups.of_layer = [place[home] for home in homes]
+    return groups
+
+
+def _group(network: Network, trie: _Trie, row: int, groups: Groups, above: int,
+           taken: set[str]) -> int:  # fmt: skip
+    path = trie.path[row]
+    scope = network.scopes[trie.scope[row] - 1] if trie.scope[row] else None
+    prefix = groups.prefix[above]
+    if scope is not None:
+        path = scope.path
+        title = path.rsplit("/", 1)[-1] or path.strip("/") or path
+        own = unique(path, taken) if path in network.position else path
+        flags = (False, scope.composite, True)
+        return groups.add(own, title, scope.kind, above, flags, path + "/")
+    strong = "." in trie.behind[row] or "/" in trie.behind[row]
+    name = path if prefix and path.startswith(prefix) else path.rsplit("/", 1)[-1]
+    title = short(name, prefix)
+    if len(title) == 1 and not title.isdigit():  # block2a, not a
+        title = _SEPARATORS.split(name.strip("_./-"))[-1] or title
+    return groups.add(unique(path, taken), title, "", above, (True, False, strong), path)
+
+
+def unique(path: str, taken: set[str]) -> str:
+    """The path, or with ``~2``, ``~3``, … behind it where it is taken; it is then taken."""
+    candidate, count = path, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{path}~{count}"
+    taken.add(candidate)
+    return candidate

@@ -1,0 +1,141 @@
+"""Paths and titles of the groups that are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.network import Layer
+from explorer.tree.forest import SCOPE, SERIES, STAGE, Forest, Meta
+from explorer.tree.names import is_default, layer_title, unique
+
+I8 = NDArray[np.int64]
+_COUNTED = re.compile(r"[^\W_]*[_.-]\d+")
+
+
+class Titles:
+    """Names the groups of one forest.
+
+    Parameters
+    ----------
+    forest : Forest
+    layers : sequence of Layer
+        In the forest's order.
+    taken : set of str
+        Paths in use.
+    """
+
+    def __init__(self, forest: Forest, layers: Sequence[Layer], taken: set[str]) -> None:
+        self.forest = forest
+        self.layers = layers
+        self.taken = taken
+        self._blocks: dict[int, int] = {}
+
+    def title(self, vertex: int, prefix: str | None = None) -> str:
+        """What is written on a vertex, in a group with this prefix or in its own."""
+        n = self.forest.layers
+        if vertex >= n:
+            return self.forest.meta.title[vertex - n]
+        if prefix is None:
+            prefix = self.prefix(vertex)
+        return layer_title(self.layers[vertex].path, prefix)
+
+    def path(self, vertex: int) -> str:
+        """The path of a vertex."""
+        n = self.forest.layers
+        return self.layers[vertex].path if vertex < n else self.forest.meta.path[vertex - n]
+
+    def prefix(self, vertex: int) -> str:
+        """What the titles inside the vertex's parent go without."""
+        return self.forest.meta.prefix[int(self.forest.parent[vertex]) - self.forest.layers]
+
+    def stages(self, leads: I8) -> Meta:
+        """Stages, named after the layers that lead them."""
+        meta = Meta()
+        for lead in leads.tolist():
+            layer, prefix = self.layers[lead], self.prefix(lead)
+            title = layer_title(layer.path, prefix)
+            self._add(meta, f"{layer.path}~stage", title, STAGE, layer.kind, prefix)
+        return meta
+
+    def regions(self, joins: I8, members: I8, group: I8) -> Meta:
+        """Regions, named after the joins that end them, or the only scope inside."""
+        n, meta = self.forest.layers, Meta()
+        inner = members >= n
+        inner &= self.forest.kinds[members] == SCOPE
+        one = np.bincount(group[inner], minlength=len(joins)) == 1
+        scope = np.zeros(len(joins), np.int64)
+        scope[group[inner]] = members[inner]
+        for join, within, single in zip(joins.tolist(), scope.tolist(), one.tolist(), strict=True):
+            title, path = self.title(join), self.path(join)
+            above = int(self.forest.parent[join]) - n
+            if not self._telling(join):
+                title = self.title(within) if single else f"{title} block"
+            elif title == self.forest.meta.title[above]:
+                title = f"{title} block"
+            self._add(meta, f"{path}~block", title, SCOPE, "", self.prefix(join))
+        return meta
+
+    def branches(self, firsts: I8) -> Meta:
+        """Branches that run side by side, named after what they begin with."""
+        meta = Meta()
+        for first in firsts.tolist():
+            title, path = self.title(first), self.path(first)
+            self._add(meta, f"{path}~branch", f"{title} branch", SCOPE, "", self.prefix(first))
+        return meta
+
+    def blocks(self, firsts: I8) -> Meta:
+        """Blocks that repeat, counted inside their parent."""
+        meta = Meta()
+        for first in firsts.tolist():
+            above = int(self.forest.parent[first])
+            count = self._blocks[above] = self._blocks.get(above, 0) + 1
+            path = f"{self.path(first)}~repeat"
+            self._add(meta, path, f"block {count}", SCOPE, "", self.prefix(first))
+        return meta
+
+    def series(self, firsts: I8, lasts: I8) -> Meta:
+        """Series, named after their first and last member."""
+        meta = Meta()
+        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+            title = span(self.title(first), self.title(last))
+            path = f"{self.path(first)}~series"
+            self._add(meta, path, title, SERIES, "", self.prefix(first))
+        return meta
+
+    def segments(self, firsts: I8, lasts: I8, kinds: I8, pieces: I8) -> Meta:
+        """Pieces of a group that is too wide."""
+        meta, n = Meta(), self.forest.layers
+        rows = zip(firsts.tolist(), lasts.tolist(), kinds.tolist(), pieces.tolist(), strict=True)
+        for first, last, kind, piece in rows:
+            above = int(self.forest.parent[first])
+            base = self.forest.meta.path[above - n] or self.forest.meta.title[0]
+            title = span(self.title(first), self.title(last))
+            self._add(meta, f"{base}~part{piece + 1}", title, kind, "", self.prefix(first))
+        return meta
+
+    def _telling(self, vertex: int) -> bool:
+        """Whether a name says more than the kind of layer it was made from."""
+        n = self.forest.layers
+        kind = self.layers[vertex].kind if vertex < n else self.forest.meta.type[vertex - n]
+        name = self.layers[vertex].name if vertex < n else self.forest.meta.title[vertex - n]
+        return not (is_default(kind, name.rstrip("0123456789")) or _COUNTED.fullmatch(name))
+
+    def _add(self, meta: Meta, path: str, title: str, kind: int, type_: str,
+             prefix: str) -> None:  # fmt: skip
+        meta.path.append(unique(path, self.taken))
+        meta.title.append(title)
+        meta.kind.append(kind)
+        meta.type.append(type_)
+        meta.inferred.append(True)
+        meta.composite.append(False)
+        meta.prefix.append(prefix)
+
+
+def span(first: str, last: str) -> str:
+    """A title for a row of things: ``first … last``, without repeating what a span begins with."""
+    first, last = first.split(" … ")[0], last.split(" … ")[-1]
+    return first if first == last else f"{first} … {last}"
