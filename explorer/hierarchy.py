@@ -59,6 +59,8 @@ class GroupTexts:
     prefix : tuple of str
         What the titles of the layers right inside go without.
     inferred : tuple of bool
+    piece : tuple of bool
+        True for a piece of the series around it, which has too many members to show at once.
     """
 
     path: tuple[str, ...]
@@ -66,24 +68,23 @@ class GroupTexts:
     type: tuple[str, ...]
     prefix: tuple[str, ...]
     inferred: tuple[bool, ...]
+    piece: tuple[bool, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Hierarchy:
-    """All nodes; parents precede children, children stand in order of flow.
+class NodeTable(Sequence[Node]):
+    """Nodes kept as arrays; a row is made when it is asked for, and kept.
 
     Nodes stand in the order in which one meets them going through the tree depth first: what is
     inside a node follows it directly.
 
-    Attributes
+    Parameters
     ----------
-    network : Network
-    order : tuple of int
-        Indices into ``network.layers`` in the order of the leaves.
+    layers : sequence of Layer
+        In the order of the leaves.
     parents : int32 array, shape (n,)
         Parent of each node, -1 for the root.
     spans : int32 array, shape (n, 2)
-        First and last + 1 place in `order` of the layers inside each node.
+        First and last + 1 place of the layers inside each node.
     kinds : int8 array, shape (n,)
         Index into `KINDS`.
     texts : GroupTexts
@@ -91,18 +92,79 @@ class Hierarchy:
         Makes the title of a layer.
     """
 
-    network: Network
+    def __init__(self, layers: Sequence[Layer], parents: NDArray[np.int32],
+                 spans: NDArray[np.int32], kinds: NDArray[np.int8], texts: GroupTexts,
+                 layer_title: Callable[[str, str], str]) -> None:  # fmt: skip
+        self.layers, self.parents, self.spans, self.kinds = layers, parents, spans, kinds
+        self.texts, self._layer_title = texts, layer_title
+        self._text = np.cumsum(kinds != 0) - 1  # entry of `texts` of each node that is no layer
+        # Nodes in order of their parents, and where the children of each node start.
+        self._inside = np.argsort(parents, kind="stable")
+        self._starts = np.searchsorted(parents[self._inside], np.arange(len(parents) + 1))
+        self._made: dict[int, Node] = {}
+
+    def __len__(self) -> int:
+        return len(self.parents)
+
+    @overload
+    def __getitem__(self, index: int) -> Node: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Node]: ...
+    def __getitem__(self, index: int | slice) -> Node | list[Node]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        found = self._made.get(index)
+        if found is None:
+            found = self._made[index] = self._node(range(len(self))[index])
+        return found
+
+    def __iter__(self) -> Iterator[Node]:
+        return map(self.__getitem__, range(len(self)))
+
+    def paths(self) -> list[str]:
+        """Path of each node."""
+        groups = iter(self.texts.path)
+        firsts = np.where(self.kinds == 0, self.spans[:, 0], -1).tolist()
+        return [self.layers[at].path if at >= 0 else next(groups) for at in firsts]
+
+    def _node(self, index: int) -> Node:
+        kind = KINDS[self.kinds[index]]
+        parent = int(self.parents[index])
+        first, last = self.spans[index].tolist()
+        texts = self.texts
+        if kind == "layer":
+            layer = self.layers[first]
+            title = self._layer_title(layer.path, texts.prefix[self._text[parent]])
+            return Node(layer.path, title, kind, layer.kind, parent, (), (first, last), False)
+        at = int(self._text[index])
+        children = tuple(self._inside[self._starts[index] : self._starts[index + 1]].tolist())
+        return Node(texts.path[at], texts.title[at], kind, texts.type[at], parent, children,
+                    (first, last), texts.inferred[at])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """All nodes; parents precede children, children stand in order of flow.
+
+    Attributes
+    ----------
+    nodes : sequence of Node
+        Node 0 is the root.
+    order : tuple of int
+        Indices into ``network.layers`` in the order of the leaves.
+    network : Network
+    """
+
+    nodes: Sequence[Node]
     order: tuple[int, ...]
-    parents: NDArray[np.int32]
-    spans: NDArray[np.int32]
-    kinds: NDArray[np.int8]
-    texts: GroupTexts
-    layer_title: Callable[[str, str], str]
+    network: Network
 
     @cached_property
-    def nodes(self) -> Sequence[Node]:
-        """All nodes, made one by one when they are asked for; node 0 is the root."""
-        return _Nodes(self)
+    def paths(self) -> tuple[str, ...]:
+        """Path of each node."""
+        if isinstance(self.nodes, NodeTable):
+            return tuple(self.nodes.paths())
+        return tuple(node.path for node in self.nodes)
 
     @cached_property
     def by_path(self) -> dict[str, int]:
@@ -110,10 +172,25 @@ class Hierarchy:
         return {path: i for i, path in enumerate(self.paths)}
 
     @cached_property
-    def paths(self) -> tuple[str, ...]:
-        """Path of each node."""
-        layers, groups = self.network.layers, iter(self.texts.path)
-        return tuple([layers[i].path if i >= 0 else next(groups) for i in self._layers.tolist()])
+    def parents(self) -> NDArray[np.int32]:
+        """Parent of each node, -1 for the root; shape (n,)."""
+        if isinstance(self.nodes, NodeTable):
+            return self.nodes.parents
+        return np.array([node.parent for node in self.nodes], np.int32)
+
+    @cached_property
+    def spans(self) -> NDArray[np.int32]:
+        """First and last + 1 place in `order` of the layers inside each node; shape (n, 2)."""
+        if isinstance(self.nodes, NodeTable):
+            return self.nodes.spans
+        return np.array([node.layers for node in self.nodes], np.int32).reshape(-1, 2)
+
+    @cached_property
+    def kinds(self) -> NDArray[np.int8]:
+        """Index into `KINDS` of the kind of each node; shape (n,)."""
+        if isinstance(self.nodes, NodeTable):
+            return self.nodes.kinds
+        return np.array([KINDS.index(node.kind) for node in self.nodes], np.int8)
 
     @cached_property
     def place(self) -> NDArray[np.int32]:
@@ -123,76 +200,29 @@ class Hierarchy:
         return place
 
     @cached_property
+    def pieces(self) -> NDArray[np.bool_]:
+        """Which nodes are pieces of the series around them; shape (n,)."""
+        found = np.zeros(len(self.nodes), bool)
+        if isinstance(self.nodes, NodeTable):
+            found[self.kinds != 0] = self.nodes.texts.piece
+        return found
+
+    @cached_property
     def copies(self) -> NDArray[np.int32]:
         """How many equal members a series has, also where it shows them in pieces; shape (n,)."""
-        count = np.zeros(len(self.parents), np.int64)
-        series = KINDS.index("series")
-        for depth in range(int(self.depths.max(initial=0)), 0, -1):
-            node = np.flatnonzero(self.depths == depth)
-            above = self.parents[node]
-            piece = self.kinds[node] == series
-            piece &= self.kinds[above] == series
-            np.add.at(count, above, np.where(piece, count[node], 1))
-        return np.where(self.kinds == series, count, 0).astype(np.int32)
-
-    @cached_property
-    def depths(self) -> NDArray[np.int32]:
-        """Number of nodes around each node; shape (n,)."""
-        depth = [0] * len(self.parents)
-        for i, parent in enumerate(self.parents.tolist()):
-            depth[i] = depth[parent] + 1 if parent >= 0 else 0
-        return np.array(depth, np.int32)
-
-    @cached_property
-    def _layers(self) -> NDArray[np.int64]:
-        """Index into the network's layers of each layer node; -1 for the others."""
-        order = np.append(np.asarray(self.order, np.int64), -1)
-        return np.where(self.kinds == 0, order[self.spans[:, 0]], -1)
-
-    @cached_property
-    def _text(self) -> NDArray[np.int64]:
-        """Index into `texts` of each node that is no layer."""
-        return np.cumsum(self.kinds != 0) - 1
-
-    @cached_property
-    def _children(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Node indices in order of their parents, and where the children of each node start."""
-        order = np.argsort(self.parents, kind="stable")
-        return order, np.searchsorted(self.parents[order], np.arange(len(self.parents) + 1))
-
-    def children(self, node: int) -> tuple[int, ...]:
-        """Indices of the nodes right inside a node, in order of flow."""
-        order, start = self._children
-        return tuple(order[start[node] : start[node + 1]].tolist())
-
-    def node(self, index: int) -> Node:
-        """A row of the tree."""
-        kind = KINDS[self.kinds[index]]
-        parent = int(self.parents[index])
-        first, last = self.spans[index].tolist()
-        if kind == "layer":
-            layer = self.network.layers[self.order[first]]
-            prefix = self.texts.prefix[self._text[parent]]
-            title = self.layer_title(layer.path, prefix)
-            return Node(layer.path, title, kind, layer.kind, parent, (), (first, last), False)
-        at, texts = int(self._text[index]), self.texts
-        return Node(
-            texts.path[at],
-            texts.title[at],
-            kind,
-            texts.type[at],
-            parent,
-            self.children(index),
-            (first, last),
-            texts.inferred[at],
-        )
+        series = self.kinds == KINDS.index("series")
+        count = [0] * len(series)
+        is_series, parents, piece = series.tolist(), self.parents.tolist(), self.pieces.tolist()
+        for i in range(len(count) - 1, 0, -1):  # children come after their parents
+            if is_series[parents[i]]:
+                count[parents[i]] += count[i] if piece[i] else 1
+        return np.array(count, np.int32)
 
     def layer(self, node: int) -> Layer | None:
         """The layer of a layer node, else ``None``."""
-        if self.kinds[node]:
+        if KINDS[self.kinds[node]] != "layer":
             return None
-        at = int(self.spans[node, 0])
-        return self.network.layers[self.order[at]]
+        return self.network.layers[self.order[int(self.spans[node, 0])]]
 
     def layers_in(self, node: int) -> list[Layer]:
         """All layers inside a node, in order of flow."""
@@ -205,33 +235,6 @@ class Hierarchy:
         while (node := int(self.parents[node])) > 0:
             found.append(node)
         return found
-
-
-class _Nodes(Sequence[Node]):
-    """The rows of a hierarchy, made when they are asked for and kept."""
-
-    def __init__(self, hierarchy: Hierarchy) -> None:
-        self._hierarchy = hierarchy
-        self._made: dict[int, Node] = {}
-
-    def __len__(self) -> int:
-        return len(self._hierarchy.parents)
-
-    @overload
-    def __getitem__(self, index: int) -> Node: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Node]: ...
-    def __getitem__(self, index: int | slice) -> Node | list[Node]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        found = self._made.get(index)
-        if found is None:
-            at = range(len(self))[index]
-            found = self._made[index] = self._hierarchy.node(at)
-        return found
-
-    def __iter__(self) -> Iterator[Node]:
-        return map(self.__getitem__, range(len(self)))
 
 
 def shape_text(shape: Shape | None) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.hierarchy import GroupTexts, Hierarchy
+from explorer.hierarchy import GroupTexts, Hierarchy, NodeTable
 from explorer.kinds import family
 from explorer.network import Network
 from explorer.tree import repeats, structure
@@ -108,7 +108,9 @@ def _graph(network: Network) -> tuple[I8, Links, NDArray[np.uint64]]:
 def _forest(groups: Groups, nesting: Nesting, links: Links, alike: NDArray[np.uint64]) -> Forest:
     """The named groups put around the layers, inner before outer."""
     n = len(alike)
-    root = Meta([""], [groups.title[0]], [""], [SCOPE], [False], [False], [groups.prefix[0]])
+    root = Meta(
+        [""], [groups.title[0]], [""], [SCOPE], [False], [False], [groups.prefix[0]], [False]
+    )
     forest = Forest(alike, links, root)
     forest.rank[:n] = nesting.rank[:n]
     made = np.full(len(nesting.parent), -1, np.int64)
@@ -128,6 +130,7 @@ def _forest(groups: Groups, nesting: Nesting, links: Links, alike: NDArray[np.ui
             [groups.inferred[r] for r in rows],
             [groups.composite[r] for r in rows],
             [groups.prefix[r] for r in rows],
+            [False] * len(rows),
         )
         among = deepest[: np.searchsorted(depths, -depth, side="right")]
         made[group] = forest.nest(made[member], which, meta, nesting.rank[group], among)
@@ -170,16 +173,18 @@ def _hierarchy(network: Network, order: I8, forest: Forest) -> Hierarchy:
         tuple([meta.type[r] for r in rows]),
         tuple([meta.prefix[r] for r in rows]),
         tuple([meta.inferred[r] for r in rows]),
+        tuple([meta.piece[r] for r in rows]),
     )
-    return Hierarchy(
-        network,
-        tuple(order[layer_place].tolist()),
+    found = tuple(order[layer_place].tolist())
+    table = NodeTable(
+        [network.layers[i] for i in found],
         parents,
         spans,
         forest.kinds[vertex],
         texts,
         layer_title,
     )
+    return Hierarchy(table, found, network)
 
 
 def _levels(forest: Forest, alive: NDArray[np.bool_]) -> list[I8]:

@@ -137,9 +137,7 @@ def check_flow(hierarchy: Hierarchy) -> None:
 def members(hierarchy: Hierarchy, index: int) -> list[int]:
     found: list[int] = []
     for child in hierarchy.nodes[index].children:
-        series = hierarchy.nodes[child].kind == "series"
-        # A series inside a series is a piece of it.
-        found += members(hierarchy, child) if series else [child]
+        found += members(hierarchy, child) if hierarchy.pieces[child] else [child]
     return found
 
 

@@ -42,6 +42,7 @@ class Meta:
     inferred: list[bool] = field(default_factory=list)
     composite: list[bool] = field(default_factory=list)
     prefix: list[str] = field(default_factory=list)
+    piece: list[bool] = field(default_factory=list)
 
     def extend(self, other: Meta) -> None:
         """Append the entries of another."""

@@ -115,6 +115,7 @@ class Titles:
             base = self.forest.meta.path[above - n] or self.forest.meta.title[0]
             title = span(self.title(first), self.title(last))
             self._add(meta, f"{base}~part{piece + 1}", title, kind, "", self.prefix(first))
+        meta.piece = (kinds == SERIES).tolist()
         return meta
 
     def _telling(self, vertex: int) -> bool:
@@ -133,6 +134,7 @@ class Titles:
         meta.inferred.append(True)
         meta.composite.append(False)
         meta.prefix.append(prefix)
+        meta.piece.append(False)
 
 
 def span(first: str, last: str) -> str:
