@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.cables import Cables, Obstacles
+from explorer.cables import Cables, Obstacles, Ramps
+from explorer.nets import FAR, apart, hubs, shared_rows
 from explorer.route_map import Flags, RouteMap
-from explorer.tracks import assign_tracks
 
 F4 = NDArray[np.float32]
 F8 = NDArray[np.float64]
@@ -19,45 +19,14 @@ _WINDOW = 14  # columns of a gap in which a line may climb
 _UNDER = 0.5  # what a length under a row, among labels, costs more
 _FRONT = 1.3  # what a length in front of boxes costs
 _MOST_MAPS = 4  # depths of scopes with a map of their own
-_FAR = np.float32(1e9)
-
-
-@dataclass(frozen=True)
-class Ramps:
-    """The pieces of routes that are not level: at the source, on the way, at the target.
-
-    Attributes
-    ----------
-    first, last : float64 array, shape (m, 3, 3)
-        Where the three ramps of each route begin and end; the middle one only where `changes`.
-    bulge : float64 array, shape (m, 3)
-        As `explorer.curves.curves` takes it.
-    changes : bool array, shape (m,)
-        Routes that change their track on the way.
-    """
-
-    first: F8
-    last: F8
-    bulge: F8
-    changes: Flags
-
-    @classmethod
-    def none(cls, count: int = 0) -> Ramps:
-        """Ramps of so many routes, all zero."""
-        shape = (count, 3, 3)
-        return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape[:2]), np.zeros(count, bool))
-
-    def take(self, index: I8) -> Ramps:
-        """The ramps of the routes at these positions."""
-        return Ramps(self.first[index], self.last[index], self.bulge[index], self.changes[index])
 
 
 class _Gap:
     """The columns beside one end of each cable, from its face outwards."""
 
-    def __init__(self, solid: RouteMap, column: I8, row: I8, step: int) -> None:
+    def __init__(self, solid: RouteMap, column: I8, row: I8, step: I8) -> None:
         grid = solid.grid
-        columns = column[:, None] + step * np.arange(_WINDOW)
+        columns = column[:, None] + step[:, None] * np.arange(_WINDOW)
         inside = (columns >= 0) & (columns < grid.columns)
         columns = np.clip(columns, 0, grid.columns - 1)
         at = row[:, None]
@@ -127,18 +96,33 @@ class Router:
         self.cables, self.obstacles, self.solid, self.unit = cables, obstacles, solid, unit
         self.grid = grid = solid.grid
         start, end = cables.start, cables.end
-        leave, enter = grid.after(start[:, 0]), grid.before(end[:, 0])
-        self.leaving = _Gap(solid, leave, grid.row(start[:, 1]), 1)
-        self.entering = _Gap(solid, enter, grid.row(end[:, 1]), -1)
-        self.back = (end[:, 0] <= start[:, 0]) | (enter < leave)
+        ahead = cables.steps > 0
+        leave = np.where(ahead[:, 0], grid.after(start[:, 0]), grid.before(start[:, 0]))
+        enter = np.where(ahead[:, 1], grid.before(end[:, 0]), grid.after(end[:, 0]))
+        self.leaving = _Gap(solid, leave, grid.row(start[:, 1]), cables.steps[:, 0])
+        self.entering = _Gap(solid, enter, grid.row(end[:, 1]), -cables.steps[:, 1])
+        self.right = enter >= leave  # the way that the line runs between the two gaps
+        self.turns = self.right[:, None] != ahead
+        self.back = self.turns.any(axis=1)
         self.first = np.clip(np.minimum(leave, enter), 0, grid.columns - 1)
         self.last = np.clip(np.maximum(leave, enter), 0, grid.columns - 1) + 1
 
-    def ramps(self) -> Ramps:
-        """The ramps of each cable's route."""
+    def ramps(self, through: float = np.nan) -> Ramps:
+        """The ramps of each cable's route.
+
+        Parameters
+        ----------
+        through : float
+            Depth at which nothing stands: where it is given, all run there.
+        """
+        count = len(self.right)
+        if np.isfinite(through):
+            nowhere, all_ = np.zeros(count, np.int64), np.ones(count, bool)
+            depth = np.full(count, through)
+            return self._shape(_Choice(nowhere, nowhere, nowhere, ~all_, all_, depth))
         allowed = self._allowed()
         cost = self._cost()
-        rows = _shared_rows(self.cables, np.where(allowed, cost, _FAR))
+        rows = shared_rows(self.cables, np.where(allowed, cost, FAR))
         best = cost[np.arange(len(rows)), rows]
         straight = np.abs(self.cables.start[:, 1] - self.cables.end[:, 1])
         depth = self._front()
@@ -154,15 +138,17 @@ class Router:
         """Rows that are free between the ends and can be reached from both, shape (m, rows)."""
         allowed = self.solid.free_rows(self.first, self.last)
         allowed &= self.leaving.reaches() & self.entering.reaches()
-        back = np.flatnonzero(self.back)
-        if len(back):  # a line that turns back also passes what it skips before it climbs
-            first = self.first[back, None] - self.entering.skips(back)
-            last = self.last[back, None] + self.leaving.skips(back)
-            allowed[back] &= self.solid.free_stretches(first, last)
-        narrow = np.flatnonzero(~self.back & (self.last - self.first < 2 * _WINDOW))
-        if len(narrow):
-            skips = self.entering.skips(narrow) + self.leaving.skips(narrow)
-            allowed[narrow] &= skips < (self.last - self.first)[narrow, None]
+        # What a line skips before it climbs it passes too, or it has no room left to run in.
+        near = np.flatnonzero(self.back | (self.last - self.first < 2 * _WINDOW))
+        if len(near):
+            leave, enter = (
+                gap.column[near, None] + gap.step[near, None] * gap.skips(near)
+                for gap in (self.leaving, self.entering)
+            )
+            first, last = np.minimum(leave, enter), np.maximum(leave, enter) + 1
+            crossed = (leave > enter) == self.right[near, None]
+            crossed &= ~self.back[near, None] & (leave != enter)
+            allowed[near] &= self.solid.free_stretches(first, last) & ~crossed
         frames, inner = self.obstacles.depth, self.cables.inner
         margin = np.array((0.0, 0.03 * self.unit))
         for depth in np.unique(self.cables.depth)[:_MOST_MAPS].tolist():
@@ -173,8 +159,9 @@ class Router:
             framed = RouteMap(self.grid, low - margin, high + margin)
             here = np.flatnonzero(self.cables.depth == depth)
             # Inside the parts that hold the ends, only what is closed is in the way.
-            first = np.maximum(self.first[here], self.grid.column(inner[here, 0]) + 1)
-            last = np.minimum(self.last[here], self.grid.column(inner[here, 1]))
+            between = self.grid.column(inner[here])
+            first = np.maximum(self.first[here], between.min(axis=1) + 1)
+            last = np.minimum(self.last[here], between.max(axis=1))
             first = np.where(self.back[here], self.first[here], first)
             last = np.where(self.back[here], self.last[here], last)
             narrower = allowed[here] & framed.free_rows(first, np.maximum(first, last))
@@ -217,7 +204,8 @@ class Router:
             at = gap.column[which]
             right, left = self.solid.right[at], self.solid.left[at]
             skips = gap.skips(which)
-            clear = right - at[:, None] if gap.step > 0 else at[:, None] - left
+            outwards = gap.step[which, None] > 0
+            clear = np.where(outwards, right - at[:, None], at[:, None] - left)
             usable = gap.reaches(which) & (right > at[:, None]) & (clear > skips)
             usable &= (right == grid.columns) | (left < 0)
             cost = np.abs(heights - y0) + np.abs(heights - y1) + 0.1 * np.abs(heights - near)
@@ -243,7 +231,7 @@ class Router:
     def _assign(self, choice: _Choice, allowed: Flags) -> None:
         """Move apart what would lie on each other."""
         changes, front = choice.changes, choice.front
-        hub = _hubs(self.cables)
+        hub = hubs(self.cables)
         plain, changing = np.flatnonzero(~changes & ~front), np.flatnonzero(changes)
         a, b, c = self.leaving.column, self.entering.column, choice.column
         which = np.concatenate((plain, changing, changing))
@@ -262,7 +250,7 @@ class Router:
         )
         middle = (self.cables.start[which, 1] + self.cables.end[which, 1]) / 2
         outward = np.where(self.grid.heights[rows] >= middle, 1, -1)
-        rows = _apart(hub[which], rows, spans, outward, may)
+        rows = apart(hub[which], rows, spans, outward, may)
         k = len(plain)
         choice.source_row[plain] = choice.target_row[plain] = rows[:k]
         choice.source_row[changing] = rows[k : k + len(changing)]
@@ -271,9 +259,9 @@ class Router:
         high = np.maximum(choice.source_row, choice.target_row)[changing] + 1
         free = self.solid.free_columns(low, high)
         sides = np.where(c[changing] * 2 > self.grid.columns, 1, -1)
-        choice.column[changing] = _apart(hub[changing], c[changing], (low, high), sides, free)
+        choice.column[changing] = apart(hub[changing], c[changing], (low, high), sides, free)
         ahead = np.flatnonzero(front)
-        levels = _apart(
+        levels = apart(
             hub[ahead] * 0 + ahead, np.zeros(len(ahead), np.int64),
             (self.first[ahead], self.last[ahead]),
             np.ones(len(ahead), np.int64), np.ones((len(ahead), 64), bool),
@@ -292,17 +280,17 @@ class Router:
         front, changes = choice.front, choice.changes
         start, end = self.cables.start, self.cables.end
         middle = grid.left + (choice.column + 0.5) * grid.width
-        onward = np.where(changes, middle - start[:, 0], np.where(self.back, -1.0, 1.0))
-        inward = np.where(changes, end[:, 0] - middle, np.where(self.back, -1.0, 1.0))
+        onward = np.where(changes, middle > start[:, 0], self.right)
+        inward = np.where(changes, end[:, 0] > middle, self.right)
         for k, gap, own, rows, ahead in (
-            (0, self.leaving, start, choice.source_row, onward),
-            (2, self.entering, end, choice.target_row, inward),
+            (0, self.leaving, start, choice.source_row, onward == (self.leaving.step > 0)),
+            (2, self.entering, end, choice.target_row, inward == (self.entering.step < 0)),
         ):
             row = np.where(front, gap.row, rows)
             skip, many = gap.climb(row)
             level = np.where(row == gap.row, own[:, 1], grid.heights[row])
             many = np.where((row == gap.row) & ~front, 0, many)
-            turns, outer = ahead < 0, own.copy()
+            turns, outer = ~ahead, own.copy()
             border = grid.left + (gap.column + gap.step * skip + (gap.step < 0)) * grid.width
             outer[:, 0] = border
             room = np.where(turns, np.maximum(0.5 * many, 0.5), 0.5 * many) * grid.width
@@ -310,10 +298,10 @@ class Router:
             inner[:, 0] += gap.step * np.where(turns, 0.0, room)
             ramps.bulge[:, k] = np.where(turns, gap.step * room, 0.0)
             ramps.first[:, k], ramps.last[:, k] = (outer, inner) if k == 0 else (inner, outer)
-        _uncrossed(ramps, ~self.back & ~changes)
+        _uncrossed(ramps, np.where(self.right, 1.0, -1.0), ~self.back & ~changes)
         self._level(choice, ramps)
-        self._between(ramps, changes, middle, (onward > 0, inward > 0))
-        ramps.changes[:] = changes
+        self._between(ramps, changes, middle, (onward, inward))
+        ramps.pieces[:] = np.where(changes, 3, 2)
         return ramps
 
     def _level(self, choice: _Choice, ramps: Ramps) -> None:
@@ -346,14 +334,14 @@ class Router:
         ramps.bulge[:, 1] = np.where(turns & changes, -before, 0.0)
 
 
-def _uncrossed(ramps: Ramps, forward: Flags) -> None:
+def _uncrossed(ramps: Ramps, way: F8, forward: Flags) -> None:
     """Shorten the ramps of routes in a gap that is too narrow for both."""
-    x0, x1 = ramps.first[:, 0, 0], ramps.last[:, 0, 0]
-    x2, x3 = ramps.first[:, 2, 0], ramps.last[:, 2, 0]
+    x0, x1 = way * ramps.first[:, 0, 0], way * ramps.last[:, 0, 0]
+    x2, x3 = way * ramps.first[:, 2, 0], way * ramps.last[:, 2, 0]
     share = np.clip((x3 - x0) / np.maximum(x1 - x0 + x3 - x2, 1e-9), 0.0, 1.0)
     crossed = forward & (x1 > x2)
-    ramps.last[crossed, 0, 0] = (x0 + share * (x1 - x0))[crossed]
-    ramps.first[crossed, 2, 0] = (x3 - share * (x3 - x2))[crossed]
+    ramps.last[crossed, 0, 0] = (way * (x0 + share * (x1 - x0)))[crossed]
+    ramps.first[crossed, 2, 0] = (way * (x3 - share * (x3 - x2)))[crossed]
 
 
 def _range_max(values: F8, first: I8, last: I8) -> F8:
@@ -369,53 +357,3 @@ def _range_max(values: F8, first: I8, last: I8) -> F8:
         left, right = first[here], np.maximum(last[here] - 2**k, first[here])
         out[here] = np.maximum(table[k][left], table[k][right])
     return out
-
-
-def _hubs(cables: Cables) -> I8:
-    """The end that a cable has in common with most others, as a number; targets count on."""
-    many = int(max(cables.source.max(), cables.target.max())) + 1
-    out = np.bincount(cables.source, minlength=many)[cables.source]
-    into = np.bincount(cables.target, minlength=many)[cables.target]
-    return np.where(out >= into, cables.source, cables.target + many).astype(np.int64)
-
-
-def _shared_rows(cables: Cables, cost: F4) -> I8:
-    """A row for each cable, such that as many of a hub's cables as can be have the same."""
-    rows = np.asarray(cost.argmin(axis=1), np.int64)
-    hub = np.unique(_hubs(cables), return_inverse=True)[1].ravel()
-    left = np.flatnonzero(np.bincount(hub)[hub] > 1)
-    for _ in range(6):
-        if not len(left):
-            break
-        left = left[np.argsort(hub[left], kind="stable")]
-        _, bounds, which = np.unique(hub[left], return_index=True, return_inverse=True)
-        together = np.add.reduceat(cost[left], bounds, axis=0)
-        common = together.argmin(axis=1)[which.ravel()]
-        fits = cost[left, common] < _FAR / 2
-        rows[left[fits]] = common[fits]
-        left = left[~fits]
-    return rows
-
-
-def _apart(hub: I8, rows: I8, spans: tuple[I8, I8], outward: I8, allowed: Flags) -> I8:
-    """Rows of stretches after nets that would lie on each other have been moved apart.
-
-    Stretches of one hub that wish for one row are one net.
-    """
-    if not len(rows):
-        return rows
-    net, member = np.unique(hub * (int(rows.max()) + 1) + rows, return_inverse=True)
-    member, count = member.ravel(), len(net)
-    first, last = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
-    np.minimum.at(first, member, spans[0])
-    np.maximum.at(last, member, spans[1])
-    order = np.argsort(member, kind="stable")
-    bounds = np.searchsorted(member[order], np.arange(count))
-    may = np.logical_and.reduceat(allowed[order], bounds, axis=0)
-    found = assign_tracks(
-        rows[order[bounds]].tolist(),
-        list(zip(first.tolist(), last.tolist(), strict=True)),
-        outward[order[bounds]].tolist(),
-        [row.tobytes() for row in may],
-    )
-    return np.array(found, np.int64)[member]

@@ -14,7 +14,7 @@ from explorer.open_model import OpenModel
 from explorer.placement import Placed
 from explorer.routing import follow, plan
 from layouts.geometry import return_gutter
-from layouts.tree import Tree
+from layouts.tree import Boxes, Tree
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -39,8 +39,9 @@ def edge_points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.
     if not len(rows):
         return np.zeros((0, POINTS, 3), np.float32)
     start, end = boxes.centers[rows.source].copy(), boxes.centers[rows.target].copy()
-    start[:, 0] += boxes.sizes[rows.source, 0] / 2
-    end[:, 0] -= boxes.sizes[rows.target, 0] / 2
+    ahead = _ahead(boxes)
+    start[:, 0] += ahead[rows.source] * boxes.sizes[rows.source, 0] / 2
+    end[:, 0] -= ahead[rows.target] * boxes.sizes[rows.target, 0] / 2
     _spread(model, placed, rows, start, end)
     outer = _outer(placed.cut)
     source, target = outer[rows.source].astype(np.int64), outer[rows.target].astype(np.int64)
@@ -78,16 +79,23 @@ def _spreads(start: F8, end: F8, member: I8, count: int) -> F8:
 def _cables(placed: Placed, source: I8, target: I8, spread: F8) -> Cables:
     boxes, cut = placed.boxes, placed.cut
     start, end = boxes.centers[source].copy(), boxes.centers[target].copy()
-    start[:, 0] += boxes.sizes[source, 0] / 2
-    end[:, 0] -= boxes.sizes[target, 0] / 2
+    ahead = _ahead(boxes)
+    start[:, 0] += ahead[source] * boxes.sizes[source, 0] / 2
+    end[:, 0] -= ahead[target] * boxes.sizes[target, 0] / 2
     links = np.stack((source, target), 1).astype(np.int32)
     gutter = return_gutter(Tree(cut.parent, boxes.sizes, links, cut.grid), boxes)
     depth, a, b = _lifted(cut, source, target)
-    inner = np.stack(
-        (boxes.centers[a, 0] + boxes.sizes[a, 0] / 2, boxes.centers[b, 0] - boxes.sizes[b, 0] / 2),
-        1,
-    )
-    return Cables(source, target, start, end, spread, gutter, depth, inner)
+    near = boxes.centers[a, 0] + ahead[source] * boxes.sizes[a, 0] / 2
+    far = boxes.centers[b, 0] - ahead[target] * boxes.sizes[b, 0] / 2
+    inner, steps = np.stack((near, far), 1), np.stack((ahead[source], ahead[target]), 1)
+    return Cables(source, target, start, end, spread, gutter, depth, inner, steps)
+
+
+def _ahead(boxes: Boxes) -> I8:
+    """1 for each node through which data flows along +x, -1 for -x, shape (n,)."""
+    if boxes.heading is None:
+        return np.ones(len(boxes.centers), np.int64)
+    return np.where(boxes.heading[:, 0] >= 0, 1, -1).astype(np.int64)
 
 
 def _levels(cut: Cut) -> I8:

@@ -24,15 +24,16 @@ class World:
         self.sizes = np.array(sizes, float).reshape(-1, 3)
         self.links = np.array(links, np.int64).reshape(-1, 2)
 
-    def cables(self, gutter=np.nan) -> Cables:
+    def cables(self, gutter=np.nan, ahead=1) -> Cables:
         a, b = self.links.T
         start, end = self.centers[a].copy(), self.centers[b].copy()
-        start[:, 0] += self.sizes[a, 0] / 2
-        end[:, 0] -= self.sizes[b, 0] / 2
+        start[:, 0] += ahead * self.sizes[a, 0] / 2
+        end[:, 0] -= ahead * self.sizes[b, 0] / 2
         n = len(a)
         inner = np.stack((start[:, 0], end[:, 0]), 1)
         wish = np.full(n, gutter)
-        return Cables(a, b, start, end, np.zeros((n, 2)), wish, np.zeros(n, int), inner)
+        steps = np.full((n, 2), ahead)
+        return Cables(a, b, start, end, np.zeros((n, 2)), wish, np.zeros(n, int), inner, steps)
 
     def obstacles(self) -> Obstacles:
         low, high = self.centers - self.sizes / 2, self.centers + self.sizes / 2
@@ -96,6 +97,31 @@ def test_no_curve_passes_through_a_box_that_is_not_its_own(seed) -> None:
     np.testing.assert_array_equal(points[:, -1], cables.end.astype(np.float32))
     assert world.hits(points) == []
     np.testing.assert_array_equal(points, world.curves())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_where_data_flows_to_the_left_nothing_is_passed_through_either(seed) -> None:
+    world = rows_of_boxes(seed)
+    world.centers[:, 0] *= -1
+    cables = world.cables(ahead=-1)
+    routes = plan(cables, world.obstacles())
+    ends = cables.start, cables.end
+    assert world.hits(follow(routes, cables, ends, np.arange(len(world.links)))) == []
+
+
+def test_end_of_a_row_turns_round_into_the_next_one_behind_it() -> None:
+    world = World([(0, 0, 0), (2, 0, 0), (2, -1, -3), (0, -1, -3)], [(0.5, 1, 1)] * 4, [(1, 2)])
+    cables = world.cables()
+    cables.steps[:, 1] = -1
+    cables.end[:, 0] = 2.25
+    cables.inner[:, 1] = 2.25
+    routes = plan(cables, world.obstacles())
+    (curve,) = follow(routes, cables, (cables.start, cables.end), np.zeros(1, np.int64))
+    assert (curve[:, 0] >= 2.25 - 1e-6).all()
+    assert curve[:, 0].max() > 2.6
+    assert curve[1, 0] > curve[0, 0]
+    assert curve[-2, 0] > curve[-1, 0]
 
 
 def row(count, links, size=(0.5, 1.0, 1.0)):
@@ -197,7 +223,7 @@ def test_edges_of_one_bundle_stay_together_and_end_where_they_belong() -> None:
     spread = np.full((1, 2), 0.4)
     cables = Cables(
         cables.source, cables.target, cables.start, cables.end, spread, cables.gutter,
-        cables.depth, cables.inner,
+        cables.depth, cables.inner, cables.steps,
     )  # fmt: skip
     routes = plan(cables, world.obstacles())
     points = follow(routes, cables, (start, end), np.zeros(25, np.int64))
