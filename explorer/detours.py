@@ -38,7 +38,7 @@ class _Gap:
         self.lowest = np.where(self.open, self.below, grid.rows).min(axis=1)
         self._solid = solid
 
-    def reaches(self, which: I8 | slice = slice(None)) -> Flags:
+    def reaches(self, which: I8) -> Flags:
         """Rows that can be reached in the gap, shape (m, rows)."""
         rows = np.arange(self._solid.grid.rows)
         lowest, highest = self.lowest[which, None], self.highest[which, None]
@@ -46,15 +46,15 @@ class _Gap:
 
     def skips(self, which: I8) -> I8:
         """Columns to skip before each row can be reached, shape (m, rows)."""
-        grid = self._solid.grid
+        rows = self._solid.grid.rows
         up = np.maximum.accumulate(np.where(self.open[which], self.above[which], -1), axis=1)
-        down = np.where(self.open[which], self.below[which], grid.rows)
+        down = np.where(self.open[which], self.below[which], rows)
         down = np.minimum.accumulate(down, axis=1)
-        rows, count = np.arange(grid.rows), np.zeros((len(which), grid.rows), np.int64)
-        over = rows >= self.row[which, None]
-        for k in range(_WINDOW):
-            count += np.where(over, up[:, k, None] <= rows, down[:, k, None] >= rows)
-        return count
+        # How many of the columns end before a row: a running sum of a histogram.
+        low = _histogram(up + 1, rows + 2).cumsum(axis=1, dtype=np.uint8)
+        high = _histogram(down + 1, rows + 2)[:, ::-1].cumsum(axis=1, dtype=np.uint8)[:, ::-1]
+        over = np.arange(rows) >= self.row[which, None]
+        return np.where(over, low[:, 1:-1], high[:, 1:-1]).astype(np.int64)
 
     def climb(self, row: I8) -> tuple[I8, I8]:
         """Where to climb to these rows: columns to skip, and columns there are for it."""
@@ -65,6 +65,12 @@ class _Gap:
         later = np.arange(_WINDOW) >= skip[:, None]
         many = np.logical_and.accumulate(passes | ~later, axis=1).sum(axis=1) - skip
         return skip, np.where(some, np.maximum(many, 1), 2)
+
+
+def _histogram(values: NDArray[np.integer], size: int) -> NDArray[np.uint8]:
+    """How often each row holds each value from 0 to size - 1, shape (m, size)."""
+    flat = values + size * np.arange(len(values))[:, None]
+    return np.bincount(flat.ravel(), minlength=size * len(values)).reshape(-1, size).astype(np.uint8)
 
 
 @dataclass
@@ -137,7 +143,11 @@ class Router:
     def _allowed(self) -> Flags:
         """Rows that are free between the ends and can be reached from both, shape (m, rows)."""
         allowed = self.solid.free_rows(self.first, self.last)
-        allowed &= self.leaving.reaches() & self.entering.reaches()
+        rows = np.arange(self.grid.rows, dtype=np.int16)
+        lowest = np.maximum(self.leaving.lowest, self.entering.lowest)
+        highest = np.minimum(self.leaving.highest, self.entering.highest)
+        allowed &= rows > lowest.astype(np.int16)[:, None]
+        allowed &= rows < highest.astype(np.int16)[:, None]
         # What a line skips before it climbs it passes too, or it has no room left to run in.
         near = np.flatnonzero(self.back | (self.last - self.first < 2 * _WINDOW))
         if len(near):
@@ -172,11 +182,12 @@ class Router:
     def _cost(self) -> F4:
         """How long a detour over each row is, world units, shape (m, rows)."""
         heights = self.grid.heights.astype(np.float32)
-        y0 = self.cables.start[:, 1].astype(np.float32)[:, None]
-        y1 = self.cables.end[:, 1].astype(np.float32)[:, None]
-        a, b = np.abs(heights - y0), np.abs(heights - y1)
-        cost = a + b + np.float32(0.01) * np.minimum(a, b)
-        cost += np.float32(_UNDER) * np.maximum(np.minimum(y0, y1) - heights, 0)
+        y = np.stack((self.cables.start[:, 1], self.cables.end[:, 1])).astype(np.float32)
+        low, high = y.min(axis=0)[:, None], y.max(axis=0)[:, None]
+        over, under = heights - high, low - heights
+        between = np.maximum(over, under)  # negative between the ends: the nearer of them
+        cost = (high - low) + 2 * np.maximum(between, 0) - np.float32(0.01) * between
+        cost += np.float32(_UNDER) * np.maximum(under, 0, out=under)
         wish = np.flatnonzero(self.back & np.isfinite(self.cables.gutter))
         gutter = self.cables.gutter[wish].astype(np.float32)
         cost[wish] += 4 * np.abs(heights - gutter[:, None])

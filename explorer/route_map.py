@@ -19,8 +19,9 @@ I2 = NDArray[np.int16]
 I8 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-MOST_CELLS = 400_000
-MOST_ROWS = 240
+MOST_CELLS = 250_000
+MOST_COLUMNS = 30_000  # so that counts of them fit into 16 bits
+MOST_ROWS = 160
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Grid:
         part = np.arange(len(start)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
         borders = np.append(start + part * np.repeat(np.diff(borders) / pieces, pieces), top)
         left, right = float(low[:, 0].min()) - margin[0], float(high[:, 0].max()) + margin[0]
-        width = max(cell[0], (right - left) * len(borders) / MOST_CELLS)
+        width = max(cell[0], (right - left) * max(len(borders) / MOST_CELLS, 1 / MOST_COLUMNS))
         return cls(left, width, int(np.ceil((right - left) / width)), borders)
 
     @property
@@ -141,8 +142,8 @@ class RouteMap:
         counts.cumsum(axis=0, out=counts)
         counts.cumsum(axis=1, out=counts)
         self.taken: Flags = counts[:-1, :-1] > 0
-        self._along: NDArray[np.int32] = np.zeros((grid.columns + 1, grid.rows), np.int32)
-        np.cumsum(self.taken, axis=0, dtype=np.int32, out=self._along[1:])
+        self._along: I2 = np.zeros((grid.columns + 1, grid.rows), np.int16)
+        np.cumsum(self.taken, axis=0, dtype=np.int16, out=self._along[1:])
 
     @cached_property
     def above(self) -> I2:
@@ -174,7 +175,7 @@ class RouteMap:
     @cached_property
     def _total(self) -> NDArray[np.int32]:
         total: NDArray[np.int32] = np.zeros((self.grid.columns + 1, self.grid.rows + 1), np.int32)
-        np.cumsum(self._along, axis=1, out=total[:, 1:])
+        np.cumsum(self._along, axis=1, dtype=np.int32, out=total[:, 1:])
         return total
 
     def free_columns(self, lowest: I8, highest: I8) -> Flags:

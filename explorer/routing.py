@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.cables import Cables, Obstacles, Ramps
-from explorer.curves import curves
+from explorer.curves import POINTS, curves
 from explorer.detours import Router
 from explorer.route_map import Flags, Grid, RouteMap
 
@@ -189,7 +189,9 @@ def follow(routes: Routes, cables: Cables, ends: tuple[F8, F8], member: I8) -> N
     route = np.full(len(cables.source), -1)
     route[routes.routed] = np.arange(len(routes.routed))
     way = route[member]
-    points = curves(start[:, None], end[:, None], np.zeros((len(start), 1)))
+    points = np.empty((len(start), POINTS, 3), np.float32)
+    free = np.flatnonzero(way < 0)
+    points[free] = curves(start[free, None], end[free, None], np.zeros((len(free), 1)))
     bent = np.flatnonzero(way >= 0)
     here, ramps = member[bent], routes.ramps.take(way[bent])
     apart = start[bent, 1:] - cables.start[here, 1:]

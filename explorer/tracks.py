@@ -6,31 +6,9 @@ the shortest nets first and nearest, so that longer ones go round outside them.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 MOST_STEPS = 24  # tracks tried on each side of the wished one
-
-
-class Tracks:
-    """Stretches of rows that are taken."""
-
-    def __init__(self) -> None:
-        self._rows: dict[int, list[tuple[int, int]]] = {}
-
-    def is_free(self, row: int, first: int, last: int) -> bool:
-        """Whether nothing runs on a row from one column to another."""
-        taken = self._rows.get(row)
-        if not taken:
-            return True
-        at = bisect_left(taken, (first, first))
-        if at and taken[at - 1][1] > first:
-            return False
-        return at == len(taken) or taken[at][0] >= last
-
-    def take(self, row: int, first: int, last: int) -> None:
-        """Run a net along a row; rows that several nets share hold them all."""
-        insort(self._rows.setdefault(row, []), (first, last))
 
 
 def assign_tracks(
@@ -57,27 +35,29 @@ def assign_tracks(
     list of n int
         Where there is no room, the wished row: nets then share a track.
     """
-    tracks, rows = Tracks(), list(wished)
+    rows = list(wished)
+    taken: dict[int, int] = {}  # of each row, the columns that are taken, as bits
     order = sorted(range(len(rows)), key=lambda i: (spans[i][1] - spans[i][0], spans[i], wished[i]))
     for i in order:
-        (first, last), may = spans[i], allowed[i]
+        first, last = spans[i]
+        columns = (1 << last) - (1 << first)
         for side in (outward[i], -outward[i]):
-            found = _first_free(tracks, (wished[i], side), (first, last), may)
+            found = _first_free(taken, (wished[i], side), columns, allowed[i])
             if found is not None:
                 rows[i] = found
                 break
-        tracks.take(rows[i], first, last)
+        taken[rows[i]] = taken.get(rows[i], 0) | columns
     return rows
 
 
 def _first_free(
-    tracks: Tracks, start: tuple[int, int], span: tuple[int, int], may: bytes
+    taken: dict[int, int], start: tuple[int, int], columns: int, may: bytes
 ) -> int | None:
     row, side = start
     for _ in range(MOST_STEPS):
         if not 0 <= row < len(may) or not may[row]:
             return None  # a wall: what is behind it is another channel
-        if tracks.is_free(row, *span):
+        if not taken.get(row, 0) & columns:
             return row
         row += side
     return None
