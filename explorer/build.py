@@ -13,6 +13,7 @@ from explorer.captions import labels_of, legend_of
 from explorer.color_scale import ColorScale, fit_scale
 from explorer.crossing import Crossing, EdgeRows
 from explorer.draw_list import DrawList, EdgeArrays, NodePaths
+from explorer.edge_look import opacity, widths
 from explorer.edge_paths import edge_points
 from explorer.edges import EdgeFinder
 from explorer.focus import fade
@@ -87,16 +88,18 @@ def _edges(
     # Weakest first; links without weights lie under everything.
     order = np.lexsort((np.where(weighted, strength, -1.0), weighted))
     rows, values, weighted = rows.take(order), values[order], weighted[order]
+    at = scale.position(values)
+    at = np.abs(2 * at - 1) if overlay.diverging else at
     rgba = np.empty((len(rows), 4), np.uint8)
     rgba[:, :3] = np.where(weighted[:, None], scale.colors(values), theme.flow)
-    rgba[:, 3] = _opacity(rows, scale.position(values), weighted, overlay)
+    rgba[:, 3] = opacity(rows, at, weighted)
     source, target, nodes = _ends(model, rows, placed.cut)
     stats = rows.stats
     unread = ~weighted
     edges = EdgeArrays(
         edge_points(model, placed, rows),
         rgba,
-        _widths(rows, scale.position(values), weighted),
+        widths(rows, at, weighted),
         source,
         target,
         np.where(unread, np.nan, stats.rms),
@@ -104,33 +107,6 @@ def _edges(
         stats.count + stats.non_finite,
     )
     return edges, scale, nodes
-
-
-def _opacity(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_], overlay: Overlay) -> F8:
-    strength = np.abs(2 * at - 1) if overlay.diverging else at
-    # The more edges there are, the more each must let the others through.
-    crowd = np.clip(1.25 - 0.16 * np.log10(max(len(rows), 1)), 0.55, 1.0)
-    single = 40 + 205 * strength**1.3 * crowd
-    # An edge that stands for many weights is weak beside single ones, but never unimportant; in
-    # a crowd of them each must let the others through.
-    several = (rows.stats.count > 1) & ~rows.strand
-    many = (120 + 120 * strength) * _room(several)
-    alpha = np.where(several, many, single)
-    return np.where(weighted, alpha, np.where(rows.pending, 70, 150))
-
-
-def _room(several: NDArray[np.bool_]) -> float:
-    """Share of opacity and width that each of many bundles may have."""
-    return float(np.clip((40 / max(int(several.sum()), 1)) ** 0.4, 0.22, 1.0))
-
-
-def _widths(rows: EdgeRows, at: F8, weighted: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Bundles: wider for more weights. Single connections: wider for stronger ones."""
-    single = rows.strand | (rows.stats.count <= 1)
-    bundle = 1.8 + 0.75 * np.log10(np.maximum(rows.stats.count, 1))
-    bundle = np.maximum(np.minimum(bundle, 7.0) * _room(~single), 1.0)
-    width = np.where(single, 1.0 + 0.6 * (at > 0.8), bundle)
-    return np.where(weighted, width, 1.6).astype(np.float32)
 
 
 def _ends(

@@ -70,7 +70,9 @@ class _Gap:
 def _histogram(values: NDArray[np.integer], size: int) -> NDArray[np.uint8]:
     """How often each row holds each value from 0 to size - 1, shape (m, size)."""
     flat = values + size * np.arange(len(values))[:, None]
-    return np.bincount(flat.ravel(), minlength=size * len(values)).reshape(-1, size).astype(np.uint8)
+    return (
+        np.bincount(flat.ravel(), minlength=size * len(values)).reshape(-1, size).astype(np.uint8)
+    )
 
 
 @dataclass

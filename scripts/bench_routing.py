@@ -78,7 +78,9 @@ def one_pass(edges: int) -> float:
 def report(boxes: int, edges: int, seconds: float) -> None:
     """One row of the table."""
     share = seconds / one_pass(edges)
-    print(f"{boxes:>8} {edges:>9} {seconds * 1e3:>9.1f} {seconds / edges * 1e6:>9.2f} {share:>8.1f}")
+    print(
+        f"{boxes:>8} {edges:>9} {seconds * 1e3:>9.1f} {seconds / edges * 1e6:>9.2f} {share:>8.1f}"
+    )
 
 
 def main() -> None:
