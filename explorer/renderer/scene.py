@@ -16,8 +16,14 @@ WIDTHS_PX = (1.0, 1.5, 2.2, 3.2, 4.5)
 """Widths in which edges are drawn, pixels of a picture 900 pixels high."""
 
 _NEAREST = 5e-5  # nearest depth drawn, as a share of the farthest: what depth precision allows
-_GLASS = {"dark": 0.085, "light": 0.075}  # opacity of a frame's walls
-_ACCENT = {"dark": (255, 214, 102), "light": (214, 72, 10)}  # rim of the selected node
+GLASS = {"dark": 0.085, "light": 0.075}
+"""Opacity of a frame's walls."""
+ACCENT = {"dark": (255, 214, 102), "light": (214, 72, 10)}
+"""Rim of the selected node."""
+RIMS = {"dark": ((255, 255, 255), 0.30, 0.75), "light": ((20, 28, 44), 0.35, 0.75)}
+"""Rims of solids: the colour that theirs goes towards, by which share, and the opacity."""
+RIM_PX, FRAME_PX, MARK_PX = 1.0, 1.2, 2.6
+"""Widths of rims, of frames and of the selected node's rim, as `WIDTHS_PX`."""
 
 
 class Scene:
@@ -48,17 +54,15 @@ class Scene:
 
     def update(self, draw_list: DrawList, scale: float) -> None:
         """Show this draw list; `scale` multiplies line widths."""
-        dark = draw_list.theme == "dark"
         solids, frames = draw_list.solids, draw_list.frames
         self._solids.update(
             geometry.box_faces(solids.centers, solids.sizes),
             geometry.shaded(solids.colors),
             geometry.face_triangles(len(solids.node)),
         )
-        towards, share = ((255, 255, 255), 0.30) if dark else ((20, 28, 44), 0.35)
-        rim = geometry.mixed(solids.colors, towards, share, 0.75)
+        rim = geometry.mixed(solids.colors, *RIMS[draw_list.theme])
         _outline(self._rims, solids.centers, solids.sizes, rim)
-        glass = geometry.mixed(frames.colors, (255, 255, 255), 0.0, _GLASS[draw_list.theme])
+        glass = geometry.mixed(frames.colors, (255, 255, 255), 0.0, GLASS[draw_list.theme])
         self._glass.update(
             geometry.box_faces(frames.centers, frames.sizes),
             geometry.shaded(glass),
@@ -80,9 +84,9 @@ class Scene:
         self._scale = scale
         for mesh, width in zip(self._edges, WIDTHS_PX, strict=True):
             mesh.property.SetLineWidth(width * scale)
-        self._rims.property.SetLineWidth(1.0 * scale)
-        self._frames.property.SetLineWidth(1.2 * scale)
-        self._mark.property.SetLineWidth(2.6 * scale)
+        self._rims.property.SetLineWidth(RIM_PX * scale)
+        self._frames.property.SetLineWidth(FRAME_PX * scale)
+        self._mark.property.SetLineWidth(MARK_PX * scale)
 
     def set_quality(self, quality: Quality) -> None:
         """Draw all edges, or the strongest only, with all points of their curves or with fewer."""
@@ -112,8 +116,7 @@ class Scene:
 
     def _update_edges(self, edges: EdgeArrays) -> None:
         count, points = edges.points.shape[:2] if edges.points.size else (0, 2)
-        bounds = (np.array(WIDTHS_PX[1:]) * np.array(WIDTHS_PX[:-1])) ** 0.5
-        group = np.searchsorted(bounds, edges.widths[:count])
+        group = width_group(edges.widths[:count])
         self._edge_shape = count, points
         for i, mesh in enumerate(self._edges):
             self._edge_rows[i] = rows = np.flatnonzero(group == i)
@@ -138,9 +141,15 @@ class Scene:
                 found.append(BoxArrays(*(a[rows] for a in vars(boxes).values())))
         centers = np.concatenate([np.zeros((0, 3), np.float32), *(b.centers for b in found)])
         sizes = np.concatenate([np.zeros((0, 3), np.float32), *(b.sizes for b in found)])
-        color = np.array([(*_ACCENT[draw_list.theme], 255)] * len(centers), np.uint8)
+        color = np.array([(*ACCENT[draw_list.theme], 255)] * len(centers), np.uint8)
         grown = sizes + np.float32(0.012) * sizes.max(axis=1, initial=0.0, keepdims=True)
         _outline(self._mark, centers, grown, color.reshape(-1, 4))
+
+
+def width_group(widths: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Which of `WIDTHS_PX` each width is drawn in; the wider groups are drawn later."""
+    bounds = (np.array(WIDTHS_PX[1:]) * np.array(WIDTHS_PX[:-1])) ** 0.5
+    return np.searchsorted(bounds, widths)
 
 
 def _outline(mesh: Mesh, centers: geometry.F4, sizes: geometry.F4, colors: geometry.U1) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.flight import Held
 from explorer.opening import Opening
-from explorer.web import shown
+from explorer.web import drawing, shown
 from explorer.web.stay import Stay, Target
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ async def _find(tab: Tab, text: str) -> None:
 
 
 async def _leave(tab: Tab) -> None:
-    tab.hide_tip()
+    tab.pointing.hide_tip()
 
 
 async def _dismiss(tab: Tab) -> None:
@@ -251,7 +251,7 @@ async def _key(tab: Tab, key: str) -> None:
     elif len(key) == 1 and key in "0123456789":
         await _opening(tab, f"depth {key}")
     elif key == "Escape":
-        tab.hide_tip()
+        tab.pointing.hide_tip()
         tab.flush(found=[], message="", help_shown=False)
         await (_focus(tab, None) if focus is not None else _select(tab, None))
 
@@ -274,6 +274,7 @@ _KEYS: dict[str, Callable[[Tab], Awaitable[None]]] = {
     "Backspace": _close_selected,
     "c": lambda tab: _opening(tab, "depth 0"),
     "t": _theme,
+    "d": drawing.toggle,
 }
 _MAYBE = str | None
 #: Everything a page may ask for.
@@ -295,6 +296,10 @@ ACTIONS: dict[str, Action] = {
     "see_all": Action(_see_all),
     "start_over": Action(_start_over),
     "find": Action(_find, (str,)),
+    "draw_by": Action(drawing.draw_by, (str,)),
+    "no_graphics": Action(drawing.no_graphics),
+    "rested": Action(drawing.rested, (int, list)),
+    "hit": Action(drawing.hit, (str, int, int, int, int, int)),
     "leave": Action(_leave),
     "dismiss": Action(_dismiss),
     "key": Action(_key, (str,)),

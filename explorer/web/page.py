@@ -27,6 +27,8 @@ INITIAL: dict[str, Any] = {
     "picture": 0,
     "still": False,
     "drawn": {"nodes": 0, "edges": 0},
+    "drawn_by": "server",
+    "scene": 0,
     "overlay": "",
     "overlays": [],
     "layout": "",
@@ -152,7 +154,7 @@ def index() -> str:
         else f'<script defer src="{s}"></script>'
         for s in scripts
     ]
-    tags.append('<script defer src="page/keys.js"></script>')
+    tags += [f'<script defer src="page/{name}.js"></script>' for name in ("keys", "drawn")]
     links = [f'<link rel="stylesheet" href="{s}" />' for s in styles]
     text = (STATIC / "index.html").read_text(encoding="utf-8")
     return text.replace("<!--STYLES-->", "".join(links)).replace("<!--SCRIPTS-->", "".join(tags))

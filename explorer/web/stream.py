@@ -53,6 +53,8 @@ class Stream:
     ) -> None:
         self.area_name = name
         self.backlog: Callable[[], int] = lambda: 0
+        #: Whether the page draws by itself: then no frames are made but for `still`.
+        self.paused = False
         self._render, self._on_event, self._on_full = render, on_event, on_full
         self._streamer: Any = None
         self._size = (0, 0, 1.0)
@@ -123,13 +125,13 @@ class Stream:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            if not self._size[0]:
+            if not self._size[0] or self.paused:
                 continue
             if self._quick:
                 await self.quick()
             else:
                 await self._full(smooth=False)
-            if await self._calm():
+            if await self._calm() and not self.paused:
                 await self._full(smooth=True)
 
     async def _calm(self) -> bool:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from explorer import orbit
 from explorer.errors import NeuronautError
 from explorer.flight import Flight, Held, Screen, held, straight
 from explorer.view_state import Camera, ViewState, ease
-from explorer.web import page, shown
+from explorer.web import drawing, page, shown
+from explorer.web.drawn import Move
+from explorer.web.feed import Feed
 from explorer.web.link import Link
 from explorer.web.painter import Painter
-from explorer.web.pointer import Gesture, Pointer
+from explorer.web.pointing import Pointing
 from explorer.web.stay import Stay, Target
 from explorer.web.stream import Stream, png
 
@@ -23,14 +24,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from explorer.draw_list import DrawList
-    from explorer.renderer import Pick
     from explorer.session import Session
 
 logger = logging.getLogger(__name__)
 #: Seconds that a change of the picture takes to move.
 MOVE_TIME = 0.3
-#: How long the pointer rests before the tip shows, seconds.
-HOVER_REST = 0.07
 #: How often background reading may change the picture, seconds.
 POLL_EVERY = 0.15
 
@@ -63,22 +61,24 @@ class Tab:
         self.state = link.server.state
         self.lock = asyncio.Lock()
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.stream = Stream("view", self._render, self._on_event, self._on_full)
+        self.pointing = Pointing(self)
+        self.stream = Stream("view", self._render, self.pointing.on_event, self.on_full)
         self.stream.backlog = lambda: link.backlog
         self.stream.update_size("", dict(zip("whp", size, strict=True)))
         #: Path that the panel shows, and a mark of the weight that is being read for it.
         self.panel_of = ""
         self.weight_ticket: object = None
-        self._pointer = Pointer()
-        self._hover: asyncio.Task[None] | None = None
+        self.feed = Feed(lambda number: self.flush(scene=number))
         self._motion: asyncio.Task[None] | None = None
         self._way: Flight | None = None  # of the camera in that motion
-        self._drawn = self._end = session.draw_list
+        #: What is to be seen now.
+        self.drawn = self._end = session.draw_list
         self.camera = session.state.camera or session.camera_for(None, self.aspect)
         self._actions = ACTIONS
         page.prepare(link.server, shown.first_state(session))
         link.server.trigger("act")(self.act)
         link.server.trigger("picture")(self.picture)
+        link.server.trigger("scene")(self.scene)
 
     @property
     def view(self) -> ViewState:
@@ -90,7 +90,7 @@ class Tab:
     @property
     def _goal(self) -> Camera:
         """Where the camera is, or comes to in the move under way."""
-        return self._way(1.0) if self._way is not None and self._moves() else self.camera
+        return self._way(1.0) if self._way is not None and self.moves() else self.camera
 
     @property
     def aspect(self) -> float:
@@ -102,7 +102,7 @@ class Tab:
         """Draw the first picture and begin to listen."""
         self.link.server.controller.rc_area_register(self.stream)
         self.stream.start()
-        self._stir()
+        self.stir()
         self.spawn(self._watch())
 
     async def close(self) -> None:
@@ -131,13 +131,26 @@ class Tab:
         """
         action = self._actions.get(name) if isinstance(name, str) else None
         if action is not None and action.accepts(arguments):
-            if name != "leave":
-                self._heard()
+            if name not in ("leave", "rested", "hit"):
+                self.heard()
             self.spawn(self.guarded(action.run(self, *arguments)))
+
+    async def run(self, name: str, *arguments: Any) -> None:
+        """Run an action from here."""
+        await self._actions[name].run(self, *arguments)
 
     async def picture(self) -> bytes:
         """The full picture as PNG."""
         return await asyncio.to_thread(png, await self.stream.still())
+
+    async def scene(self, known: object = 0) -> bytes:
+        """What the page needs to draw by itself; `known` is the number of what it has."""
+        try:
+            return await self.feed.message(known)
+        except NeuronautError as error:  # too large: pictures are not
+            await drawing.draw_by(self, drawing.SERVER)
+            self.tell(str(error))
+            return b""
 
     async def guarded(self, work: Any) -> None:
         """Await something; a fault becomes a message in the page, and the session lives on."""
@@ -151,7 +164,7 @@ class Tab:
             logger.exception("an action of the page failed")
             self.tell("Something went wrong; the terminal may say more.")
 
-    def _heard(self) -> None:
+    def heard(self) -> None:
         """The page has asked for something: what was told before has been read."""
         if self.state.hint:
             self.flush(hint=False)
@@ -202,7 +215,7 @@ class Tab:
     def move(self, target: DrawList | None, to: Camera | Held | Stay) -> None:
         """Pass smoothly to a new draw list, a new camera, or both; replaces a move under way."""
         self._halt()
-        start, end = self._drawn, target or self._end
+        start, end = self.drawn, target or self._end
         way = None
         if isinstance(to, Held):
             width, height = self.stream.size
@@ -212,10 +225,26 @@ class Tab:
         if start is not end:
             self.flush(**shown.drawn_state(self.session))
         self._way, self._end = way, end
-        self._motion = self.spawn(self._moving(start, end, way))
+        if self.feed.on:
+            self._send(start, end, way)
+        else:
+            self._motion = self.spawn(self._moving(start, end, way))
+
+    def _send(self, start: DrawList, end: DrawList, way: Flight | None) -> None:
+        """Let the page play a move; here all is at its end at once."""
+        from explorer.animation import Blend
+
+        blend = Blend(start, end).at if start is not end else None
+        if blend is None and way is None:
+            return
+        self.flush(still=False)
+        self.drawn = end
+        if way is not None:
+            self.camera = way(1.0)
+        self.feed.show(end, Move(blend, way, MOVE_TIME))
 
     def _halt(self) -> None:
-        if self._motion is not None and self._moves():
+        if self._motion is not None and self.moves():
             self._motion.cancel()
         self._motion = None
 
@@ -224,10 +253,10 @@ class Tab:
 
         The camera does too where it was going along with nodes; a flight of its own just ends.
         """
-        moved, way = self._moves(), self._way
+        moved, way = self.moves(), self._way
         self._halt()
-        if self._drawn is not self._end:
-            self._drawn = self._end
+        if self.drawn is not self._end:
+            self.drawn = self._end
             if moved and way is not None:
                 self.camera = way(1.0)
 
@@ -240,29 +269,33 @@ class Tab:
         begin = time.perf_counter()
         while (t := (time.perf_counter() - begin) / MOVE_TIME) < 1.0:
             if blend is not None:
-                self._drawn = blend.at(ease(t))
+                self.drawn = blend.at(ease(t))
             if way is not None:
                 self.camera = way(ease(t))
             await self.stream.quick()
         if way is not None:
             self.camera = way(1.0)
-        self._drawn = end
-        self._stir()
+        self.drawn = end
+        self.stir()
 
     async def _render(self, width: int, height: int, smooth: bool) -> NDArray[Any]:
-        return await self.painter.paint(self._drawn, self.camera, (width, height), smooth)
+        return await self.painter.paint(self.drawn, self.camera, (width, height), smooth)
 
-    def _on_full(self, smooth: bool) -> None:
+    def on_full(self, smooth: bool) -> None:
         """A full picture was sent; after the smooth one the camera has come to rest."""
-        still = smooth and not self._moves()
+        still = smooth and not self.moves()
         pending = self.session.draw_list.pending
         self.flush(picture=int(self.state.picture) + 1, pending=pending, still=still)
 
-    def _moves(self) -> bool:
+    def moves(self) -> bool:
+        """Whether a move is under way."""
         return self._motion is not None and not self._motion.done()
 
-    def _stir(self, quick: bool = False) -> None:
+    def stir(self, quick: bool = False) -> None:
         """Ask for a new frame; what is shown is no longer the last word."""
+        if self.feed.on:
+            self.feed.show(self.drawn)
+            return
         if self.state.still:
             self.flush(still=False)
         self.stream.request(quick)
@@ -272,7 +305,7 @@ class Tab:
         failed = ""
         while True:
             await asyncio.sleep(POLL_EVERY)
-            if self._moves():
+            if self.moves():
                 continue
             try:
                 async with self.lock:
@@ -283,9 +316,9 @@ class Tab:
                     self.tell(failed)
                 continue
             if changed:
-                self._drawn = self._end = self.session.draw_list
+                self.drawn = self._end = self.session.draw_list
                 self.flush(**shown.drawn_state(self.session))
-                self._stir()
+                self.stir()
 
     def _poll(self) -> bool:
         """Look for news and, if there are any, make the draw list anew; in another thread."""
@@ -298,96 +331,3 @@ class Tab:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.error("a tab's task failed", exc_info=task.exception())
-
-    # -- the pointer -----------------------------------------------------------------------------
-
-    def _on_event(self, event: Mapping[str, Any]) -> None:
-        gesture = self._pointer.feed(event)
-        if gesture is None:
-            return
-        if gesture.kind == "hover":
-            self._rest(gesture)
-            return
-        self.hide_tip()
-        self._heard()
-        if gesture.kind == "click":
-            self.spawn(self.guarded(self._click(gesture)))
-        elif gesture.kind == "end":
-            self._stir()
-        else:
-            self.settle()
-            self.camera = self._moved(gesture)
-            self._stir(quick=True)
-
-    def _moved(self, gesture: Gesture) -> Camera:
-        camera = self.camera
-        if gesture.kind == "turn":
-            return orbit.turn(camera, gesture.dx, gesture.dy)
-        if gesture.kind == "shift":
-            return orbit.shift(camera, gesture.dx, gesture.dy)
-        width, height = self.stream.size
-        at = (0.0, 0.0)
-        if gesture.x or gesture.y:
-            at = ((gesture.x - width / 2) / height, (height / 2 - gesture.y) / height)
-        return orbit.approach(camera, gesture.factor, at)
-
-    async def _under(self, gesture: Gesture) -> Pick:
-        width, height = (max(n, 1) for n in self.stream.size)
-        at = gesture.x / width, gesture.y / height
-        return await self.painter.pick(self._drawn, self.camera, *at)
-
-    async def _click(self, gesture: Gesture) -> None:
-        self.settle()
-        draw_list = self._drawn
-        pick = await self._under(gesture)
-        if pick.node is None:
-            if pick.edge is not None:
-                await self.select_edge(pick.edge)
-            else:
-                await self._actions["select"].run(self, None)
-            return
-        path = draw_list.nodes[pick.node]
-        pixel = (gesture.x, gesture.y) if pick.frame_title else None
-        await self._actions["press"].run(self, path, pixel)
-
-    async def select_edge(self, edge: int) -> None:
-        """Show what an edge stands for in the panel."""
-        async with self.lock:
-            if self._drawn is not self.session.draw_list:
-                return  # its numbers would be another edge's
-            text = await asyncio.to_thread(self.session.describe_edge, edge)
-        self.panel_of = "edge"
-        self.flush(panel=shown.edge_panel(text), stats=None, weight="", incoming=[])
-
-    def _rest(self, gesture: Gesture) -> None:
-        if self._hover is not None:
-            self._hover.cancel()
-        if self.state.tip["show"]:
-            self.hide_tip()
-        self._hover = self.spawn(self._tip(gesture))
-
-    async def _tip(self, gesture: Gesture) -> None:
-        await asyncio.sleep(HOVER_REST)
-        if self.lock.locked() or self._moves():
-            return
-        drawn = self._drawn
-        pick = await self._under(gesture)
-        session, nodes = self.session, drawn.nodes
-        async with self.lock:
-            if drawn is not session.draw_list:
-                return
-            if pick.node is not None:
-                text = await asyncio.to_thread(session.describe, nodes[pick.node])
-            elif pick.edge is not None:
-                text = await asyncio.to_thread(session.describe_edge, pick.edge)
-            else:
-                return
-        self.flush(tip=shown.tip(text, (gesture.x, gesture.y), self.stream.size))
-
-    def hide_tip(self) -> None:
-        """Take the tip away."""
-        if self._hover is not None:
-            self._hover.cancel()
-            self._hover = None
-        if self.state.tip["show"]:
-            self.flush(tip=page.EMPTY_TIP)

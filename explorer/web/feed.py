@@ -1,0 +1,64 @@
+"""What a page that draws by itself is given: each picture once, when it asks for the newest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from explorer.draw_list import DrawList
+from explorer.web.drawn import Move, pack
+
+
+class Feed:
+    """The newest draw list for one page, which is told its number and fetches it.
+
+    Nothing queues up: a page that is slow skips what is out of date.
+
+    Parameters
+    ----------
+    announce : callable (int)
+        Called with the number of each new picture.
+
+    Attributes
+    ----------
+    on : bool
+        Whether the page draws.
+    number : int
+        Of the newest picture; what the page says about another one is out of date.
+    """
+
+    def __init__(self, announce: Callable[[int], None]) -> None:
+        self.on = False
+        self.number = 0
+        self._announce = announce
+        self._drawn: DrawList | None = None
+        self._move: Move | None = None
+        self._listed = 0  # number under which the page got the draw list first
+
+    def show(self, draw_list: DrawList, move: Move | None = None) -> None:
+        """Announce a draw list, a move to it, or both; nothing if neither is new."""
+        if draw_list is self._drawn and move is None:
+            return
+        self.number += 1
+        if draw_list is not self._drawn:
+            self._listed = self.number
+        self._drawn, self._move = draw_list, move
+        self._announce(self.number)
+
+    async def message(self, known: object = 0) -> bytes:
+        """The newest picture; see `explorer.web.drawn.pack`.
+
+        Parameters
+        ----------
+        known : int
+            Number of the picture that the page has; 0 for none.
+
+        Raises
+        ------
+        NeuronautError
+            If it is too large to be sent.
+        """
+        if self._drawn is None or not self.on:
+            return b""
+        has = isinstance(known, int) and self._listed <= known <= self.number
+        return await asyncio.to_thread(pack, self.number, self._drawn, self._move, has)
