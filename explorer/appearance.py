@@ -18,6 +18,7 @@ from explorer.node_facts import node_facts
 from explorer.units import Units
 
 F8 = NDArray[np.float64]
+SLICES = 16  # a series is shown as this many slices at most
 
 
 def node_family(hierarchy: Hierarchy, node: int) -> str:
@@ -40,7 +41,7 @@ class Looks:
     pool : bool array
         As `shows_pool` says.
     slices : int array
-        Members of a series; 1 for other nodes.
+        How many members to show, as `members` says, up to 16.
     size : float64 array, shape (n, 3)
         As `leaf_size` says.
     """
@@ -67,11 +68,10 @@ def looks_of(hierarchy: Hierarchy, nodes: NDArray[np.int32]) -> Looks:
     for node in nodes.tolist():
         look = store.get(node)
         if look is None:
-            row = hierarchy.nodes[node]
             look = store[node] = (
                 node_family(hierarchy, node),
                 shows_pool(hierarchy, node),
-                max(len(row.children), 1) if row.kind == "series" else 1,
+                min(members(hierarchy, node), SLICES),
                 leaf_size(hierarchy, node),
             )
         found.append(look)
@@ -82,6 +82,46 @@ def looks_of(hierarchy: Hierarchy, nodes: NDArray[np.int32]) -> Looks:
         np.array(slices, np.int64),
         np.array(size, float).reshape(-1, 3),
     )
+
+
+def members(hierarchy: Hierarchy, node: int) -> int:
+    """How many blocks of one sort a node consists of; 1 where that is not what it is.
+
+    A series consists of its members. So does a scope of nothing but scopes and series of about the
+    same size, at least three in all: stages of a network hold blocks that differ in a shape only.
+    Where these consist of blocks themselves (the pieces of a long stage), those are counted.
+    """
+    return sum(size for size, _ in _members(hierarchy, node)) or 1
+
+
+def _members(hierarchy: Hierarchy, node: int) -> tuple[tuple[int, float], ...]:
+    """Members of a node as pairs of (how many, layers in each), kept beside the hierarchy."""
+    store: dict[int, tuple[tuple[int, float], ...]]
+    store = hierarchy.__dict__.setdefault("_members", {})
+    if node not in store:
+        row = hierarchy.nodes[node]
+        inside = row.layers[1] - row.layers[0]
+        if row.kind == "series":
+            copies = max(int(hierarchy.copies[node]), 1)
+            store[node] = ((copies, inside / copies),)
+        else:
+            store[node] = _blocks(hierarchy, row.children) if row.kind == "scope" else ()
+    return store[node]
+
+
+def _blocks(hierarchy: Hierarchy, children: tuple[int, ...]) -> tuple[tuple[int, float], ...]:
+    nodes = hierarchy.nodes
+    if len(children) < 2 or any(nodes[i].kind not in ("scope", "series") for i in children):
+        return ()
+    if any(nodes[i].path.endswith("~branch") for i in children):
+        return ()  # side by side, not one after another
+    found: list[tuple[int, float]] = []
+    for i in children:
+        own = float(nodes[i].layers[1] - nodes[i].layers[0])
+        found += _members(hierarchy, i) or ((1, own),)
+    sizes = [size for _, size in found]
+    alike = sum(n for n, _ in found) >= 3 and max(sizes) <= 2 * min(sizes)
+    return tuple(found) if alike else ()
 
 
 def leaf_size(hierarchy: Hierarchy, node: int) -> tuple[float, float, float]:
@@ -98,8 +138,7 @@ def leaf_size(hierarchy: Hierarchy, node: int) -> tuple[float, float, float]:
     if row.kind in ("scope", "series"):
         thickness = max(thickness, 0.9 + 0.35 * math.log2(1 + facts.count(node)))
         height, width = max(height, 1.3), max(width, 1.3)
-    if row.kind == "series":
-        thickness = max(thickness, 0.34 * len(row.children))
+    thickness = max(thickness, 0.34 * min(members(hierarchy, node), SLICES))
     return thickness, height, width
 
 
@@ -123,7 +162,7 @@ def _log(n: int) -> float:
 
 
 def unit_size(
-    layer: Layer, units: Units, shown: int, here: UnitRange, nested: bool
+    layer: Layer, units: Units, grid: tuple[int, int], here: UnitRange, nested: bool
 ) -> tuple[float, float, float]:
     """Extents of one unit, or of a range of units.
 
@@ -132,8 +171,8 @@ def unit_size(
     layer : Layer
     units : Units
         Of the layer.
-    shown : int
-        How many stand on the same grid.
+    grid : (int, int)
+        Rows and columns of the grid that it stands on.
     here : UnitRange
     nested : bool
         Whether the grid lies inside an open range, where it must not outgrow the closed ranges
@@ -144,8 +183,9 @@ def unit_size(
         side = min(max(0.7 + 0.16 * _log(here.count), 0.8), 2.0)
         return 0.30, side, side
     total = 2.6 if nested else 3.4 + 0.25 * _log(units.count)
-    side = total / max(2.0, math.sqrt(shown))
-    side = min(max(side, 0.2), 1.15 if is_map else 0.62)
+    # A long grid (heads x components) must not reach far out of its neighbourhood.
+    side = max(min(total / max(2.0, math.sqrt(grid[0] * grid[1])), 1.6 * total / max(grid)), 0.15)
+    side = min(side, 1.15 if is_map else 0.62)
     return (0.07 if is_map else side * 0.62), side, side
 
 
@@ -195,7 +235,10 @@ def title_of(hierarchy: Hierarchy, cut: Cut, row: int, units_of: UnitsOf) -> str
     if here is not None:
         return unit_title(hierarchy, int(cut.node[row]), here, units_of)
     if node.kind == "series" and cut.leaf[row]:
-        return f"{node.title}  × {len(node.children)}"
+        return f"{node.title}  × {count(members(hierarchy, int(cut.node[row])))}"
+    if node.kind == "scope" and cut.leaf[row] and " … " not in node.title:
+        blocks = members(hierarchy, int(cut.node[row]))
+        return f"{node.title} · {count(blocks)} blocks" if blocks > 1 else node.title
     if node.kind == "stage" and not cut.leaf[row]:
         return f"{node.title} stage"  # the layer inside has the plain name
     return node.title
@@ -227,9 +270,10 @@ def describe(hierarchy: Hierarchy, node: int, here: UnitRange | None, units_of: 
         what = "unit" if here.count == 1 else f"{count(here.count)} units"
         title = unit_title(hierarchy, node, here, units_of)
         return f"{layer.path} · {what} {title} · {layer.kind} {shape_text(layer.output_shape)}"
-    kind = {"series": f"series of {len(row.children)}", "stage": f"stage, {row.type}"}.get(
-        row.kind, row.type or "group"
-    )
+    kind = {
+        "series": f"series of {count(members(hierarchy, node))}",
+        "stage": f"stage, {row.type}",
+    }.get(row.kind, row.type or "group")
     parts = [row.title, kind, shape_text(facts.shape(node))]
     if facts.count(node) > 1:
         parts.append(f"{count(facts.count(node))} layers")

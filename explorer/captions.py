@@ -68,6 +68,8 @@ def legend_of(
         families["pool"] = None
     kinds = tuple((name, theme.families[name]) for name in families)
     lines = list(_statements(crossing))
+    if not model.graph.layers:
+        lines.append("this network holds no layers")
     lines += model.network.notes[:2]
     weighted = bool((crossing.edges.stats.count > 0).any())
     ramp = scale.ramp if weighted else scale.ramp[:0]

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.hierarchy import Hierarchy
+from explorer.hierarchy import Hierarchy, NodeTable
 from explorer.kinds import family
 from explorer.network import Layer, Shape
 
 _LIGHT = ("norm", "merge", "shape", "activation")  # families whose weights never name a node
 _TELLING = ("attention", "recurrent", "conv", "dense", "embedding")
+ATTENTION_FROM = 0.25
+"""Share of the weights inside from which a node counts as attention: of a Transformer block it
+has a third, and tells more about the block than the dense layers around it do."""
 
 
 class NodeFacts:
@@ -40,6 +43,7 @@ class NodeFacts:
             if code else np.zeros((0, 1), np.int64)  # fmt: skip
         self._count = np.stack([_prefix(codes == k) for k in code.values()]) \
             if code else np.zeros((0, 1), np.int64)  # fmt: skip
+        self._attention = _prefix(np.where(_in_attention(hierarchy), heavy, 0))
         shaped = np.array([bool(layer.output_shape) for layer in self._layers], bool)
         last = np.where(shaped, np.arange(len(self._layers)), -1)
         self._shaped = np.maximum.accumulate(last) if len(last) else last
@@ -90,10 +94,34 @@ class NodeFacts:
             return own  # a stage, or a composite layer such as MultiHeadAttention
         weight = self._weight[:, last] - self._weight[:, first]
         number = self._count[:, last] - self._count[:, first]
+        attention = int(self._attention[last] - self._attention[first])
+        if attention and attention >= ATTENTION_FROM * weight.sum():
+            return "attention"
         inside = [k for k in range(len(self._names)) if number[k]]
         # Where no family has weights, the one with most layers.
         best = max(inside, key=lambda k: (weight[k] + 1e-3 * number[k], k), default=-1)
         return self._names[best] if best >= 0 else "other"
+
+
+def _in_attention(hierarchy: Hierarchy) -> NDArray[np.bool_]:
+    """Which layers, in the order of the leaves, lie in a scope that attends, by type or title."""
+    nodes = hierarchy.nodes
+    if isinstance(nodes, NodeTable):
+        texts, spans = nodes.texts, nodes.spans[nodes.kinds != 0].tolist()
+        named = list(zip(texts.type, texts.title, spans, strict=True))
+    else:
+        named = [(n.type, n.title, list(n.layers)) for n in nodes if n.kind != "layer"]
+    known: dict[tuple[str, str], bool] = {}
+    found = np.zeros(len(hierarchy.order), bool)
+    for kind, title, (first, last) in named:
+        attends = known.get((kind, title))
+        if attends is None:
+            words = title.lower()
+            attends = family(kind) == "attention" or "attention" in words or "attn" in words
+            known[kind, title] = attends
+        if attends:
+            found[first:last] = True
+    return found
 
 
 def _prefix(values: Sequence[int] | NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:

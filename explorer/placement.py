@@ -54,20 +54,20 @@ def place(model: OpenModel, state: ViewState, aspect: float = ASPECT) -> Placed:
 def _sizes(model: OpenModel, cut: Cut) -> F8:
     """Extents of each node as it is closed; an open one's frame is the layout's affair."""
     sizes = np.zeros((len(cut), 3))
-    siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
     whole = np.array([u is None for u in cut.units], bool)
     sizes[whole] = looks_of(model.hierarchy, cut.node[whole]).size
     # The units of one grid have two sizes at most, so sizes are remembered.
-    memory: dict[tuple[int, int, int, bool], tuple[float, float, float]] = {}
+    memory: dict[tuple[int, tuple[int, int], int, bool], tuple[float, float, float]] = {}
     for row in np.flatnonzero(~whole).tolist():
         here, node, above = cut.units[row], int(cut.node[row]), int(cut.parent[row])
         assert here is not None
-        key = (node, int(siblings[above]), here.count, cut.units[above] is not None)
+        rows, columns = cut.grid[above].tolist()
+        key = (node, (rows, columns), here.count, cut.units[above] is not None)
         if key not in memory:
             layer = model.hierarchy.layer(node)
             assert layer is not None
-            _, shown, _, nested = key
-            memory[key] = unit_size(layer, model.units_of(layer), shown, here, nested)
+            _, grid, _, nested = key
+            memory[key] = unit_size(layer, model.units_of(layer), grid, here, nested)
         sizes[row] = memory[key]
     return sizes
 

@@ -12,15 +12,15 @@ from explorer.open_model import OpenModel
 from explorer.themes import Theme
 from layouts.tree import Boxes
 
-SLICES = 16  # a series is shown as this many slices at most
 _DIMMED = (255, 200, 150, 115)  # opacity of a frame by the levels of frames inside it
 
 
 def boxes_of(model: OpenModel, cut: Cut, boxes: Boxes, theme: Theme) -> tuple[BoxArrays, BoxArrays]:
     """Solids and frames of a placed cut.
 
-    A series is drawn as a row of slices, one per member up to 16; a stage that pools as a slab
-    with a thin slab of the pool's colour at its back: what is folded away stays in sight.
+    What consists of members of one sort is drawn as a row of slices, one for each up to 16; a stage
+    that pools as a slab with a thin slab of the pool's colour at its back: what is folded away
+    stays in sight.
 
     Parameters
     ----------
@@ -40,12 +40,13 @@ def boxes_of(model: OpenModel, cut: Cut, boxes: Boxes, theme: Theme) -> tuple[Bo
 
 def _solids(model: OpenModel, cut: Cut, boxes: Boxes, theme: Theme) -> BoxArrays:
     leaves = np.flatnonzero(cut.leaf)
+    leaves = leaves[leaves > 0]  # a network without layers has nothing to show
     # All units of a layer look alike.
     nodes, which = np.unique(cut.node[leaves], return_inverse=True)
     looks = looks_of(model.hierarchy, nodes)
     whole = np.array([cut.units[row] is None for row in leaves.tolist()], bool)
     pool = looks.pool[which] & whole
-    slices = np.where(whole & ~pool, np.minimum(looks.slices, SLICES)[which], 1)
+    slices = np.where(whole & ~pool, looks.slices[which], 1)
     at = np.repeat(np.arange(len(leaves)), np.where(pool, 2, slices))
     k = np.arange(len(at)) - np.searchsorted(at, at)  # number of a piece within its solid
     n, pooled, first = slices[at], pool[at], k == 0
