@@ -167,6 +167,10 @@ class Changes(ABC):
             raise NeuronautError(f"no theme called {name!r}; there are dark and light")
         self.update(replace(self.state, theme=name))
 
+    def set_detail(self, name: str) -> None:
+        """Let nodes open and close as the camera moves, ``"automatic"``, or not: ``"manual"``."""
+        self.update(replace(self.state, detail=name))
+
     def set_focus(self, name: str | None) -> None:
         """Let all fade but a node and its neighbours, or nothing.
 
@@ -213,6 +217,12 @@ class Changes(ABC):
     def _opened(self, found: Opening) -> Opening:
         self.update(replace(self.state, opened=found.opened))
         return found
+
+    def around(self, path: str) -> str | None:
+        """The open node nearest around a node, or ``None`` for one that stands at the top."""
+        outer = lod.opening(self.model.hierarchy, self.model.units_of, path)
+        opened = [p for p in outer if p in self.state.opened]
+        return opened[-1] if opened else None
 
     def can_open(self, path: str) -> bool:
         """Whether there is something inside a node."""

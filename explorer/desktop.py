@@ -8,8 +8,8 @@ from collections.abc import Callable
 from PIL import Image
 
 import layouts
-from explorer import lod
 from explorer.animation import Blend
+from explorer.desktop_detail import DesktopDetail
 from explorer.desktop_motion import DesktopMotion
 from explorer.desktop_panel import DesktopPanel
 from explorer.desktop_texts import HELP, following, in_lines, save_unique
@@ -19,6 +19,7 @@ from explorer.flight import Flight, Held, Screen, held, straight
 from explorer.opening import Opening
 from explorer.orbit import shift
 from explorer.overlays import overlays
+from explorer.pace import FULL
 from explorer.renderer import Handlers, Window
 from explorer.session import Session
 from explorer.view_state import Camera
@@ -72,12 +73,14 @@ class Desktop:
         self.panel = DesktopPanel(session, self.renderer)
         self._drawn = session.draw_list
         self.motion = DesktopMotion(window)
+        self.detail = DesktopDetail(session, window, self.motion)
         self._polled = 0.0
         self._told_until = 0.0
         self._complaint = ""
         self._help = False
         self._keys: dict[str, Callable[[], None]] = {
-            "r": lambda: self._move(self._view_of(None)),
+            "r": self._see_all,
+            "d": lambda: self._tell(self.detail.switch()),
             "f": self._fly_to_selected,
             "b": self._start_over,
             "z": lambda: self._travel(self.session.undo, "nothing to undo"),
@@ -206,6 +209,9 @@ class Desktop:
             raise NeuronautError("nothing is selected: click a node first")
         return self.session.state.selected
 
+    def _see_all(self) -> None:
+        self._change(self.session.close_automatic, lambda: self._view_of(None))
+
     def _fly_to_selected(self) -> None:
         self._move(self._view_of(self._selected()))
 
@@ -222,7 +228,7 @@ class Desktop:
     def _close_selected(self) -> None:
         path = self.session.state.selected
         while path is not None and path not in self.session.state.opened:
-            path = self._around(path)
+            path = self.session.around(path)
         if path is None:
             self._tell("nothing to close: select a node inside an open frame")
         else:
@@ -284,6 +290,7 @@ class Desktop:
     def _save(self) -> None:
         self._clear_note()
         self.renderer.set_note()
+        self.renderer.quality = FULL
         picture = Image.fromarray(self.renderer.image(_PICTURE_SAMPLES))
         self._tell(f"saved {save_unique(picture)}")
 
@@ -296,6 +303,10 @@ class Desktop:
         elif now - self._polled > _POLL_EVERY:
             self._polled = now
             self._poll()
+        try:
+            self._drawn = self.detail.tick(now, self._drawn) or self._drawn
+        except NeuronautError as error:
+            self._tell(str(error))
         camera = self.motion.rested(now)
         if camera is not None:
             self._rests(camera)
@@ -366,14 +377,10 @@ class Desktop:
         (width, height), free = self.renderer.scene_size, self.renderer.free_width
         camera = self.session.camera_for(path, self.renderer.scene_aspect)
         # What is framed stands in the middle of what the panel leaves free.
-        return shift(camera, (free - width) / 2 / height, 0.0)
-
-    def _around(self, path: str) -> str | None:
-        """The open node around a node, or ``None`` for one that stands at the top."""
-        model = self.session.model
-        outer = lod.opening(model.hierarchy, model.units_of, path)
-        opened = [p for p in outer if p in self.session.state.opened]
-        return opened[-1] if opened else None
+        camera = shift(camera, (free - width) / 2 / height, 0.0)
+        if path is None:
+            self.session.framed(camera)
+        return camera
 
     # -- messages ------------------------------------------------------------------------------
 

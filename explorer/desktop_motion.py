@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from explorer.animation import Blend
+from explorer.detail import Follow
 from explorer.flight import Flight
 from explorer.renderer import Window
 from explorer.view_state import Camera, ease
@@ -23,7 +24,8 @@ class DesktopMotion:
 
     def __init__(self, window: Window) -> None:
         self._window, self._renderer = window, window.renderer
-        self._move: tuple[Flight | None, Blend | None] | None = None
+        self._move: tuple[Flight | Follow | None, Blend | None] | None = None
+        self._share = 0.0
         self._since = 0.0
         self._camera = self._renderer.camera
         self._camera_moved = 0.0  # when it was last seen to move; 0 while it rests
@@ -33,10 +35,14 @@ class DesktopMotion:
         """Whether something moves by itself."""
         return self._move is not None
 
-    def begin(self, way: Flight | None, blend: Blend | None = None) -> None:
-        """Let the camera, the boxes or both move from now on."""
-        self._move, self._since = (way, blend), time.monotonic()
-        self._window.redraw()
+    def begin(self, way: Flight | Follow | None, blend: Blend | None = None) -> None:
+        """Let the camera, the boxes or both move from now on.
+
+        On a flight the camera is where the flight is; when it follows the boxes, a person may
+        move it meanwhile.
+        """
+        self._move, self._since, self._share = (way, blend), time.monotonic(), 0.0
+        self._window.redraw(moving=True)
 
     def settle(self) -> None:
         """End a move under way, at its end."""
@@ -63,8 +69,11 @@ class DesktopMotion:
         way, blend = self._move
         if blend is not None:
             self._renderer.draw(blend.at(ease(share)))
-        if way is not None:
+        if isinstance(way, Follow):
+            self._renderer.camera = way.move(self._renderer.camera, ease(self._share), ease(share))
+        elif way is not None:
             self._renderer.camera = way(ease(share))
+        self._share = share
         if share >= 1.0:
             self._move = None
-        self._window.redraw()
+        self._window.redraw(moving=True)

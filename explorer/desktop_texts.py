@@ -25,6 +25,7 @@ HELP = (
     "1 … 9\topen everything to this depth",
     "0, c\tclose everything",
     "x\tfocus on the selected node, or end it",
+    "d\tautomatic detail: what you come near to opens; or not",
     "",
     "i\tshow or hide the details of the selected node",
     "w, [ ]\tits next weight, the one before, the one after",

@@ -15,10 +15,12 @@ from explorer.background import BackgroundReading, unread
 from explorer.build import build_draw_list
 from explorer.changes import Changes
 from explorer.crossing import Crossing
+from explorer.detail import ROOM, Detail, Follow, decide, follow
 from explorer.draw_list import DrawList
 from explorer.edge_text import describe_edge
 from explorer.edges import EdgeFinder
 from explorer.network import Network
+from explorer.on_screen import Screen
 from explorer.open_model import OpenModel
 from explorer.placement import ASPECT, Placed
 from explorer.pyramid import Pyramid
@@ -54,6 +56,7 @@ class Session(Changes):
         self._built: tuple[DrawList, Placed, Crossing] | None = None
         self._reading = BackgroundReading(self.model, self._finder)
         self._drawn_at = 0.0
+        self._detail = Detail()
         self.state = state or ViewState()
         if state is None:
             self.state = replace(self.state, opened=self.first_opened)
@@ -172,6 +175,50 @@ class Session(Changes):
             except BaseException:
                 self.state, self._built = before
                 raise
+            self._detail = self._detail.by_hand(before[0].opened, state.opened)
+
+    def adjust(self, screen: Screen, room: int = ROOM) -> Follow | None:
+        """A step of automatic detail, if it is switched on and there is something to do.
+
+        Such a step is not remembered: `undo` brings back what a person changed.
+
+        Parameters
+        ----------
+        screen : Screen
+            The picture that a person sees.
+        room : int
+            The most nodes that may be visible after opening one.
+
+        Returns
+        -------
+        Follow or None
+            How the camera goes along with what opened or closed; ``None`` if nothing did.
+        """
+        with self._lock:
+            if self.state.detail != "automatic":
+                return None
+            before = self.placed
+            step = decide(self.model, before, screen, self._detail, room)
+            self._detail = step.detail
+            if not step:
+                return None
+            opened = step.apply(self.state.opened)
+            self.update(replace(self.state, opened=opened), remember=False)
+            move, self._detail = follow(before, self.placed, screen, step)
+            return move
+
+    def close_automatic(self) -> None:
+        """Close what opened by itself, if automatic detail is switched on."""
+        with self._lock:
+            if self.state.detail == "automatic" and self._detail.opened:
+                opened = self.state.opened - set(self._detail.opened)
+                self.update(replace(self.state, opened=opened), remember=False)
+                self._detail = Detail()
+
+    def framed(self, camera: Camera) -> None:
+        """The camera was put here to show everything: until it moves nothing opens by itself."""
+        with self._lock:
+            self._detail = replace(self._detail, since=camera, at_rest=True)
 
     # -- asking ------------------------------------------------------------------------------
 

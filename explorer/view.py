@@ -149,15 +149,27 @@ class View:
         overlay: str | None = None,
         layout: str | None = None,
         theme: str | None = None,
+        detail: str | None = None,
         camera: Camera | None = None,
     ) -> View:
-        """Change overlay, layout, theme or camera."""
+        """Change overlay, layout, theme, camera or detail.
+
+        Parameters
+        ----------
+        overlay, layout, theme : str, optional
+        detail : str, optional
+            ``"automatic"``: in a window and in a page nodes open as the camera comes near, and
+            close behind it; ``"manual"``: only by hand.
+        camera : Camera, optional
+        """
         if overlay is not None:
             self.session.set_overlay(overlay)
         if layout is not None:
             self.session.set_layout(layout)
         if theme is not None:
             self.session.set_theme(theme)
+        if detail is not None:
+            self.session.set_detail(detail)
         if camera is not None:
             from dataclasses import replace
 

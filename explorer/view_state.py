@@ -17,6 +17,7 @@ Point = tuple[float, float, float]
 # Little perspective: the far end of a long network must not shrink and hide behind itself.
 VIEW_ANGLE = 18.0  # degrees
 THEMES = ("dark", "light")
+DETAILS = ("manual", "automatic")
 FARTHEST = 1e9  # world units; a coordinate beyond it leaves the renderer's single precision
 _NO_CAMERA = "saved view: camera is not a position, focal_point and up"
 
@@ -60,6 +61,9 @@ class ViewState:
         ``None`` means: frame the whole network.
     focus : str or None
         Path of the node that is looked at alone, with its neighbours; all else is faded.
+    detail : str
+        Whether nodes also open and close by themselves as the camera moves: ``"automatic"``, or
+        only by hand: ``"manual"``.
     """
 
     opened: frozenset[str] = frozenset()
@@ -70,11 +74,16 @@ class ViewState:
     edge_budget: int = 6000
     camera: Camera | None = None
     focus: str | None = None
+    detail: str = "manual"
 
     def __post_init__(self) -> None:
         if self.theme not in THEMES:
             raise NeuronautError(
                 f"no theme called {str(self.theme)[:40]!r}; there are dark and light"
+            )
+        if self.detail not in DETAILS:
+            raise NeuronautError(
+                f"no detail called {str(self.detail)[:40]!r}; there are manual and automatic"
             )
 
     def open(self, path: str) -> ViewState:
@@ -121,6 +130,8 @@ class ViewState:
                 raise NeuronautError(f"saved view: {key} must be a text or null")
         if values.get("theme", "dark") not in THEMES:
             raise NeuronautError("saved view: theme must be dark or light")
+        if values.get("detail", "manual") not in DETAILS:
+            raise NeuronautError("saved view: detail must be manual or automatic")
         return cls(**values)
 
 

@@ -121,6 +121,13 @@ def test_after_moving_at_any_quality_the_still_picture_is_the_same(renderer):
         np.testing.assert_array_equal(renderer.image(), complete)
 
 
-def test_the_time_that_drawing_takes_is_told(renderer):
+def test_the_times_of_a_picture_are_told(renderer):
+    renderer.quality = FULL
+    drawn = lines([(0, 1.0)], labels=4)
     renderer.render()
-    assert 0 < renderer.drawing_seconds < 60
+    still = renderer.times.whole
+    assert 0 < renderer.times.drawing < still < 60
+    for _ in range(200):
+        renderer.draw(replace(drawn))
+    renderer.render()
+    assert renderer.times.whole > renderer.times.drawing + still, "taking draw lists counts"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,6 +17,7 @@ from explorer.draw_list import DrawList
 from explorer.pace import FULL, Quality
 from explorer.renderer.backgrounds import BACKGROUNDS as BACKGROUNDS
 from explorer.renderer.backgrounds import unit_rgb
+from explorer.renderer.frame_times import FrameTimes
 from explorer.renderer.labelled import Labelled
 from explorer.renderer.labels import LabelLayer, PlacedLabel, text_scale
 from explorer.renderer.projection import Picker, Projection
@@ -115,7 +115,8 @@ class Renderer:
         self._draw_list: DrawList | None = None
         self._quality = FULL
         self._labelled = Labelled()
-        self._placing = self._drawing = 0.0
+        #: How long the last picture took.
+        self.times = FrameTimes()
         self._theme = ""
         self._set_theme("dark")
         self._picker: tuple[object, Picker] | None = None
@@ -214,29 +215,23 @@ class Renderer:
         self._quality = value
         self._scene.set_quality(value)
 
-    @property
-    def drawing_seconds(self) -> float:
-        """How long VTK took to draw the last picture, without the placing of labels."""
-        return self._drawing
-
     def draw(self, draw_list: DrawList) -> None:
         """Take a new draw list; the next `render` or `image` shows it.
 
         Arrays are written in place; the cost follows the number of points, not of objects.
         """
-        self._draw_list = draw_list
-        self._picker = None
-        self._set_theme(draw_list.theme)
-        self._scene.update(draw_list, text_scale(self.size[1]))
-        self._labels.load(self._labelled.of(draw_list, self._quality.labels), self.size[1])
-        self._fit_strip(draw_list)
+        with self.times.taking():
+            self._draw_list = draw_list
+            self._picker = None
+            self._set_theme(draw_list.theme)
+            self._scene.update(draw_list, text_scale(self.size[1]))
+            self._labels.load(self._labelled.of(draw_list, self._quality.labels), self.size[1])
+            self._fit_strip(draw_list)
 
     def render(self) -> None:
         """Draw the picture now."""
-        self._placing = 0.0
-        begin = time.perf_counter()
-        self._window.Render()
-        self._drawing = time.perf_counter() - begin - self._placing
+        with self.times.picture():
+            self._window.Render()
 
     def image(self, multi_samples: int | None = None) -> NDArray[np.uint8]:
         """Draw and return the picture: uint8, shape (height, width, 3), top row first.
@@ -367,21 +362,23 @@ class Renderer:
         """Called by VTK before each picture, whoever moved the camera."""
         if self._draw_list is None:
             return
-        begin = time.perf_counter()
+        with self.times.placing():
+            self._place(self._draw_list)
+
+    def _place(self, draw_list: DrawList) -> None:
         size = self.size
-        self._fit_strip(self._draw_list)
+        self._fit_strip(draw_list)
         camera = self._renderer.GetActiveCamera()
         near, far = self._scene.clipping(self.camera)
         camera.SetClippingRange(near, far)
         scale = text_scale(size[1])
-        self._labels.load(self._labelled.of(self._draw_list, self._quality.labels), size[1])
+        self._labels.load(self._labelled.of(draw_list, self._quality.labels), size[1])
         self._scene.set_scale(scale)
         free = self.free_width
         projection = Projection.of(self.camera, self.scene_size, near)
-        self._labels.place(projection, self._draw_list, free)
+        self._labels.place(projection, draw_list, free)
         if len(self._panel.sizes):
             self._panel.show(np.zeros(1, np.intp), np.array([[free, 0]], np.int32), size[1])
-        self._placing = time.perf_counter() - begin
 
     def _fit_strip(self, draw_list: DrawList) -> None:
         """Write the legend and give the scene what is left."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from explorer.orbit import shift, turn
+from explorer.pace import FULL, Pace
 from explorer.renderer.navigation import approached, below_pixel
 from explorer.renderer.view import Renderer
 
@@ -49,7 +50,8 @@ class Window:
     """A renderer in a window of this machine's screen.
 
     Left drag turns, right or middle drag (or with shift) shifts, the wheel zooms towards the
-    pointer. The picture is drawn at most once per tick, rough while things move and smooth at rest.
+    pointer. The picture is drawn at most once per tick, rough while things move and smooth at rest;
+    where frames would take too long, what moves is drawn with less in it.
 
     Parameters
     ----------
@@ -80,11 +82,28 @@ class Window:
         self._hover_at: tuple[float, tuple[float, float]] | None = None
         self._changed_at = 0.0
         self._dirty = self._rough = True
+        self._moving = False
         self._drawn_size = self.renderer.size
+        #: What is drawn while things move, from how long frames take.
+        self.pace = Pace()
+        #: Pixel that a person looks at: where the wheel turned last; ``None`` after a drag.
+        self.looked_at: tuple[float, float] | None = None
 
-    def redraw(self) -> None:
-        """Draw the picture anew at the next tick."""
+    @property
+    def drags(self) -> bool:
+        """Whether a drag is under way."""
+        return self._drag is not None and self._dragging
+
+    def redraw(self, moving: bool = False) -> None:
+        """Draw the picture anew at the next tick.
+
+        Parameters
+        ----------
+        moving : bool
+            Whether it is one of many: then less is drawn where it would take too long.
+        """
         self._dirty = True
+        self._moving = self._moving or moving
 
     def run(self, handlers: Handlers) -> None:
         """Show the window and serve its events until it is closed.
@@ -195,7 +214,8 @@ class Window:
         self._last = here
         move = turn if self._drag == "turn" else shift
         self.renderer.camera = move(self.renderer.camera, across, down)
-        self.redraw()
+        self.looked_at = None
+        self.redraw(moving=True)
 
     def _zoomed(self, factor: float) -> None:
         if self._beside_scene:
@@ -203,8 +223,9 @@ class Window:
         camera = self.renderer.camera
         point = below_pixel(camera, self.renderer.scene_size, *self._here)
         self.renderer.camera = approached(camera, factor, point)
+        self.looked_at = self._here
         self._left()
-        self.redraw()
+        self.redraw(moving=True)
 
     def _left(self) -> None:
         self._hover_at = None
@@ -224,9 +245,16 @@ class Window:
             self._dirty = True
         if self._dirty:
             self._dirty, self._rough, self._changed_at = False, True, now
-            self.renderer.multi_samples = 0
-            self.renderer.render()
+            self._draw_rough()
         elif self._rough and now - self._changed_at > _STILL_AFTER and self._drag is None:
             self._rough = False
-            self.renderer.multi_samples = _SMOOTH
+            self.renderer.multi_samples, self.renderer.quality = _SMOOTH, FULL
             self.renderer.render()
+
+    def _draw_rough(self) -> None:
+        moving, self._moving = self._moving, False
+        self.renderer.multi_samples = 0
+        self.renderer.quality = self.pace.quality if moving else FULL
+        self.renderer.render()
+        if moving:
+            self.pace.feed(self.renderer.times.whole, self.renderer.times.drawing)
