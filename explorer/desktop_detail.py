@@ -32,8 +32,7 @@ class DesktopDetail:
         """The picture that a person sees: they look at the pointer, or at the middle."""
         renderer = self._window.renderer
         (width, height), free = renderer.scene_size, renderer.free_width
-        focus = self._window.looked_at or (free / 2, height / 2)
-        return Screen(renderer.camera, (width, height), focus)
+        return Screen(renderer.camera, (width, height), self._window.looked_at, free)
 
     def tick(self, now: float, drawn: DrawList) -> DrawList | None:
         """Make a change that is due, and let it move.

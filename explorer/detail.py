@@ -38,7 +38,7 @@ from explorer.view_state import Camera
 
 F8 = NDArray[np.float64]
 
-OPENS = 0.40
+OPENS = 0.55
 """Share of the picture, across or down, at which a box opens."""
 CLOSES = OPENS / 1.6
 """Size of an open node, in terms of its closed box, at which it closes."""
@@ -49,8 +49,8 @@ MARGIN = 0.25
 ROOM = 1500
 """Visible nodes that automatic detail fills up to."""
 
-_FEW = 4  # what opens into no more than this may open beside what the person looks at
-_BESIDE = 0.02  # of the picture's height: how near to a box a look still means it
+_BESIDE = 0.02  # of the picture's height: how near to a box a look still means it,
+_NEAREST = 0.5  # and how near where it means no other
 _MOVED = 0.04  # share of the distance, or radians, that count as a move of the camera
 
 
@@ -212,10 +212,10 @@ def decide(
         looked_at = screen.gaps(rectangles[[small]])[0] == 0
         return Step((), (*gone, path), path if looked_at else None, detail)
     free = room - len(leaves)
-    row, looked_at = _large(model, placed, screen, (rectangles, sizes), detail, max(free, 0))
+    row = _large(model, placed, screen, (rectangles, sizes), detail, max(free, 0))
     if row is not None:
         path = cut.paths[row]
-        return Step((path,), gone, path if looked_at else None, detail)
+        return Step((path,), gone, path, detail)
     if free < 0:  # what a person opened goes only now, and only where nobody sees it
         gone = tuple(cut.paths[r] for r in frames[~near[frames]].tolist())
         gone = tuple(p for p in gone if p not in detail.turned)
@@ -270,28 +270,29 @@ def _large(
     seen: tuple[F8, F8],
     detail: Detail,
     free: int,
-) -> tuple[int | None, bool]:
-    """The box to open, and whether it is looked at."""
+) -> int | None:
+    """The box to open: the one looked at, or of several there the largest."""
     cut, (rectangles, sizes) = placed.cut, seen
     rows = np.flatnonzero(cut.leaf & (sizes >= OPENS) & screen.in_sight(rectangles))
     if len(rows) == 0:
-        return None, False
+        return None
     gaps = screen.gaps(rectangles[rows])
     aim = _aimed_at(placed, screen)
     at = (gaps <= _BESIDE * screen.size[1]) | (rows == aim)
-    left, top, right, bottom = rectangles[rows].T
-    inside = (left >= 0) & (top >= 0) & (right <= screen.size[0]) & (bottom <= screen.size[1])
-    # What the line of sight hits, then what is near it, then the rest; the largest first.
-    for i in np.lexsort((-sizes[rows], ~at, rows != aim)).tolist():
-        row = int(rows[i])
-        if not (at[i] or inside[i]) or cut.paths[row] in detail.refused | detail.turned:
-            continue
+    if not at.any() and aim < 0:
+        # The nearest one, unless what opened last is nearer still.
+        frames = [r for r in np.flatnonzero(~cut.leaf).tolist() if cut.paths[r] in detail.opened]
+        nearest = screen.gaps(rectangles[frames]).min(initial=_NEAREST * screen.size[1])
+        at = (gaps == gaps.min()) & (gaps < nearest)
+    # What the line of sight hits, then what is near it; the largest first.
+    rows = rows[at]
+    for row in rows[np.lexsort((-sizes[rows], rows != aim))].tolist():
         count = _count_inside(model, cut, row)
-        if 0 < count <= free + 1 and (at[i] or count <= _FEW):
-            return row, bool(at[i])
-        if rows[i] == aim and count > 0:
+        if 0 < count <= free + 1 and cut.paths[row] not in detail.refused | detail.turned:
+            return int(row)
+        if row == aim and count > 0:
             break  # what stands behind it is not what the person means
-    return None, False
+    return None
 
 
 def _aimed_at(placed: Placed, screen: Screen) -> int:
@@ -377,7 +378,10 @@ def _about(before: Placed, after: Placed, screen: Screen, step: Step, row: int) 
     for _ in range(8):
         seen = replace(screen, camera=Follow(start, end, zoom).move(screen.camera))
         zoom = max(zoom * _share(after, row, seen) / max(share, FILLS), 1.0)
-    return Follow(start, end, zoom)
+    # What opened comes into the picture as far as it has room there.
+    seen = replace(screen, camera=Follow(start, end, zoom).move(screen.camera))
+    rectangle = seen.rectangles(after.boxes.centers[[row]], after.boxes.sizes[[row]])[0]
+    return Follow(screen.beside(start, screen.way_in(rectangle)), end, zoom)
 
 
 def _beside(before: Placed, after: Placed, screen: Screen, rows: Mapping[str, int]) -> Follow:

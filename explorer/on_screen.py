@@ -17,6 +17,7 @@ _SIGNS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in 
 # Corners that an edge of a box joins: those that differ in one axis.
 _EDGES = np.array([(a, b) for a in range(8) for b in range(a, 8) if (a ^ b) in (1, 2, 4)])
 _NEAR = 1e-3  # of the distance to the focal point: what is nearer counts as behind the viewer
+_RIM = 0.03  # of the picture's height: what is brought into it comes so far from its rim
 _FAR_AWAY = 1e7  # pixels
 
 
@@ -31,16 +32,19 @@ class Screen:
         Width and height in pixels.
     focus : (float, float) or None
         The pixel looked at, from the top left: where the pointer is. ``None``: the middle.
+    free : float or None
+        Width from the left that nothing covers; ``None``: all of it.
     """
 
     camera: Camera
     size: tuple[int, int]
     focus: tuple[float, float] | None = None
+    free: float | None = None
 
     @property
     def looked_at(self) -> tuple[float, float]:
         """The pixel looked at."""
-        return self.focus or (self.size[0] / 2, self.size[1] / 2)
+        return self.focus or ((self.free or self.size[0]) / 2, self.size[1] / 2)
 
     @cached_property
     def _axes(self) -> tuple[F8, F8, float]:
@@ -138,6 +142,26 @@ class Screen:
             & (bottom >= -down)
             & (top <= height + down)
         )
+
+    def way_in(self, rectangle: F8) -> tuple[float, float]:
+        """Pixels to the right and down that bring a rectangle into the picture, 0 along an axis
+        where it has no room.
+        """
+        found = []
+        for low, high, room in (
+            (rectangle[0], rectangle[2], self.free or self.size[0]),
+            (rectangle[1], rectangle[3], self.size[1]),
+        ):
+            rim = _RIM * self.size[1]
+            fits = high - low <= room - 2 * rim
+            found.append(float(max(rim - low, 0.0) - max(high - room + rim, 0.0)) if fits else 0.0)
+        return found[0], found[1]
+
+    def beside(self, point: F8, pixels: tuple[float, float]) -> F8:
+        """The point as deep as this one that is seen so many pixels to the right and down of it."""
+        _, (right, up, _), scale = self._axes
+        step = float(self.depths(point)) / scale
+        return np.asarray(point + right * (pixels[0] * step) - up * (pixels[1] * step))
 
     def gaps(self, rectangles: F8) -> F8:
         """Pixels from the place looked at to each rectangle; 0 inside it."""

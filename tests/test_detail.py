@@ -221,7 +221,7 @@ def test_what_was_just_changed_is_not_turned_back():
     person = Person("scopes")
     path = person.openable()[2]
     person.aim(path)
-    person.camera = approach(person.camera, 0.6 / person.share(path))
+    person.camera = approach(person.camera, 0.7 / person.share(path))
     step = decide(person.model, person.placed, person.screen(), Detail())
     assert step.open == (path,)
     just = Detail(turned=frozenset({path}), since=person.camera)
@@ -264,11 +264,11 @@ def test_coming_near_opens_what_is_looked_at_and_keeps_its_size():
 
 @given(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(0.0, 1.0))
 @settings(max_examples=20)
-def test_what_is_under_the_pointer_stays_under_it(x, y, part):
+def test_what_is_under_the_pointer_stays_under_it_unless_it_would_leave_the_picture(x, y, part):
     person = Person("scopes")
     path = person.openable()[2]
     person.aim(path)
-    person.camera = approach(person.camera, 0.5 / person.share(path))
+    person.camera = approach(person.camera, 0.6 / person.share(path))
     box = person.placed.boxes
     place_in_box = np.array((x, y, 0.0))
     spot = box.centers[person.row(path)] + place_in_box * box.sizes[person.row(path)]
@@ -281,7 +281,18 @@ def test_what_is_under_the_pointer_stays_under_it(x, y, part):
     after = place(person.model, replace(person.state, opened=step.apply(person.state.opened)))
     move, _ = follow(person.placed, after, screen, step)
     moved = Projection.of(move.move(person.camera), SIZE)
-    np.testing.assert_allclose(moved.pixels(moved.view(move.end)), at, atol=0.5)
+    by = moved.pixels(moved.view(move.end)) - at
+    frame_now = after.cut.paths.index(path)
+    rectangle = Screen(move.move(person.camera), SIZE).rectangles(
+        after.boxes.centers[[frame_now]], after.boxes.sizes[[frame_now]]
+    )[0]
+    rim = 0.03 * SIZE[1]
+    for axis, room in enumerate(SIZE):
+        low, high = rectangle[axis], rectangle[axis + 2]
+        assert low >= rim - 8
+        assert high <= room - rim + 8
+        # It leaves the pointer only to come into the picture, and no farther than that.
+        assert abs(by[axis]) < 0.5 or low <= rim + 8 or high >= room - rim - 8
     # In two parts, with the person's own move between them, as in one.
     half = move.move(person.camera, 0.0, part)
     whole = move.move(half, part, 1.0)
@@ -307,7 +318,7 @@ def test_what_a_person_closed_stays_closed_until_it_was_out_of_sight():
     person, path = near_block()
     person.by_hand(person.state.opened - {path})
     person.aim(path)
-    person.camera = approach(person.camera, 0.6 / person.share(path))
+    person.camera = approach(person.camera, 0.7 / person.share(path))
     for factor in (1.0, 1.2, 1.2, 0.9):
         person.camera = approach(person.camera, factor)
         person.settle()
@@ -316,7 +327,7 @@ def test_what_a_person_closed_stays_closed_until_it_was_out_of_sight():
     person.settle()
     assert path not in person.detail.refused
     person.aim(path)
-    person.camera = approach(person.camera, 0.6 / person.share(path))
+    person.camera = approach(person.camera, 0.7 / person.share(path))
     person.settle()
     assert path in person.state.opened
 
