@@ -80,7 +80,7 @@ def test_seeing_everything_closes_what_opened_by_itself(app, twin) -> None:
         if notch(app, 4)["opened"] != first:
             break
     app.key("r")
-    state = app.still(lambda s: s["opened"] == first, "the first picture is back")
-    state = app.still(lambda s: s["camera"][2] > 0.99 * camera[2], "seen from afar")
-    assert state["camera"] == pytest.approx(camera, rel=1e-3)
+    app.still(lambda s: s["opened"] == first, "the first picture is back")
+    # The strip of the legend may have grown meanwhile: the scene has a little less room then.
+    app.still(lambda s: s["camera"] == pytest.approx(camera, rel=0.05), "seen from afar")
     assert all(s["opened"] == first for s in answered(app, 3))
