@@ -59,7 +59,9 @@ class Bundle:
         self.links, self.target, self.key = links, target, key
         self.whole: I4 = np.array(fed.whole, np.int32)
         self.parts = tuple(sorted(fed.parts.items(), key=lambda item: item[0]))
-        self.numbers: I4 = np.array(sorted([*fed.whole, *fed.parts]), np.int32)
+        self.numbers = self.whole
+        if fed.parts:
+            self.numbers = np.array(sorted([*fed.whole, *fed.parts]), np.int32)
         self.sums: F8 | None = None
         self.counts: I8 | None = None
         self.weights = self.joined = self.ways = 0
@@ -99,26 +101,38 @@ class Bundles:
             found.append(self._memory.get(key))
             if found[-1] is None:
                 wanted.setdefault(node, []).append((at, chosen, key))
+        made: list[Bundle] = []
         for node, missing in wanted.items():
             first, stop = self._model.hierarchy.spans[node].tolist()
             groups = [chosen for _, chosen, _ in missing]
             fed = coverage(self._model.passing, (first, stop), groups)
             for (at, chosen, key), one in zip(missing, fed, strict=True):
-                found[at] = self._memory.put(key, self._made(Bundle(one, chosen, node, key)))
+                found[at] = bundle = Bundle(one, chosen, node, key)
+                made.append(bundle)
+        self._count(made)
+        for bundle in made:
+            self._memory.put(bundle.key, bundle)
         return [bundle for bundle in found if bundle is not None]
 
-    def _made(self, bundle: Bundle) -> Bundle:
+    def _count(self, bundles: list[Bundle]) -> None:
+        """Fill in how many weights and ways each bundle has."""
         table = self._model.table
-        if len(bundle.numbers) <= MOST_WAYS and len(bundle.links) <= 4 * MOST_WAYS:
-            sources = len(set(self._model.graph.link_ends[bundle.links, 0].tolist()))
-            bundle.ways = len(bundle.numbers) if sources <= MOST_WAYS else 0
-        bundle.weights = int(table.weights[bundle.whole].sum())
-        bundle.joined = int(table.joined[bundle.whole].sum())
-        for number, labels in bundle.parts:
-            pairs, weights = joined(table.connections[number], labels)
-            bundle.joined += pairs
-            bundle.weights += weights
-        return bundle
+        wholes = [b for b in bundles if len(b.whole)]
+        if wholes:
+            numbers = np.concatenate([b.whole for b in wholes])
+            starts = np.cumsum([0, *(len(b.whole) for b in wholes[:-1])])
+            weights = np.add.reduceat(table.weights[numbers], starts).tolist()
+            pairs = np.add.reduceat(table.joined[numbers], starts).tolist()
+            for bundle, weight, pair in zip(wholes, weights, pairs, strict=True):
+                bundle.weights, bundle.joined = weight, pair
+        for bundle in bundles:
+            for number, labels in bundle.parts:
+                more, weight = joined(table.connections[number], labels)
+                bundle.joined += more
+                bundle.weights += weight
+            if 0 < len(bundle.numbers) <= MOST_WAYS and len(bundle.links) <= 4 * MOST_WAYS:
+                sources = len(set(self._model.graph.link_ends[bundle.links, 0].tolist()))
+                bundle.ways = len(bundle.numbers) if sources <= MOST_WAYS else 0
 
     def searches(self, bundle: Bundle) -> tuple[Search, ...]:
         """The ways of single tensors; none when there are too many to tell apart."""

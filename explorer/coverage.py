@@ -18,6 +18,7 @@ from explorer.passing import Passing, along
 
 I4 = NDArray[np.int32]
 _Parts = dict[int, I4]  # by group: 0 for units that it feeds, -1 for others
+_Arrival = tuple[int, int, _Parts]  # link, groups that feed all units, groups that feed some
 
 
 @dataclass
@@ -46,17 +47,20 @@ class _Reached:
     def add(self, whole: int, parts: _Parts) -> tuple[int, _Parts]:
         """Add groups; returns what is new."""
         new = whole & ~self.whole
+        self.whole |= new
+        if not parts:
+            return new, parts
         fresh: _Parts = {}
         for group, labels in parts.items():
-            if (self.whole | new) >> group & 1:
+            if self.whole >> group & 1:
                 continue
             old = self.parts.get(group)
             both = labels if old is None else np.maximum(old, labels)
             if both.min(initial=0) >= 0:
                 new |= 1 << group
+                self.whole |= 1 << group
             elif old is None or not np.array_equal(both, old):
                 fresh[group] = self.parts[group] = both
-        self.whole |= new
         return new, fresh
 
 
@@ -91,7 +95,7 @@ def coverage(passing: Passing, span: tuple[int, int], groups: Sequence[I4]) -> l
 class _Coverage:
     def __init__(self, passing: Passing, span: tuple[int, int]) -> None:
         self.passing, self.span = passing, span
-        self.arrived: dict[int, list[tuple[int, int, _Parts]]] = {}
+        self.arrived: dict[int, list[_Arrival]] = {}
         self.queue: list[int] = []
         self.reached: dict[tuple[int, int, int], _Reached] = {}
         self.found: dict[int, _Reached] = {}
@@ -114,28 +118,40 @@ class _Coverage:
             heapq.heappush(self.queue, at)
         self.arrived[at].append((link, whole, parts))
 
-    def _visit(self, layer: int, arrivals: list[tuple[int, int, _Parts]]) -> None:
+    def _visit(self, layer: int, arrivals: list[_Arrival]) -> None:
         passing, (first, stop) = self.passing, self.span
         if passing.ends(layer):
             for number in passing.table.of_layer(layer):
                 self._feed(number, arrivals)
             return
-        place, target, clear = passing.place, passing.target, passing.clear(layer)
+        if passing.clear(layer):
+            self._pass_on((layer, 0, 0), passing.onward(layer, self.span), arrivals)
+            return
         for output, count, links in passing.ports(layer):
-            onward = [k for k in links if first <= place[target[k]] < stop]
-            if not onward:
-                continue
-            known = self.reached.setdefault((layer, output, count), _Reached())
-            new, fresh = 0, {}
-            for link, whole, parts in arrivals:
-                if not clear:
-                    whole, parts = self._through(link, output, count, whole, parts)
-                more, changed = known.add(whole, parts)
-                new |= more
-                fresh.update(changed)
-            if new or fresh:
-                for k in onward:
-                    self._send(k, new, fresh)
+            onward = [k for k in links if first <= passing.place[passing.target[k]] < stop]
+            if onward:
+                through = [
+                    (link, *self._through(link, output, count, whole, parts))
+                    for link, whole, parts in arrivals
+                ]
+                self._pass_on((layer, output, count), onward, through)
+
+    def _pass_on(
+        self, port: tuple[int, int, int], onward: list[int], arrivals: list[_Arrival]
+    ) -> None:
+        """Send what is new at an output along the links that leave it."""
+        known = self.reached.get(port)
+        if known is None:
+            known = self.reached[port] = _Reached()
+        new = 0
+        fresh: _Parts = {}
+        for _, whole, parts in arrivals:
+            more, changed = known.add(whole, parts)
+            new |= more
+            fresh.update(changed)
+        if new or fresh:
+            for k in onward:
+                self._send(k, new, fresh)
 
     def _through(
         self, link: int, output: int, count: int, whole: int, parts: _Parts
@@ -153,7 +169,7 @@ class _Coverage:
             whole = 0
         return whole, {g: labels for g, labels in made.items() if labels.max(initial=-1) >= 0}
 
-    def _feed(self, number: int, arrivals: list[tuple[int, int, _Parts]]) -> None:
+    def _feed(self, number: int, arrivals: list[_Arrival]) -> None:
         for link, whole, parts in arrivals:
             way = self.passing.feeds(link, number)
             if way is None:

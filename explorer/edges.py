@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -313,22 +314,24 @@ class EdgeFinder:
 
     def _unread(self, closed: _Bundled, opened: _Unfolded) -> I4:
         late = [b.numbers for b, p in zip(closed.found, closed.pending, strict=True) if p]
-        late += [np.array(numbers, np.int32) for numbers in opened.late_numbers]
-        if not late:
-            return np.zeros(0, np.int32)
-        numbers = np.unique(np.concatenate(late))
-        return numbers[~self.model.table.ready[numbers]]
+        shown = self._among([*late, *opened.late_numbers])
+        return np.flatnonzero(shown & ~self.model.table.ready).astype(np.int32)
+
+    def _among(self, numbers: Sequence[I4 | list[int]]) -> NDArray[np.bool_]:
+        """Which connections are in at least one of some lists of numbers."""
+        shown = np.zeros(len(self.model.table), bool)
+        for some in numbers:
+            shown[some] = True
+        return shown
 
     def _non_finite(self, closed: _Bundled, opened: _Unfolded) -> int:
         """Weights that are not finite; one that shows in several edges counts once."""
         table = self.model.table
         if not table.counts[:, 1].any():
             return 0
-        shown = [b.numbers for b in closed.found]
-        shown += [np.array(numbers, np.int32) for numbers in opened.numbers + opened.late_numbers]
-        if not shown:
-            return 0
-        return int(table.counts[np.unique(np.concatenate(shown)), 1].sum())
+        lists: list[I4 | list[int]] = [b.numbers for b in closed.found]
+        lists += opened.numbers + opened.late_numbers
+        return int(table.counts[self._among(lists), 1].sum())
 
 
 @dataclass

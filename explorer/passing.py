@@ -12,23 +12,15 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.clear_layers import SAME, clear_layers, link_sizes
 from explorer.connection_table import ConnectionTable
 from explorer.hierarchy import Hierarchy
 from explorer.unit_maps import UnitMap, unit_map
-from explorer.units import (
-    ELEMENTWISE,
-    GLOBAL,
-    SPATIAL,
-    axis_length,
-    channel_axis,
-    vocabulary,
-)
 from explorer.wires import Wires, carried
 
 I4 = NDArray[np.int32]
 MOST_WAYS = 32
 """Different ways of one source into one tensor that are told apart."""
-_SAME = ELEMENTWISE | SPATIAL | GLOBAL
 Port = tuple[int, int, tuple[int, ...]]  # output, channels, links
 
 
@@ -70,35 +62,30 @@ class Passing:
         self._out = np.argsort(ends[:, 0], kind="stable").astype(np.int32)
         self._into = np.argsort(ends[:, 1], kind="stable").astype(np.int32)
         self._firsts = np.searchsorted(ends[self._into, 1], np.arange(len(self._layers) + 1))
-        self._starts = np.searchsorted(ends[self._out, 0], np.arange(len(self._layers) + 1))
-        self._sizes: dict[int, int] = {}
+        starts = np.searchsorted(ends[self._out, 0], np.arange(len(self._layers) + 1))
+        self._starts: list[int] = starts.tolist()
+        sizes = link_sizes(network, table)
+        self._sizes: list[int] = sizes.tolist()
+        self._unknown: set[int] = set()
         self._ports: dict[int, tuple[Port, ...]] = {}
         self._steps: dict[tuple[int, int, int], UnitMap | None] = {}
-        self._clear: dict[int, bool] = {}
+        self._clear: list[bool | None] = [
+            True if seen else None for seen in clear_layers(network, sizes).tolist()
+        ]
+        self._ends: list[bool] = [
+            bool(table.of_layer(at)) or layer.kind == "InputLayer"
+            for at, layer in enumerate(network.layers)
+        ]
 
     def channels(self, link: int) -> int:
         """Channels of the tensor that flows along a link; 0 when nothing tells."""
-        size = self._sizes.get(link)
-        if size is None:
-            size = self._flow(link) or self._wanted(link)
+        size = self._sizes[link]
+        if not size and link not in self._unknown:
+            size = self._wires.flow(self._links[link]) or self._wanted(link)
             self._sizes[link] = size
+            if not size:
+                self._unknown.add(link)
         return size
-
-    def _flow(self, link: int) -> int:
-        row = self._links[link]
-        source = self._source[link]
-        layer = self._layers[source]
-        if (
-            row.shape is not None
-            and not self.table.of_layer(source)
-            and not layer.weights
-            and "heads" not in layer.config
-            and not vocabulary(layer, self._network)
-        ):  # as the wires find it, but without looking at the layer's units
-            size = axis_length(row.shape, channel_axis(layer, self._network))
-            if size:
-                return size
-        return self._wires.flow(row)
 
     def step(self, link: int, output: int, count: int) -> UnitMap | None:
         """From the units of a weightless layer's output to those that a link brings to it.
@@ -117,7 +104,7 @@ class Passing:
         """
         layer = self._layers[self.target[link]]
         size = self.channels(link)
-        if size == count and count and layer.kind in _SAME:
+        if size == count and count and layer.kind in SAME:
             return UnitMap(count, count)
         key = (link, output, count)
         if key not in self._steps:
@@ -129,10 +116,10 @@ class Passing:
 
     def clear(self, layer: int) -> bool:
         """Whether every unit passes through a layer to the unit of the same number."""
-        known = self._clear.get(layer)
+        known = self._clear[layer]
         if known is None:
             ports = self.ports(layer)
-            known = self._layers[layer].kind in _SAME and len(ports) == 1 and ports[0][1] > 0
+            known = self._layers[layer].kind in SAME and len(ports) == 1 and ports[0][1] > 0
             if known:
                 into = self._into[self._firsts[layer] : self._firsts[layer + 1]].tolist()
                 known = all(self.channels(k) == ports[0][1] for k in into)
@@ -215,7 +202,7 @@ class Passing:
 
     def ends(self, layer: int) -> bool:
         """Whether units do not pass through a layer unchanged."""
-        return bool(self.table.of_layer(layer)) or self._layers[layer].kind == "InputLayer"
+        return self._ends[layer]
 
     def feeds(self, link: int, number: int) -> UnitMap | None:
         """From a connection's in units to the channels that a link into its layer brings.
@@ -238,6 +225,13 @@ class Passing:
             if way is not None:
                 _merge(found.setdefault(number, []), along(labels, way))
 
+    def onward(self, layer: int, span: tuple[int, int]) -> list[int]:
+        """Links out of a layer to layers inside a node."""
+        first, stop = span
+        place, target = self.place, self.target
+        links = self._out[self._starts[layer] : self._starts[layer + 1]].tolist()
+        return [k for k in links if first <= place[target[k]] < stop]
+
     def ports(self, layer: int) -> tuple[Port, ...]:
         """The tensors that flow out of a layer: output, channels and links of each."""
         ports = self._ports.get(layer)
@@ -259,7 +253,7 @@ class Passing:
                 connection = self.table.connections[number]
                 if connection.input == self._links[link].target_input:
                     return connection.in_units
-            if self.ends(layer) or self._layers[layer].kind not in _SAME:
+            if self.ends(layer) or self._layers[layer].kind not in SAME:
                 continue
             onward = self._out[self._starts[layer] : self._starts[layer + 1]].tolist()
             for k in onward:

@@ -252,6 +252,13 @@ def vocabulary(layer: Layer, network: Network) -> int:
     return found.get(layer.path, 0)
 
 
+def unusual_layers(network: Network) -> frozenset[str]:
+    """Paths of the layers whose outputs hold token numbers, or channels not along the last axis."""
+    axes: dict[str, int] = memo(network, "_channel_axes", lambda: _channel_axes(network))
+    tokens: dict[str, int] = memo(network, "_vocabularies", lambda: _vocabularies(network))
+    return frozenset(axes) | frozenset(tokens)
+
+
 def units_of(layer: Layer, network: Network) -> Units:
     """Units of a layer.
 
