@@ -20,6 +20,7 @@ from explorer.crossing import (
     plain_rows,
     stats_of,
 )
+from explorer.edge_shares import FEWEST, STRANDS, shares, widest
 from explorer.lod import Cut
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
@@ -31,10 +32,7 @@ from explorer.unit_edges import UnitEdges, UnitSums
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
-STRANDS = 48  # strongest single connections shown of one tensor between two closed nodes
-FEWEST = 12  # fewer strands than this say nothing: then the bundle is shown alone
 _ROOM = 1 << 20  # bytes of numbers that are told in the legend
-_OPEN_WEIGHT = 8.0  # share of the budget of a pair whose units show; a tensor's strands have 1
 
 
 @dataclass
@@ -46,6 +44,7 @@ class _Bundled:
     sums: F8
     counts: I8
     pending: NDArray[np.bool_]
+    joined: I8
 
 
 @dataclass
@@ -102,13 +101,11 @@ class EdgeFinder:
         late = len(opened.late)
         bundles = len(closed.pairs) + late
         singles = [len(found.out) for found in opened.found]
-        strands = [STRANDS * b.ways for b in closed.found]
-        wants = np.array([bundles, len(flow_pairs), sum(singles) + sum(strands)])
-        room = allot(budget, wants, np.ones(3))
+        room, quota = shares(
+            budget, (bundles, len(flow_pairs)), singles, np.array([b.ways for b in closed.found])
+        )
         shown = _strongest_bundles(closed, max(int(room[0]) - late, 0))
-        flows = _most(flow_widths, int(room[1]))
-        weights = [_OPEN_WEIGHT] * len(singles) + [n / STRANDS for n in strands]
-        quota = allot(int(room[2]), np.array(singles + strands), np.array(weights))
+        flows = widest(flow_widths, int(room[1]))
         rows = [_bundle_rows(closed, shown), _late_rows(opened)]
         tally = _Tally()
         rows += self._unit_rows(links, opened, quota[: len(singles)], tally)
@@ -164,7 +161,8 @@ class EdgeFinder:
             else:
                 values[at], counts[at] = bundle.sums, bundle.counts
         chosen = links.rows[pairs[weighted]]
-        return _Bundled(chosen, found, values, counts, pending), pairs[~weighted]
+        joined = np.array([b.joined for b in found], np.int64)
+        return _Bundled(chosen, found, values, counts, pending, joined), pairs[~weighted]
 
     def _newly_read(self, found: list[Bundle]) -> set[int]:
         """Positions of the bundles that have been read but not yet summed up."""
@@ -180,16 +178,15 @@ class EdgeFinder:
         self, closed: _Bundled, shown: NDArray[np.intp], quota: I8, tally: _Tally
     ) -> list[EdgeRows]:
         rows = []
-        drawn = set(shown.tolist())
-        for at, (bundle, room) in enumerate(zip(closed.found, quota.tolist(), strict=True)):
-            few = room >= FEWEST * bundle.ways > 0 and at in drawn and not closed.pending[at]
-            searches = self._bundles.searches(bundle) if few else ()
-            each = min(room // max(len(searches), 1), STRANDS)
+        wanted = (quota > 0) & ~closed.pending
+        wanted[np.setdiff1d(np.arange(len(wanted)), shown)] = False
+        split: list[int] = []
+        for at in np.flatnonzero(wanted).tolist():
+            searches = self._bundles.searches(closed.found[at])
+            each = min(int(quota[at]) // max(len(searches), 1), STRANDS)
             if not searches or each < FEWEST:
-                tally.alone += not closed.pending[at]
-                tally.total += bundle.joined
-                tally.total_sum_sq += float(closed.sums[at, 0])
                 continue
+            split.append(at)
             for search in searches:
                 known = self.model.strands.get(search.key)
                 if known is None:
@@ -203,6 +200,13 @@ class EdgeFinder:
                 if len(known.out):
                     rows.append(self._strands(closed.pairs[at], search, known, each))
                     tally.add(rows[-1])
+        # Of all others, the weights between two nodes are counted together.
+        whole = ~closed.pending
+        whole[split] = False
+        tally.alone += int(whole.sum())
+        whole |= closed.pending
+        tally.total += int(closed.joined[whole].sum())
+        tally.total_sum_sq += float(closed.sums[whole, 0].sum())
         return rows
 
     def _all(self, search: Search) -> tuple[int, float]:
@@ -320,8 +324,8 @@ class EdgeFinder:
     def _among(self, numbers: Sequence[I4 | list[int]]) -> NDArray[np.bool_]:
         """Which connections are in at least one of some lists of numbers."""
         shown = np.zeros(len(self.model.table), bool)
-        for some in numbers:
-            shown[some] = True
+        if numbers:
+            shown[np.concatenate(numbers).astype(np.intp)] = True
         return shown
 
     def _non_finite(self, closed: _Bundled, opened: _Unfolded) -> int:
@@ -351,35 +355,6 @@ class _Tally:
         self.shown_sum_sq += float(rows.stats.sum_sq.sum())
 
 
-def allot(budget: int, wants: I8, weights: F8) -> I8:
-    """Divide a budget among wishes by weight; what one does not need goes to the others.
-
-    Parameters
-    ----------
-    budget : int
-    wants : int64 array, shape (n,)
-    weights : float64 array, shape (n,)
-
-    Returns
-    -------
-    int64 array, shape (n,)
-        No entry above its wish; their sum not above the budget.
-    """
-    wants = np.asarray(wants, np.int64)
-    given = np.zeros(len(wants), np.int64)
-    left, open_ = max(budget, 0), wants > 0
-    while open_.any():
-        unit = left / weights[open_].sum()
-        full = open_ & (wants <= unit * weights)
-        if not full.any():
-            given[open_] = (unit * weights[open_]).astype(np.int64)
-            break
-        given[full] = wants[full]
-        left -= int(wants[full].sum())
-        open_ &= ~full
-    return given
-
-
 def _strongest_bundles(closed: _Bundled, most: int) -> NDArray[np.intp]:
     """Positions of the strongest bundles; those not yet read come last, the widest first."""
     if len(closed.pairs) <= most:
@@ -387,13 +362,6 @@ def _strongest_bundles(closed: _Bundled, most: int) -> NDArray[np.intp]:
     mean_square = closed.sums[:, 0] / np.maximum(closed.counts[:, 0], 1)
     order = np.lexsort((-closed.counts[:, 1], -mean_square, closed.pending))
     return np.sort(order[:most])
-
-
-def _most(values: I8, most: int) -> NDArray[np.intp]:
-    """Positions of the largest values, at most `most`, ties to the lower position."""
-    if len(values) <= most:
-        return np.arange(len(values))
-    return np.sort(np.argsort(-values, kind="stable")[:most])
 
 
 def _bundle_rows(closed: _Bundled, shown: NDArray[np.intp]) -> EdgeRows:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from explorer.clear_layers import clear_layers, link_sizes
+from explorer.edge_shares import FEWEST, STRANDS, allot, shares
 from explorer.edges import EdgeFinder
 from explorer.hierarchy import Hierarchy, Node
 from explorer.lod import Cut, make_cut
@@ -282,3 +284,75 @@ def test_ranges_of_units_that_arrive_twice_count_once(tmp_path) -> None:
         cut = make_cut(model.hierarchy, model.units_of, frozenset({wide}))
         assert sum(u is not None and u.count > 1 for u in cut.units) == 5
         compare(maker, model, EdgeFinder(model), cut)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_budget_is_divided_without_waste(seed: int) -> None:
+    choose = np.random.default_rng(seed)
+    wants = choose.integers(0, 50, choose.integers(1, 9))
+    weights = choose.choice([1.0, 3.0, 8.0], len(wants))
+    budget = int(choose.integers(0, 200))
+    given = allot(budget, wants, weights)
+    assert (given >= 0).all()
+    assert (given <= wants).all()
+    assert given.sum() <= budget
+    # Nothing is kept back while somebody lacks something, but for the rounding of shares.
+    assert given.sum() >= min(budget, wants.sum()) - len(wants)
+    lacking = given < wants
+    if lacking.sum() > 1:  # those who lack have their weights' shares
+        share = given[lacking] / weights[lacking]
+        assert np.ptp(share) <= 1.0
+
+
+def test_strands_are_many_or_none() -> None:
+    ways = np.array([1, 2, 0, 4])
+    room, quota = shares(10_000, (4, 5), [30], ways)
+    assert room.tolist()[:2] == [4, 5]
+    assert quota.tolist() == [30, STRANDS, 2 * STRANDS, 0, 4 * STRANDS]
+    crowd = np.ones(3000, np.int64)
+    room, quota = shares(6000, (3000, 2000), [40], crowd)
+    assert room[0] + room[1] + quota.sum() <= 6000
+    assert set(quota[1:].tolist()) == {0}
+    assert room.tolist()[:2] == [3000, 2000]  # what strands would have had is not lost
+    assert quota[0] == 40
+    _, quota = shares(100, (10, 0), [], np.array([1, 1, 1]))
+    assert all(q == 0 or q >= FEWEST for q in quota.tolist())
+
+
+def test_too_many_lines_show_the_strongest_and_say_so(tmp_path) -> None:
+    maker = Maker(tmp_path, 5)
+    maker.grow(40)
+    with maker.model() as model:
+        every = frozenset(n.path for n in model.hierarchy.nodes if n.kind != "layer")
+        cut = make_cut(model.hierarchy, model.units_of, every)
+        finder = EdgeFinder(model)
+        full, few = finder.crossing(cut, ANY), finder.crossing(cut, 12)
+        assert len(few.edges) <= 12
+        assert full.bundles.shown == full.bundles.total == few.bundles.total
+        assert full.flows.shown == full.flows.total == few.flows.total
+        assert few.bundles.shown < few.bundles.total
+        kept = few.edges.take(few.edges.stats.count > 0)
+        plain = full.edges.take((full.edges.stats.count > 0) & ~full.edges.strand)
+        strongest = np.sort(plain.stats.rms)[::-1][: few.bundles.shown]
+        np.testing.assert_allclose(np.sort(kept.stats.rms)[::-1], strongest)
+        # What is not drawn is told all the same.
+        assert (few.shown, few.total) == (0, sum(k.size for k in _reached(maker, model, cut)))
+
+
+def _reached(maker: Maker, model: OpenModel, cut: Cut) -> list[np.ndarray]:
+    """For each pair of rows, the weights that join them."""
+    weighted = Brute(maker, model.hierarchy, cut).weighted()
+    return [np.array([maker.kernel[t][i, o] for t, i, o in w]) for w in weighted.values()]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_seen_at_a_glance_is_what_a_closer_look_finds(tmp_path, seed: int) -> None:
+    maker = Maker(tmp_path, 300 + seed)
+    maker.grow(30)
+    with maker.model() as model:
+        sizes = link_sizes(model.graph, model.table)
+        assert (sizes > 0).all()
+        assert sizes.tolist() == [maker.width[link.source] for link in maker.links]
+        clear = clear_layers(model.graph, sizes)
+        kinds = [layer.kind for layer in maker.layers]
+        assert clear.tolist() == [kind in ("Add", "Activation") for kind in kinds]
