@@ -15,7 +15,8 @@ from explorer.desktop_panel import DesktopPanel
 from explorer.desktop_texts import HELP, following, in_lines, save_unique
 from explorer.draw_list import DrawList
 from explorer.errors import NeuronautError
-from explorer.flight import Flight, Held, Screen, held, straight
+from explorer.flight import Flight, Held, held, straight
+from explorer.on_screen import Screen
 from explorer.opening import Opening
 from explorer.orbit import shift
 from explorer.overlays import overlays
@@ -356,8 +357,8 @@ class Desktop:
     def _way(self, before: DrawList, after: DrawList, to: Target) -> Flight | None:
         camera = self.renderer.camera
         if isinstance(to, Held):
-            (width, height), free = self.renderer.scene_size, self.renderer.free_width
-            return held(camera, Screen(width, height, free), before, after, to)
+            screen = Screen(camera, self.renderer.scene_size)
+            return held(screen, self.renderer.free_width, before, after, to)
         return straight(camera, to) if to is not None else None
 
     def _move(self, camera: Camera) -> None:

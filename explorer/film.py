@@ -22,6 +22,7 @@ from explorer.draw_list import DrawList
 from explorer.errors import ModelError, NeuronautError
 from explorer.lod import opening
 from explorer.open_model import OpenModel
+from explorer.opening import open_all, open_to_depth
 from explorer.renderer import Renderer
 from explorer.renderer.text import INKS, text_sprite
 from explorer.renderer.view import BACKGROUNDS
@@ -136,9 +137,11 @@ def check_names(tour: Tour, session: Session) -> None:
     before = session.state
     for number, step in enumerate(tour.steps, 1):
         with _naming(tour.path, number):
-            for name in (*step.open, *step.close, step.select, step.look_at):
+            for name in (*step.open, *step.close, step.select, step.focus, step.look_at):
                 if name:
                     session.resolve(name)
+            for kind in step.open_all:
+                open_all(session.model.hierarchy, session.model.units_of, frozenset(), kind)
             if step.overlay or step.layout:
                 look = Step(0.0, layout=step.layout, overlay=step.overlay)
                 session.update(_changed(session, look))
@@ -149,6 +152,10 @@ def _changed(session: Session, step: Step) -> ViewState:
     """The session's view after the changes that a step asks for, the camera aside."""
     state = session.state
     model, opened = session.model, set(state.opened)
+    if step.depth is not None:
+        opened = set(open_to_depth(model.hierarchy, step.depth).opened)
+    for kind in step.open_all:
+        opened = set(open_all(model.hierarchy, model.units_of, opened, kind).opened)
     for name in step.open:
         path = session.resolve(name)
         opened |= {*opening(model.hierarchy, model.units_of, path), path}
@@ -160,6 +167,9 @@ def _changed(session: Session, step: Step) -> ViewState:
             state = replace(state, **{key: value})
     if step.select is not None:
         state = state.select(session.resolve(step.select) if step.select else None)
+    if step.focus is not None:
+        focus = session.resolve(step.focus) if step.focus else None
+        state = replace(state, focus=focus)
     return state
 
 

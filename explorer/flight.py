@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.draw_list import DrawList
-from explorer.orbit import axes
+from explorer.on_screen import Screen
 from explorer.view_state import Camera, Point, interpolate
 
 F8 = NDArray[np.float64]
@@ -46,41 +46,6 @@ class Held:
     pixel: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True)
-class Screen:
-    """The picture of the scene, pixels from its top left.
-
-    Attributes
-    ----------
-    width, height : float
-    free : float
-        Width from the left that nothing covers.
-    """
-
-    width: float
-    height: float
-    free: float
-
-    def pixels(self, camera: Camera, points: F8) -> F8:
-        """Pixel and depth of world points: shape (n, 3); depths below 0 lie behind the viewer."""
-        right, up, back, _ = axes(camera)
-        seen = (np.asarray(points, float).reshape(-1, 3) - camera.position) @ np.stack(
-            (right, up, -back), axis=1
-        )
-        depth = seen[:, 2]
-        scale = self.height / 2 / _slope(camera) / np.where(depth > 0, depth, np.nan)
-        x, y = self.width / 2 + scale * seen[:, 0], self.height / 2 - scale * seen[:, 1]
-        return np.stack((x, y, depth), axis=1)
-
-    def point(self, camera: Camera, pixel: tuple[float, float], depth: float) -> F8:
-        """World point at a pixel and a depth."""
-        right, up, back, _ = axes(camera)
-        unit = depth * _slope(camera) / (self.height / 2)
-        across, high = pixel[0] - self.width / 2, self.height / 2 - pixel[1]
-        found: F8 = camera.position - back * depth + (right * across + up * high) * unit
-        return found
-
-
 def box_in(drawn: DrawList, path: str) -> tuple[F8, F8] | None:
     """Centre and extents of a node as it is drawn, several solids as one; ``None`` if it is not."""
     try:
@@ -103,7 +68,7 @@ def straight(start: Camera, end: Camera) -> Flight:
 
 
 def held(
-    camera: Camera, screen: Screen, before: DrawList, after: DrawList, hold: Held
+    screen: Screen, free: float, before: DrawList, after: DrawList, hold: Held
 ) -> Flight | None:
     """The way on which a node keeps its place on the screen while a picture passes to another.
 
@@ -113,99 +78,101 @@ def held(
 
     Parameters
     ----------
-    camera : Camera
-        At the start.
     screen : Screen
+        The picture, seen by the camera at the start.
+    free : float
+        Width from the left that nothing covers, pixels.
     before, after : DrawList
     hold : Held
 
     Returns
     -------
     callable share -> Camera, or None
-        ``None`` where the node is not drawn in both pictures.
+        ``None`` where the node is not drawn in both pictures, or nothing is to be done.
     """
     boxes = box_in(before, hold.path), box_in(after, hold.path)
     if boxes[0] is None or boxes[1] is None:
         return None
+    camera, room = screen.camera, (float(free), float(screen.size[1]))
     start, (end, size) = boxes[0][0], boxes[1]
-    (x, y, depth), radius = screen.pixels(camera, start)[0].tolist(), axes(camera)[3]
-    ahead = depth > 1e-3 * radius
+    radius = math.dist(camera.position, camera.focal_point)
+    left, top, right, bottom = _rectangle(screen, start, np.zeros(3)).tolist()
+    here, depth = (left, top), float(screen.depths(start))
+    ahead = left <= right
     if not ahead:  # the viewer stands inside an open node, its middle is behind
-        x, y, depth = screen.free / 2, screen.height / 2, radius
-    pixel = hold.pixel or (x, y)
-    if not (0 <= pixel[0] <= screen.free and 0 <= pixel[1] <= screen.height):
-        pixel = _inside(screen, pixel, _extents(_moved(camera, end - start), screen, end, size))
+        here, depth = (room[0] / 2, room[1] / 2), radius
+    pixel = hold.pixel or here
+    if not (0 <= pixel[0] <= room[0] and 0 <= pixel[1] <= room[1]):
+        left, top, right, bottom = _rectangle(_moved(screen, end - start), end, size).tolist()
+        pixel = _inside(room, pixel, (right - left, bottom - top))
     # Seen from a camera that goes along, the node's middle passes from `start` to `goal`.
-    goal = start if ahead and pixel == (x, y) else screen.point(camera, pixel, depth)
+    goal = start
+    if not ahead or pixel != here:
+        eye, step = screen.ray(pixel)
+        goal = eye + step * depth
     carried = end - goal
-    back = _steps_back(_moved(camera, carried), screen, end, size)
+    back = _steps_back(_moved(screen, carried), room, end, size)
     if back == 1.0 and not np.abs(carried).max() > 1e-6 * radius:
         return None
 
     def flight(share: float) -> Camera:
         middle = start + (end - start) * share
-        return _scaled(_moved(camera, carried * share), middle, back**share)
+        return _scaled(_moved(screen, carried * share), middle, back**share).camera
 
     return flight
 
 
-def _inside(screen: Screen, pixel: tuple[float, float], extents: F8) -> tuple[float, float]:
+def _inside(
+    room: tuple[float, float], pixel: tuple[float, float], extents: tuple[float, float]
+) -> tuple[float, float]:
     """The nearest pixel about which a thing of these extents, pixels, is all in the picture."""
     found = []
-    for at, extent, room in zip(pixel, extents, (screen.free, screen.height), strict=True):
-        margin = min(extent / 2 + _EDGE * min(screen.free, screen.height), room / 2)
-        found.append(float(min(max(at, margin), room - margin)))
+    for at, extent, most in zip(pixel, extents, room, strict=True):
+        margin = min(max(extent, 0.0) / 2 + _EDGE * min(room), most / 2)
+        found.append(float(min(max(at, margin), most - margin)))
     return found[0], found[1]
 
 
-def _corners(middle: F8, size: F8) -> F8:
-    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    found: F8 = middle + signs * size / 2
-    return found
-
-
-def _extents(camera: Camera, screen: Screen, middle: F8, size: F8) -> F8:
-    """Width and height of a box in the picture, pixels; endless where it reaches the viewer."""
-    seen = screen.pixels(camera, _corners(middle, size))[:, :2]
-    found: F8 = np.nan_to_num(seen.max(axis=0) - seen.min(axis=0), nan=np.inf)
-    return found
-
-
-def _steps_back(camera: Camera, screen: Screen, middle: F8, size: F8) -> float:
+def _steps_back(screen: Screen, room: tuple[float, float], middle: F8, size: F8) -> float:
     """The least factor by which to go back from a point so that a box about it is well seen."""
-    factor, room = 1.0, np.array((screen.free, screen.height))
+    factor, most = 1.0, np.array(room)
     for _ in range(_FARTHEST_STEPS):
-        seen = screen.pixels(_scaled(camera, middle, factor), _corners(middle, size))
-        if np.isfinite(seen).all():
-            low, high = seen[:, :2].min(axis=0), seen[:, :2].max(axis=0)
-            share = (high - low) / room
-            inside = np.minimum(high, room) - np.maximum(low, 0.0)
-            well = (share <= _FILLS) & (inside >= _SEEN * (high - low))
-            if (well | (share <= _SMALL)).all():
-                return factor
+        rectangle = _rectangle(_scaled(screen, middle, factor), middle, size)
+        low, high = rectangle[:2], rectangle[2:]
+        share = (high - low) / most
+        inside = np.minimum(high, most) - np.maximum(low, 0.0)
+        well = (share <= _FILLS) & (inside >= _SEEN * (high - low))
+        if (well | (share <= _SMALL)).all():
+            return factor
         factor *= _STEP
     return factor
 
 
-def _moved(camera: Camera, by: F8) -> Camera:
-    return replace(
+def _rectangle(screen: Screen, middle: F8, size: F8) -> F8:
+    """Left, top, right, bottom of a box in the picture, pixels."""
+    found: F8 = screen.rectangles(middle[None], size[None])[0]
+    return found
+
+
+def _moved(screen: Screen, by: F8) -> Screen:
+    camera = screen.camera
+    moved = replace(
         camera, position=_point(camera.position + by), focal_point=_point(camera.focal_point + by)
     )
+    return replace(screen, camera=moved)
 
 
-def _scaled(camera: Camera, middle: F8, factor: float) -> Camera:
-    """The camera farther from a point by a factor; the point keeps its place on the screen."""
+def _scaled(screen: Screen, middle: F8, factor: float) -> Screen:
+    """The same from farther away from a point, which keeps its place in the picture."""
     if factor == 1.0:
-        return camera
-    return replace(
+        return screen
+    camera = screen.camera
+    scaled = replace(
         camera,
         position=_point(middle + (camera.position - middle) * factor),
         focal_point=_point(middle + (camera.focal_point - middle) * factor),
     )
-
-
-def _slope(camera: Camera) -> float:
-    return math.tan(math.radians(camera.view_angle) / 2)
+    return replace(screen, camera=scaled)
 
 
 def _point(v: F8) -> Point:

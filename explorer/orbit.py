@@ -52,7 +52,7 @@ def shift(camera: Camera, dx: float, dy: float) -> Camera:
     dx, dy : float
         Movement of the pointer as a share of the picture's height, right and down positive.
     """
-    right, up, _, radius = axes(camera)
+    right, up, _, radius = _axes(camera)
     height = 2.0 * radius * math.tan(math.radians(camera.view_angle) / 2)
     move = (-dx * right + dy * up) * height
     return replace(
@@ -73,7 +73,7 @@ def approach(camera: Camera, factor: float, at: tuple[float, float] = (0.0, 0.0)
     at : tuple of 2 float
         The pointer from the picture's centre, as a share of its height, right and up positive.
     """
-    right, up, back, radius = axes(camera)
+    right, up, back, radius = _axes(camera)
     height = 2.0 * radius * math.tan(math.radians(camera.view_angle) / 2)
     target = camera.focal_point + (at[0] * right + at[1] * up) * height
     focal = target + (np.asarray(camera.focal_point) - target) / factor
@@ -82,8 +82,7 @@ def approach(camera: Camera, factor: float, at: tuple[float, float] = (0.0, 0.0)
     )
 
 
-def axes(camera: Camera) -> tuple[F8, F8, F8, float]:
-    """Directions right, up and towards the viewer, and the distance to the focal point."""
+def _axes(camera: Camera) -> tuple[F8, F8, F8, float]:
     offset = np.subtract(camera.position, camera.focal_point)
     radius = float(np.linalg.norm(offset))
     back = offset / radius

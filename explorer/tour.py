@@ -38,6 +38,7 @@ from explorer.view_state import Camera, Point
 MOST_PIXELS_ASIDE = 8192
 MOST_SECONDS = 600.0
 MOST_FPS = 120
+MOST_DEPTH = 64
 _MOST_BYTES = 2**20
 _MOST_STEPS = 10_000
 
@@ -50,11 +51,17 @@ class Step:
     ----------
     seconds : float
         How long it takes; 0 is a cut.
+    depth : int or None
+        Opens all groups down to this depth and closes the rest, before `open_all` and `open`.
+    open_all : tuple of str
+        Kinds of nodes to open everywhere.
     open, close : tuple of str
         Names of nodes.
     overlay, layout, theme : str or None
     select : str or None
         Name of a node; ``""`` selects none.
+    focus : str or None
+        Name of the node that does not fade, nor do its neighbours; ``""`` ends it.
     look_at : str or None
         Name of the node to frame; ``""`` is the whole network. Resets orbit and zoom.
     camera : Camera or None
@@ -68,12 +75,15 @@ class Step:
     """
 
     seconds: float
+    depth: int | None = None
+    open_all: tuple[str, ...] = ()
     open: tuple[str, ...] = ()
     close: tuple[str, ...] = ()
     overlay: str | None = None
     layout: str | None = None
     theme: str | None = None
     select: str | None = None
+    focus: str | None = None
     look_at: str | None = None
     camera: Camera | None = None
     orbit: float = 0.0
@@ -195,12 +205,15 @@ def _step(row: dict[str, Any]) -> Step:
         raise NeuronautError("look_at and camera exclude each other")
     return Step(
         seconds=_number(row, "seconds", 0.0, MOST_SECONDS),
+        depth=_depth(row),
+        open_all=_names(row, "open_all"),
         open=_names(row, "open"),
         close=_names(row, "close"),
         overlay=_optional(row, "overlay"),
         layout=_optional(row, "layout"),
         theme=_theme(row),
         select=_optional(row, "select"),
+        focus=_optional(row, "focus"),
         look_at=_optional(row, "look_at"),
         camera=_camera(row["camera"]) if "camera" in row else None,
         orbit=_number(row, "orbit", -3600.0, 3600.0, 0.0),
@@ -231,6 +244,13 @@ def _names(data: dict[str, Any], key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
         raise NeuronautError(f"{key} must be a list of node names")
     return tuple(value)
+
+
+def _depth(data: dict[str, Any]) -> int | None:
+    value = data.get("depth")
+    if value is not None and (type(value) is not int or not 0 <= value <= MOST_DEPTH):
+        raise NeuronautError(f"depth must be a whole number from 0 to {MOST_DEPTH}")
+    return value
 
 
 def _theme(data: dict[str, Any]) -> str | None:

@@ -94,6 +94,27 @@ def test_edges_of_one_unit():
     assert found["total_connections"] == 10
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--open-all", "Conv9"), "no kind of node called 'Conv9'; did you mean Conv2D?"),
+        (("--depth", "65"), "depth 65 is not between 0 and 64"),
+        (("--focus", "hiden"), "no node called 'hiden'; did you mean hidden?"),
+    ],
+)
+def test_shot_tells_what_cannot_be_opened_or_in_focus(tmp_path, options, says):
+    done = neuronaut("shot", DIGITS, "-o", str(tmp_path / "x.png"), *options)
+    refused(done, f"neuronaut: {says}")
+
+
+def test_shot_opens_to_a_depth_and_all_of_a_kind(tmp_path):
+    options = ("--depth", "0", "--open-all", "Dense", "--focus", "digit", "--size", "640x360")
+    done = neuronaut("shot", DIGITS, "-o", str(tmp_path / "x.png"), *options)
+    assert done.stderr == ""
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.size == (640, 360)
+
+
 def test_shot_writes_a_picture_of_the_asked_size(tmp_path):
     done = neuronaut(
         "shot",

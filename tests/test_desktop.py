@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from explorer import flight
 from explorer.desktop import HELP, save_unique
 from explorer.errors import NeuronautError
+from explorer.on_screen import Screen as Picture
 from explorer.renderer import Renderer
 from explorer.session import Session
 
@@ -321,12 +321,11 @@ def test_undo_redo_and_focus_by_keys(app, twin) -> None:
     app.click(x, y)
     opened = app.still(lambda s: "conv_1" in s["opened"], "conv_1 opens")
     # The frame stands where the node was: its middle has the same pixel.
-    before, shown = session.draw_list, flight.Screen(*renderer.scene_size, opened["free"])
-    start = shown.pixels(session.camera_for(None, renderer.scene_aspect), middle(before, "conv_1"))
+    start = pixel(twin, session.camera_for(None, renderer.scene_aspect), "conv_1")
     session.click("conv_1")
     as_seen(twin, opened)
-    end = shown.pixels(session.state.camera, middle(session.draw_list, "conv_1"))
-    assert np.linalg.norm((end - start)[0, :2]) < 1.5
+    end = pixel(twin, session.state.camera, "conv_1")
+    assert np.linalg.norm(np.subtract(end, start)) < 1.5
     app.key("ctrl+z")
     state = app.still(lambda s: "conv_1" not in s["opened"], "it is taken back")
     assert np.allclose(state["camera"], first["camera"])
@@ -345,13 +344,13 @@ def test_undo_redo_and_focus_by_keys(app, twin) -> None:
     app.still(lambda s: s["opened"] == first["opened"], "the first picture comes back")
 
 
-def middle(drawn, path: str) -> np.ndarray:
-    """The middle of a node as it is drawn, frame or solid."""
+def pixel(twin, camera, path: str) -> list[float]:
+    """Where the middle of a node, frame or solid, is in the picture that a camera sees."""
+    drawn, renderer = twin[0].draw_list, twin[1]
     node = drawn.nodes.index(path)
-    for boxes in (drawn.frames, drawn.solids):
-        if node in boxes.node:
-            return boxes.centers[boxes.node == node].mean(axis=0)[None].astype(float)
-    return pytest.fail(f"{path} is not drawn")
+    boxes = drawn.frames if node in drawn.frames.node else drawn.solids
+    middle = boxes.centers[boxes.node == node].mean(axis=0)[None].astype(float)
+    return Picture(camera, renderer.scene_size).rectangles(middle, 0 * middle)[0, :2].tolist()
 
 
 @pytest.mark.window

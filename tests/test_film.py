@@ -107,6 +107,31 @@ def test_each_step_ends_where_it_should(tmp_path: Path) -> None:
         session.close_session()
 
 
+def test_steps_open_many_and_focus(tmp_path: Path) -> None:
+    steps = (
+        "[[step]]\nseconds = 0.2\ndepth = 0\nopen_all = ['Dense']\nfocus = 'hidden'\n"
+        "[[step]]\nseconds = 0.2\nfocus = ''\n"
+    )
+    film(written(tmp_path, steps), tmp_path / "frames")
+    shown = pictures(tmp_path / "frames")
+    with OpenModel.open(str(NETWORK)) as model:
+        session = Session(model, None, SIZE[0] / SIZE[1])
+        session.open_to(0)
+        session.open_all("Dense")
+        with Renderer(SIZE, multi_samples=4, legend_grows=False) as renderer:
+            for focus, picture in (("hidden", shown[len(shown) // 2 - 1]), (None, shown[-1])):
+                session.set_focus(focus)
+                session.wait()
+                renderer.draw(session.draw_list)
+                renderer.camera = session.camera_for(None, renderer.scene_aspect)
+                np.testing.assert_array_equal(picture, renderer.image())
+        session.close_session()
+    with pytest.raises(NeuronautError, match=r"step 1: no kind of node called 'Danse'"):
+        film(written(tmp_path, steps.replace("Dense", "Danse")), tmp_path / "other")
+    with pytest.raises(NeuronautError, match=r"step 1: no node called 'hiden'"):
+        film(written(tmp_path, steps.replace("hidden", "hiden")), tmp_path / "other")
+
+
 def test_an_orbit_turns_and_a_full_turn_comes_back(tmp_path: Path) -> None:
     steps = "[[step]]\nseconds = 0.1\n[[step]]\nseconds = 0.8\norbit = 360\n"
     film(written(tmp_path, steps), tmp_path / "frames")

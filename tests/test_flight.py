@@ -10,14 +10,14 @@ import pytest
 
 from explorer.animation import Blend
 from explorer.bundled import scenes_folder
-from explorer.flight import Held, Screen, held
+from explorer.flight import Held, held
+from explorer.on_screen import Screen
 from explorer.open_model import OpenModel
 from explorer.orbit import approach, shift, turn
 from explorer.session import Session
 from explorer.view_state import ease
 
 SIZE = (1260, 764)
-SCREEN = Screen(*SIZE, SIZE[0])
 SHARES = np.linspace(0.0, 1.0, 13).tolist()
 
 
@@ -47,6 +47,10 @@ def project(camera, points, size=SIZE):
     return np.stack((size[0] / 2 + x * scale, size[1] / 2 - y * scale), axis=1), depth
 
 
+def hold(camera, before, after, what, free=SIZE[0]):
+    return held(Screen(camera, SIZE), free, before, after, what)
+
+
 def box(drawn, path):
     """Lowest and highest corner of all boxes of a node."""
     node = list(drawn.nodes).index(path)
@@ -74,7 +78,7 @@ def fly(session, camera, path, work, pixel=None):
     work()
     session.wait()
     after = session.draw_list
-    return before, after, held(camera, SCREEN, before, after, Held(path, pixel))
+    return before, after, hold(camera, before, after, Held(path, pixel))
 
 
 @pytest.mark.parametrize("path", ["conv_1", "hidden", "digit", "conv_2~stage"])
@@ -186,14 +190,14 @@ def test_a_node_under_the_panel_comes_out_from_under_it(session):
     before = session.draw_list
     (start,), _ = project(camera, center(before, "digit"))
     session.click("digit")
-    screen = Screen(*SIZE, free=start[0] - 30)
-    way = held(camera, screen, before, session.draw_list, Held("digit"))
+    free = start[0] - 30
+    way = hold(camera, before, session.draw_list, Held("digit"), free)
     (end,), _ = project(way(1.0), center(session.draw_list, "digit"))
-    assert end[0] < screen.free
+    assert end[0] < free
 
 
 def test_what_is_not_drawn_or_does_not_move_holds_nothing(session):
     drawn = session.draw_list
     camera = session.camera_for(None)
-    assert held(camera, SCREEN, drawn, drawn, Held("nowhere")) is None
-    assert held(camera, SCREEN, drawn, drawn, Held("conv_1")) is None
+    assert hold(camera, drawn, drawn, Held("nowhere")) is None
+    assert hold(camera, drawn, drawn, Held("conv_1")) is None

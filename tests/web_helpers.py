@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from explorer.flight import Held, Screen, held
+from explorer.flight import Held, held
+from explorer.on_screen import Screen
 from explorer.open_model import OpenModel
 from explorer.renderer import Renderer
 from explorer.session import Session
@@ -142,7 +143,7 @@ class Twin:
         self.session.click(path)
         self.session.wait()
         after = self.session.draw_list
-        way = held(camera, Screen(*AREA, AREA[0]), before, after, Held(path, pixel))
+        way = held(Screen(camera, AREA), AREA[0], before, after, Held(path, pixel))
         self.renderer.draw(after)
         self.renderer.camera = way(1.0) if way is not None else camera
         self.renderer.render()

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import NeuronautError
-from explorer.flight import Flight, Held, Screen, held, straight
+from explorer.flight import Flight, Held, held, straight
+from explorer.on_screen import Screen
 from explorer.view_state import Camera, ViewState, ease
 from explorer.web import drawing, page, shown
 from explorer.web.drawn import Move
@@ -218,8 +219,8 @@ class Tab:
         start, end = self.drawn, target or self._end
         way = None
         if isinstance(to, Held):
-            width, height = self.stream.size
-            way = held(self.camera, Screen(width, height, width), start, end, to)
+            size = self.stream.size
+            way = held(Screen(self.camera, size), size[0], start, end, to)
         elif isinstance(to, Camera):
             way = straight(self.camera, to)
         if start is not end:
