@@ -167,6 +167,15 @@ class Hierarchy:
         return tuple(node.path for node in self.nodes)
 
     @cached_property
+    def types(self) -> tuple[str, ...]:
+        """Type of each node: a layer's kind, a scope's class name, or ``""``."""
+        if not isinstance(self.nodes, NodeTable):
+            return tuple(node.type for node in self.nodes)
+        groups, layers = iter(self.nodes.texts.type), self.nodes.layers
+        firsts = np.where(self.kinds == 0, self.spans[:, 0], -1).tolist()
+        return tuple(layers[at].kind if at >= 0 else next(groups) for at in firsts)
+
+    @cached_property
     def by_path(self) -> dict[str, int]:
         """Node index by path."""
         return {path: i for i, path in enumerate(self.paths)}

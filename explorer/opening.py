@@ -6,14 +6,19 @@ than a budget allows; what was left closed for it is counted and can be told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from explorer.color_scale import count
 from explorer.errors import NeuronautError, UnknownNameError
-from explorer.hierarchy import Hierarchy
+from explorer.hierarchy import KINDS, Hierarchy
 from explorer.kinds import family
 from explorer.lod import UnitRange, UnitsOf, open_units, opening, split_unit_path, unit_path
+from explorer.units import Units
 
 BUDGET = 1500
 """The most nodes that these functions let become visible."""
@@ -63,24 +68,16 @@ class _Sight:
         self.opened = set(opened)
         split = (split_unit_path(p) for p in opened if p not in hierarchy.by_path)
         self._ranged = {found[0] for found in split if found is not None}
+        self._parents = hierarchy.parents.tolist()
+        self._counts: dict[tuple[Units, UnitRange | None], int] = {}
+        self._above: dict[int, tuple[int, int]] = {}
         self.visible = self._leaves(0, None)
 
-    def open(self, paths: list[str], least: int, budget: int) -> bool:
-        """Open a node and what is around it, outermost first, unless too much would show.
-
-        Parameters
-        ----------
-        paths : list of str
-            The node's own path last.
-        least : int
-            By how much the number of visible nodes grows at least; saves the counting.
-        budget : int
-        """
+    def open(self, paths: list[str], budget: int) -> bool:
+        """Open a node and what is around it, outermost first, unless too much would show."""
         new = [p for p in paths if p not in self.opened]
         if not new:
             return True
-        if self.visible + least > budget:
-            return False
         self.opened.update(new)
         # What is inside the outermost one that was closed was hidden, whatever was open in it.
         top = self._locate(new[0])
@@ -89,14 +86,32 @@ class _Sight:
             self.opened.difference_update(new)
             return False
         self.visible = grown
+        self._above.clear()
         return True
+
+    def closed_around(self, index: int) -> tuple[int, int]:
+        """How many closed nodes hold a node, and by how much opening them adds at least."""
+        above = self._parents[index]
+        if above <= 0:
+            return 0, 0
+        found = self._above.get(above)
+        if found is None:
+            closed, grows = self.closed_around(above)
+            if self.hierarchy.paths[above] not in self.opened:
+                closed, grows = closed + 1, grows + self.inside(above) - 1
+            found = self._above[above] = (closed, grows)
+        return found
 
     def inside(self, index: int, here: UnitRange | None = None) -> int:
         """How many nodes a node opens into; 0 for one that does not open."""
         layer = self.hierarchy.layer(index)
         if layer is None:
             return len(self.hierarchy.nodes[index].children)
-        return len(open_units(self.units_of(layer), here)[0])
+        units = self.units_of(layer)
+        found = self._counts.get((units, here))
+        if found is None:
+            found = self._counts[units, here] = len(open_units(units, here)[0])
+        return found
 
     def _locate(self, path: str) -> tuple[int, UnitRange | None]:
         if path in self.hierarchy.by_path:
@@ -108,24 +123,25 @@ class _Sight:
 
     def _leaves(self, index: int, here: UnitRange | None) -> int:
         """Visible nodes inside an open node."""
-        nodes, total = self.hierarchy.nodes, 0
+        nodes, paths, total = self.hierarchy.nodes, self.hierarchy.paths, 0
         stack: list[tuple[int, UnitRange | None]] = [(index, here)]
         while stack:
             node, units = stack.pop()
             layer = self.hierarchy.layer(node)
             if layer is None:
                 for child in nodes[node].children:
-                    if nodes[child].path in self.opened:
+                    if paths[child] in self.opened:
                         stack.append((child, None))
                     else:
                         total += 1
                 continue
-            ranges, _ = open_units(self.units_of(layer), units)
-            if nodes[node].path not in self._ranged or not ranges:
-                total += max(len(ranges), 1)
+            if paths[node] not in self._ranged:
+                total += max(self.inside(node, units), 1)
                 continue
+            ranges, _ = open_units(self.units_of(layer), units)
+            total += not ranges
             for inner in ranges:
-                if unit_path(nodes[node].path, inner) in self.opened:
+                if unit_path(paths[node], inner) in self.opened:
                     stack.append((node, inner))
                 else:
                     total += 1
@@ -134,21 +150,35 @@ class _Sight:
 
 def known_kinds(hierarchy: Hierarchy) -> list[str]:
     """Names that `open_all` knows in this network: types of nodes, those of most nodes first."""
-    number: dict[str, int] = {}
-    for node in hierarchy.nodes[1:]:
-        if node.type:
-            number[node.type] = number.get(node.type, 0) + 1
-    return sorted(number, key=lambda name: (-number[name], name))
+    number = Counter(hierarchy.types[1:])
+    return sorted((name for name in number if name), key=lambda name: (-number[name], name))
 
 
 def levels(hierarchy: Hierarchy) -> int:
     """The depth to which `open_to_depth` has something to open."""
-    deepest, depth = 0, [0] * len(hierarchy.nodes)
-    for i, node in enumerate(hierarchy.nodes[1:], 1):
-        depth[i] = depth[node.parent] + 1
-        if node.children:
-            deepest = max(deepest, depth[i])
-    return deepest
+    groups = _depths(hierarchy)[hierarchy.parents[1:]]  # of the parent of each node
+    return int(groups.max(initial=-1)) + 1
+
+
+def _depths(hierarchy: Hierarchy) -> NDArray[np.int64]:
+    """How many nodes hold each node, the network itself not counted: -1 for the root."""
+    parents = hierarchy.parents
+    depth = np.full(len(parents), -1, np.int64)
+    around = parents.copy()
+    while (inner := around >= 0).any():
+        depth[inner] += 1
+        around[inner] = parents[around[inner]]
+    return depth
+
+
+def _within(parents: NDArray[np.int32], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which nodes stand, at any depth, inside a chosen one."""
+    found = np.zeros(len(parents), bool)
+    around = parents.copy()
+    while (inner := around > 0).any():
+        found[inner] |= chosen[around[inner]]
+        around[inner] = parents[around[inner]]
+    return found
 
 
 def open_all(
@@ -174,23 +204,22 @@ def open_all(
     UnknownNameError
         If no node is of that kind.
     """
-    wished = kind.strip().lower()
-    nodes = hierarchy.nodes
-    for names in (
-        [n.type for n in nodes],
-        [n.kind if n.kind != "layer" else "" for n in nodes],
-        [family(n.type) if n.type else "" for n in nodes],
-    ):
-        fits = [name.lower() == wished for name in names]
+    wished, types = kind.strip().lower(), hierarchy.types
+    sorts = tuple(KINDS[k] for k in hierarchy.kinds.tolist())
+    ways: tuple[tuple[Sequence[str], Callable[[str], str]], ...] = (
+        (types, str.lower),
+        (sorts, lambda name: name if name != "layer" else ""),
+        (types, lambda name: family(name) if name else ""),
+    )
+    for names, called in ways:
+        meant = {name for name in set(names) if wished and called(name) == wished}
+        fits = np.array([name in meant for name in names])
         fits[0] = False  # the network itself
-        if wished and any(fits):
+        if fits.any():
             break
     else:
         raise UnknownNameError("kind of node", kind, known_kinds(hierarchy))
-    beneath = [False] * len(nodes)  # parents come before their children
-    for i, node in enumerate(nodes[1:], 1):
-        beneath[i] = beneath[node.parent] or fits[node.parent]
-    chosen = [i for i, fit in enumerate(fits) if fit and not beneath[i]]
+    chosen = np.flatnonzero(fits & ~_within(hierarchy.parents, fits)).tolist()
     return _open_nodes(_Sight(hierarchy, units_of, opened), chosen, f"all {kind.strip()}", budget)
 
 
@@ -213,19 +242,25 @@ def open_like(
     split = None if path in hierarchy.by_path else split_unit_path(path)
     if split is not None:
         return _open_ranges(sight, path, split, budget)
-    nodes, me = hierarchy.nodes, hierarchy.by_path[path]
-    own, parent = nodes[me], nodes[nodes[me].parent]
-    if parent.kind == "series" and own.kind != "layer":
-        chosen, what = list(parent.children), f"all of {parent.title}"
+    me = hierarchy.by_path[path]
+    own, around = hierarchy.nodes[me], hierarchy.nodes[me].parent
+    kinds, types = hierarchy.kinds, np.array(hierarchy.types, object)
+    alike = (kinds == kinds[me]) & (types == own.type)
+    if hierarchy.nodes[around].kind == "series":
+        series = around
+        while hierarchy.pieces[series]:  # a long series stands in pieces
+            series = hierarchy.nodes[series].parent
+        of_series = _within(hierarchy.parents, np.arange(len(kinds)) == series)
+        same_depth = _depths(hierarchy) == _depths(hierarchy)[me]
+        pieces = hierarchy.pieces == hierarchy.pieces[me]
+        alike = of_series & same_depth & pieces
+        what = f"all of {hierarchy.nodes[series].title}"
     elif own.type:
-        chosen = [i for i, n in enumerate(nodes) if (n.kind, n.type) == (own.kind, own.type)]
         what = f"all {own.type} {_PLURAL[own.kind]}"
     else:
-        depth = len(hierarchy.ancestors(me))
-        alike = (i for i, n in enumerate(nodes[1:], 1) if (n.kind, n.type) == (own.kind, ""))
-        chosen = [i for i in alike if len(hierarchy.ancestors(i)) == depth]
+        alike &= _depths(hierarchy) == _depths(hierarchy)[me]
         what = f"all {_PLURAL[own.kind]} beside {own.title}"
-    return _open_nodes(sight, chosen, what, budget)
+    return _open_nodes(sight, (1 + np.flatnonzero(alike[1:])).tolist(), what, budget)
 
 
 _PLURAL = {"scope": "groups", "series": "series", "stage": "stages", "layer": "layers"}
@@ -251,34 +286,40 @@ def open_to_depth(hierarchy: Hierarchy, depth: int, budget: int = BUDGET) -> Ope
     if not 0 <= depth <= DEEPEST:
         raise NeuronautError(f"depth {depth} is not between 0 and {DEEPEST}")
     nodes = hierarchy.nodes
-    visible, done, wanted = len(nodes[0].children), 0, 0
+    depths = _depths(hierarchy)
+    wanted = int((depths[np.unique(hierarchy.parents[1:])] < depth).sum()) - 1  # without the root
     opened: set[str] = set()
-    level, reached = list(nodes[0].children), True
+    level, visible, done = list(nodes[0].children), len(nodes[0].children), 0
     for _ in range(depth):
         groups = [i for i in level if nodes[i].children]
-        wanted += len(groups)
+        level, all_fit = [], True
         for i in sorted(groups, key=lambda i: _rank(hierarchy, i)):
             grown = visible + len(nodes[i].children) - 1
-            above = nodes[i].parent == 0 or nodes[nodes[i].parent].path in opened
-            if reached and above and grown <= budget:
-                opened.add(nodes[i].path)
-                visible, done = grown, done + 1
-        # A level that did not fit is the last: what looks alike is opened alike.
-        reached = reached and done == wanted
-        level = [child for i in groups for child in nodes[i].children]
+            if grown > budget:
+                all_fit = False
+                continue
+            opened.add(nodes[i].path)
+            visible, done = grown, done + 1
+            level += nodes[i].children
+        if not all_fit:  # the last: what looks alike is opened alike
+            break
     what = "everything closed" if depth == 0 else f"open to depth {depth}"
     return Opening(frozenset(opened), what, done, wanted, budget)
 
 
 def _open_nodes(sight: _Sight, chosen: Iterable[int], what: str, budget: int) -> Opening:
     hierarchy = sight.hierarchy
+    paths = hierarchy.paths
     able = [i for i in chosen if sight.inside(i)]
     done = 0
     for i in sorted(able, key=lambda i: _rank(hierarchy, i)):
+        closed, least = sight.closed_around(i)
+        if paths[i] not in sight.opened:
+            closed, least = closed + 1, least + sight.inside(i) - 1
+        if closed and sight.visible + least > budget:
+            continue
         chain = [*reversed(hierarchy.ancestors(i)), i]
-        closed = [j for j in chain if hierarchy.nodes[j].path not in sight.opened]
-        least = sum(sight.inside(j) - 1 for j in closed)
-        done += sight.open([hierarchy.nodes[j].path for j in chain], least, budget)
+        done += sight.open([paths[j] for j in chain], budget)
     return Opening(frozenset(sight.opened), what, done, len(able), budget)
 
 
@@ -293,9 +334,7 @@ def _open_ranges(sight: _Sight, path: str, split: tuple[str, UnitRange], budget:
     able = [r for r in beside if sight.inside(index, r)]
     done = 0
     for r in sorted(able, key=lambda r: -r.count):
-        # All of them stand in what is already open around this one.
-        least = sight.inside(index, r) - 1
-        done += sight.open([*outer, unit_path(layer_path, r)], least, budget)
+        done += sight.open([*outer, unit_path(layer_path, r)], budget)
     what = f"all ranges beside {here.start}–{here.stop - 1}"
     return Opening(frozenset(sight.opened), what, done, len(able), budget)
 

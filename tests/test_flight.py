@@ -16,6 +16,7 @@ from explorer.open_model import OpenModel
 from explorer.orbit import approach, shift, turn
 from explorer.session import Session
 from explorer.view_state import ease
+from layouts import layouts
 
 SIZE = (1260, 764)
 SHARES = np.linspace(0.0, 1.0, 13).tolist()
@@ -82,7 +83,7 @@ def fly(session, camera, path, work, pixel=None):
 
 
 @pytest.mark.parametrize("path", ["conv_1", "hidden", "digit", "conv_2~stage"])
-@pytest.mark.parametrize("layout", ["serpentine", "layered"])
+@pytest.mark.parametrize("layout", sorted(layouts()))
 def test_an_opened_node_stays_within_a_pixel(session, path, layout):
     session.set_layout(layout)
     session.wait()
