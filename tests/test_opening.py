@@ -61,7 +61,7 @@ def test_all_dense_layers_open_wherever_they_are(session):
     session.open_to(0)
     found = session.open_all("dense")
     assert (found.done, found.wanted) == (2, 2)
-    names = session.draw_list.nodes
+    names = session.draw_list.nodes.shown
     assert "hidden[31]" in names
     assert "digit[9]" in names
     assert "conv_1[0]" not in names
