@@ -130,9 +130,9 @@ class Router:
             return self._shape(_Choice(nowhere, nowhere, nowhere, ~all_, all_, depth))
         allowed = self._allowed()
         cost = self._cost()
-        rows = shared_rows(self.cables, np.where(allowed, cost, FAR))
-        best = cost[np.arange(len(rows)), rows]
-        straight = np.abs(self.cables.start[:, 1] - self.cables.end[:, 1])
+        rows = shared_rows(self.cables, np.where(allowed, cost, FAR), 1.5 * self.unit)
+        y0, y1, y = self.cables.start[:, 1], self.cables.end[:, 1], self.grid.heights[rows]
+        best, straight = np.abs(y - y0) + np.abs(y - y1), np.abs(y0 - y1)
         depth = self._front()
         out = 2 * (depth - np.maximum(self.cables.start[:, 2], self.cables.end[:, 2]))
         none = ~allowed.any(axis=1)

@@ -24,7 +24,7 @@ def hubs(cables: Cables) -> I8:
     return np.where(out >= into, cables.source, cables.target + many).astype(np.int64)
 
 
-def shared_rows(cables: Cables, cost: F4) -> I8:
+def shared_rows(cables: Cables, cost: F4, most: float) -> I8:
     """A row for each cable, such that as many of a hub's cables as can be have the same.
 
     Parameters
@@ -32,12 +32,15 @@ def shared_rows(cables: Cables, cost: F4) -> I8:
     cables : Cables
     cost : float32 array, shape (m, rows)
         FAR where a cable cannot run.
+    most : float
+        What a cable may have to pay for sharing.
 
     Returns
     -------
     int64 array, shape (m,)
     """
     rows = np.asarray(cost.argmin(axis=1), np.int64)
+    least = cost.min(axis=1)
     hub = np.unique(hubs(cables), return_inverse=True)[1].ravel()
     left = np.flatnonzero(np.bincount(hub)[hub] > 1)
     for _ in range(6):
@@ -47,7 +50,7 @@ def shared_rows(cables: Cables, cost: F4) -> I8:
         _, bounds, which = np.unique(hub[left], return_index=True, return_inverse=True)
         together = np.add.reduceat(cost[left], bounds, axis=0)
         common = together.argmin(axis=1)[which.ravel()]
-        fits = cost[left, common] < FAR / 2
+        fits = cost[left, common] <= np.minimum(least[left] + most, FAR / 2)
         rows[left[fits]] = common[fits]
         left = left[~fits]
     return rows
