@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from explorer.screen_cover import CELL, Cover
+from explorer import label_spots as spots
+from explorer.screen_cover import CELL, Cover, Ink
 
-_GAP = 3  # pixels between an anchor and its text
+_MOST_INK = 0.12  # share of a text that edges may cross where there is room elsewhere
 _MOST_FOREIGN = 0.04  # share of a text that may lie on things it does not name
 _LEAST_ON_OWN = 0.65  # share of the inner part of a text that must lie on the thing it stands upon
 _LEAST_SEEN = 0.2  # share of a thing that must be seen for its label to be shown
@@ -61,6 +62,8 @@ class Surroundings:
         Of a label that is a frame's title: corners of the frame on the screen, pixels.
     inner : dict of int to bool array, shape (things,)
         Of a title: the things inside its frame.
+    ink : Ink, optional
+        Where edges are drawn: a text stands elsewhere if it can stay as near to what it names.
     """
 
     cover: Cover
@@ -68,6 +71,7 @@ class Surroundings:
     upon: NDArray[np.bool_]
     outline: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     inner: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    ink: Ink | None = None
 
 
 def place_labels(
@@ -166,20 +170,31 @@ class _Table:
     def _place_near(
         self, own: int, anchor: tuple[float, float], sizes: list[list[int]], below: bool
     ) -> Place | None:
+        inked: Place | None = None
         for variant, (w, h) in enumerate(sizes):
-            for r in self._clear(_near(*anchor, w, h, below), (w, h), own, _MOST_FOREIGN):
-                if self._free(r):
-                    far = _distance(r, anchor) > _LEADER_LINES * h
-                    far = far and (own < 0 or self._share(r, own) < 0.2)
-                    return self._take(r), variant, anchor if far else None
-        return None
+            for r in self._clear(spots.near(*anchor, w, h, below), (w, h), own, _MOST_FOREIGN):
+                if not self._free(r):
+                    continue
+                far = _distance(r, anchor) > _LEADER_LINES * h
+                far = far and (own < 0 or self._share(r, own) < 0.2)
+                if inked is not None and far:
+                    continue  # better across a line than away from what it names
+                place = r, variant, anchor if far else None
+                if self._is_plain(r):
+                    self._take(r)
+                    return place
+                inked = inked or place
+            if inked is not None:
+                self._take(inked[0])
+                break
+        return inked
 
     def _place_far(
         self, own: int, cover: Cover, sizes: list[list[int]], below: bool
     ) -> Place | None:
         bounds, seen = cover.bounds(own), cover.center(own)
         for variant, (w, h) in enumerate(sizes):
-            for r in self._clear(_far(bounds, w, h, below), (w, h), own, _MOST_FOREIGN / 2):
+            for r in self._clear(spots.far(bounds, w, h, below), (w, h), own, _MOST_FOREIGN / 2):
                 goal = self._leader_end(r, seen, own) if self._free(r) else None
                 if goal is not None:
                     # Whoever reads it looks straight up or down from the text.
@@ -244,19 +259,27 @@ class _Table:
         variants = fitting or [len(sizes) - 1]
         inner = self._around.inner.get(i)
         places = [
-            _on_edge(corners, (left, right), (sizes[k][0], sizes[k][1]), self._width)
+            spots.on_edge(corners, (left, right), (sizes[k][0], sizes[k][1]), self._width)
             for k in variants[:2]
         ]
         for allowed in (None, inner):
             for variant, corner in zip(variants, places, strict=False):
                 w, h = sizes[variant]
-                for x, y in corner:
-                    rectangle = (x, y, x + w, y + h)
-                    if self._free(rectangle) and self._on_things(rectangle, allowed):
-                        return self._take(rectangle), variant, None
+                free = [(k, (x, y, x + w, y + h)) for k, (x, y) in enumerate(corner)]
+                free = [f for f in free if self._free(f[1]) and self._on_things(f[1], allowed)]
+                if free:
+                    # Beyond a line it would seem to name what is on the other side.
+                    near = [r for k, r in free if k < spots.AT_EDGE * len(corner)]
+                    plain = next((r for r in near if self._is_plain(r)), free[0][1])
+                    return self._take(plain), variant, None
             if inner is None:
                 break
         return None
+
+    def _is_plain(self, rectangle: Rectangle) -> bool:
+        """Whether hardly an edge runs under a text."""
+        ink = None if self._around is None else self._around.ink
+        return ink is None or ink.share(rectangle) <= _MOST_INK
 
     def _on_things(self, rectangle: Rectangle, allowed: NDArray[np.bool_] | None) -> bool:
         """Whether a title may lie here: on nothing, or on things of its own frame."""
@@ -328,73 +351,3 @@ def _nearest(
 def _distance(r: Rectangle, point: tuple[float, float]) -> float:
     x, y = _nearest(r, point)
     return max(abs(x - point[0]), abs(y - point[1]))
-
-
-def _near(x: float, y: float, w: int, h: int, below: bool) -> list[tuple[int, int]]:
-    """Top left corners to try, best first: near the anchor, then a line or half a text away."""
-    middle = round(x - w / 2)
-    over, under = round(y - h - _GAP), round(y + _GAP)
-    first, second, line = (under, over, h) if below else (over, under, -h)
-    side, aside = round(y - h / 2), round(w * 0.4)
-    return [
-        (middle, first),
-        (middle + aside // 2, first),
-        (middle - aside // 2, first),
-        (middle + aside, first),
-        (middle - aside, first),
-        (middle, first + line),
-        (round(x + 2 * _GAP), side),
-        (round(x - w - 2 * _GAP), side),
-        (middle, second),
-        (middle, second - line),
-    ]
-
-
-def _far(
-    bounds: tuple[float, float, float, float], w: int, h: int, below: bool
-) -> list[tuple[int, int]]:
-    """Top left corners under and over a thing, the nearest first, up to four lines away."""
-    left, top, right, bottom = bounds
-    middle = (left + right) / 2 - w / 2
-    shifts = (0.0, 0.35 * w, -0.35 * w, 0.7 * w, -0.7 * w)
-    out = []
-    for line in (0.0, 1.2, 2.4, 3.6):
-        under, over = bottom + _GAP + line * h, top - _GAP - (line + 1) * h
-        for y in (under, over) if below else (over, under):
-            out += [(round(middle + shift), round(y)) for shift in shifts]
-    return out
-
-
-def _on_edge(
-    corners: NDArray[np.float64], span: tuple[float, float], size: tuple[int, int], width: int
-) -> list[tuple[int, int]]:
-    """Top left corners of a frame's title: above its upper edge from the middle outwards, then
-    below the edge.
-    """
-    (left, right), (w, h) = span, size
-    room = max(right - left - w, 0.0)
-    shares = np.array((0.5, 0.3, 0.7, 0.1, 0.9)) if room else np.array((0.5,))
-    x = np.clip(left + shares * (right - left - w), 0.0, max(width - w, 0.0))
-    # The upper edge over the text: of a convex outline, the highest lies near one of these.
-    over = _upper_edge(corners, (x[:, None] + np.linspace(0, w, 5)).ravel()).reshape(-1, 5)
-    above, under = over.min(axis=1) - h, over.max(axis=1) + _GAP
-    # At the upper edge of the picture a title may come to lie on its frame's own line.
-    above = np.where(above > -0.7 * h, np.maximum(above, 0.0), above)
-    rows = np.concatenate([above, under, above - h])
-    places = np.stack([np.tile(x, 3), rows], 1).round().astype(int).tolist()
-    return [(column, row) for column, row in places]
-
-
-def _upper_edge(corners: NDArray[np.float64], xs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Upper edge of the hull of some points, over these x: float64, shape (len(xs),).
-
-    The hull's upper edge over x is the highest of all segments between two points there.
-    """
-    first, second = np.triu_indices(len(corners), 1)
-    a, b = corners[first], corners[second]
-    low, high = np.minimum(a[:, 0], b[:, 0]), np.maximum(a[:, 0], b[:, 0])
-    at = np.clip(xs, corners[:, 0].min(), corners[:, 0].max())[:, None]
-    run = np.where(b[:, 0] == a[:, 0], 1.0, b[:, 0] - a[:, 0])
-    y = a[:, 1] + (at - a[:, 0]) / run * (b[:, 1] - a[:, 1])
-    y = np.where((at >= low - 1e-9) & (at <= high + 1e-9), y, np.inf)
-    return np.asarray(y.min(axis=1))

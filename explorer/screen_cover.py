@@ -94,6 +94,52 @@ class Cover:
         return left, top, right, bottom
 
 
+class Ink:
+    """Cells that lines are drawn in.
+
+    Parameters
+    ----------
+    lines : float array, shape (m, k, 2)
+        Points of polylines, pixels from the top left; pieces with an end that is not finite are
+        left out.
+    viewport : (int, int)
+        Width and height, pixels.
+    """
+
+    def __init__(self, lines: NDArray[np.floating], viewport: tuple[int, int]) -> None:
+        columns, rows = -(-viewport[0] // CELL) + 1, -(-viewport[1] // CELL) + 1
+        a = lines[:, :-1].reshape(-1, 2) / CELL
+        b = lines[:, 1:].reshape(-1, 2) / CELL
+        with np.errstate(invalid="ignore"):
+            size = np.array((columns, rows))
+            seen = np.isfinite(a + b).all(axis=1)
+            seen &= (np.maximum(a, b) >= 0).all(axis=1) & (np.minimum(a, b) <= size).all(axis=1)
+        a, b = a[seen], b[seen]
+        # One step per cell; what is so near that it spans many screens is drawn more coarsely.
+        steps = np.minimum(np.abs(b - a).sum(axis=1), 4.0 * size.max())
+        count = np.ceil(steps).astype(np.intp) + 1
+        piece = np.repeat(np.arange(len(a)), count)
+        share = np.arange(len(piece)) - np.repeat(np.cumsum(count) - count, count)
+        at = a[piece] + (b - a)[piece] * (share / count[piece])[:, None]
+        cells = at[((at >= 0) & (at < size)).all(axis=1)].astype(np.intp)
+        self.grid: NDArray[np.bool_] = np.zeros((rows, columns), bool)
+        self.grid[cells[:, 1], cells[:, 0]] = True
+        sums: NDArray[np.int32] = np.zeros((rows + 1, columns + 1), np.int32)
+        np.cumsum(self.grid.cumsum(axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
+        self._sums = memoryview(sums.data)
+
+    def share(self, rectangle: tuple[int, int, int, int]) -> float:
+        """Share of the cells of a rectangle (left, top, right, bottom; pixels) with a line in."""
+        left, top = max(rectangle[0] // CELL, 0), max(rectangle[1] // CELL, 0)
+        right = min(-(-rectangle[2] // CELL), self.grid.shape[1])
+        bottom = min(-(-rectangle[3] // CELL), self.grid.shape[0])
+        if right <= left or bottom <= top:
+            return 0.0
+        sums = self._sums
+        there = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+        return float(there / ((right - left) * (bottom - top)))
+
+
 def _spans(
     corners: NDArray[np.float64], rows: int, columns: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from explorer.label_placement import Surroundings, place_labels
-from explorer.screen_cover import Cover
+from explorer.screen_cover import CELL, Cover, Ink
 
 
 def rectangles(positions, sizes):
@@ -241,3 +241,100 @@ def test_sixty_labels_take_less_than_five_milliseconds() -> None:
 
     fastest = min(once() for _ in range(40))
     assert fastest < 0.005
+
+
+def lines(*ends) -> np.ndarray:
+    """Straight lines (x0, y0, x1, y1) as polylines of two points."""
+    return np.array(ends, float).reshape(-1, 2, 2)
+
+
+def nothing(viewport) -> Cover:
+    return Cover(np.zeros((0, 8, 2)), np.zeros(0), viewport)
+
+
+def test_ink_is_where_the_lines_run() -> None:
+    rng = np.random.default_rng(3)
+    ends = rng.uniform(-50, 450, (20, 4))
+    ink = Ink(lines(*ends), (400, 300))
+    rows, columns = ink.grid.shape
+    share = np.linspace(0, 1, 4000)[:, None]
+    points = np.concatenate([a + (b - a) * share for a, b in ends.reshape(-1, 2, 2)])
+    cells = np.floor(points / CELL).astype(int)
+    cells = cells[((cells >= 0) & (cells < (columns, rows))).all(axis=1)]
+    crossed = np.zeros((rows, columns), bool)
+    crossed[cells[:, 1], cells[:, 0]] = True
+    assert not (ink.grid & ~crossed).any()
+    assert ink.grid.sum() > 0.7 * crossed.sum()
+    assert ink.share((40, 40, 200, 120)) == pytest.approx(ink.grid[10:30, 10:50].mean())
+
+
+def test_ink_of_what_is_behind_the_viewer_or_far_outside() -> None:
+    odd = [(np.nan, 0, 10, 10), (np.inf, 5, 5, 5), (1e30, 10, -1e30, 10), (900, 900, 990, 990)]
+    ink = Ink(lines(*odd), (400, 300))
+    assert ink.grid[:2].sum() == 0
+    assert ink.share((350, 250, 900, 900)) == 0.0
+    assert Ink(np.zeros((0, 24, 2)), (0, 0)).share((0, 0, 10, 10)) == 0.0
+
+
+def test_title_keeps_clear_of_edges_where_there_is_room_elsewhere() -> None:
+    size, box = (400, 300), np.array([(x, y) for x in (50, 350) for y in (100, 200)] * 2, float)
+    own, upon = np.array([-1]), np.array([False])
+    # A cable runs along the upper edge, from the middle to the right.
+    cable = lines(*[(180, y, 400, y) for y in range(80, 100, 2)])
+    around = Surroundings(nothing(size), own, upon, {0: box}, {}, Ink(cable, size))
+    found = place_labels([(200, 100)], [(60, 20)], [1.0], size, None, around)
+    (x, y), (w, h) = found.positions[0].tolist(), (60, 20)
+    assert found.visible[0]
+    assert around.ink.share((x, y, x + w, y + h)) < 0.15
+    # Where the cable runs all along, the title stays at its frame.
+    cable = lines(*[(0, y, 400, y) for y in range(60, 140, 2)])
+    around = Surroundings(nothing(size), own, upon, {0: box}, {}, Ink(cable, size))
+    found = place_labels([(200, 100)], [(60, 20)], [1.0], size, None, around)
+    assert found.visible[0]
+    assert abs(found.positions[0, 1] + 20 - 100) <= 25
+
+
+def test_label_stands_beside_a_line_rather_than_on_it_but_not_far_away() -> None:
+    size = (400, 300)
+    own, upon = np.array([-1]), np.array([False])
+    cable = lines(*[(100, y, 300, y) for y in range(152, 180, 2)])  # just under the anchor
+    around = Surroundings(nothing(size), own, upon, {}, {}, Ink(cable, size))
+    found = place_labels([(200, 150)], [(60, 20)], [1.0], size, [True], around)
+    assert found.visible[0]
+    assert found.positions[0, 1] + 20 <= 152
+    assert np.isnan(found.leaders[0]).all()
+
+
+@pytest.mark.parametrize("text", ["x", "🙂" * 40])
+def test_thousands_of_labels_never_overlap(text) -> None:
+    rng = np.random.default_rng(len(text))
+    count, size = 3000, (1600, 900)
+    anchors = rng.uniform((0, 0), size, (count, 2))
+    sizes = np.stack((rng.integers(30, 200, count), np.full(count, 20)), 1)
+    ends = rng.uniform(0, 900, (300, 4))
+    around = Surroundings(
+        nothing(size), np.full(count, -1), np.zeros(count, bool), {}, {}, Ink(lines(*ends), size)
+    )
+    found = place_labels(anchors, sizes, rng.random(count), size, None, around)
+    taken = np.zeros(size, int)
+    for i in np.flatnonzero(found.visible):
+        (x, y), (w, h) = found.positions[i], sizes[i]
+        assert x >= 0
+        assert y >= 0
+        assert x + w <= size[0]
+        assert y + h <= size[1]
+        taken[x : x + w, y : y + h] += 1
+    assert taken.max() == 1
+    assert found.visible.sum() > 100
+
+
+def test_title_wider_than_its_frame_does_not_slide_down_its_side() -> None:
+    # A narrow frame whose lower left corner is seen farther left than its upper left one.
+    frame = np.array([(100, 500), (104, 500), (120, 100), (124, 100)] * 2, float)
+    frame[4:, 0] += 60
+    size = (800, 600)
+    things = np.array([[(x, y) for x in (60, 240) for y in (40, 100)] * 2], float)
+    cover = Cover(things, np.ones(1), size)  # what stands above the frame
+    around = Surroundings(cover, np.array([-1]), np.array([False]), {0: frame}, {})
+    found = place_labels([(150, 100)], [(90, 20)], [1.0], size, None, around)
+    assert not found.visible[0] or found.positions[0, 1] < 140

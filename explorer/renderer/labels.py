@@ -15,11 +15,12 @@ from explorer.renderer.leaders import Leaders
 from explorer.renderer.projection import Projection
 from explorer.renderer.sprites import SpriteSheet
 from explorer.renderer.text import INKS, Sprite, shortened, text_sprite
-from explorer.screen_cover import Cover
+from explorer.screen_cover import Cover, Ink
 
 LABEL_PX = 15
 TITLE_PX = 18
 MOST_LABELS = 500  # more would not fit on a screen, and a texture has its limits
+_MOST_LINES = 600  # edges that texts keep clear of
 _SHORTER = {False: (14,), True: (22, 14)}  # characters of the texts tried when one does not fit
 
 
@@ -101,6 +102,7 @@ class LabelLayer:
         self._upon = ~title & ~self._below & (self._own >= 0)
         frames = np.where(title, _rows(draw_list.frames, node), -1)
         self._titles = {i: int(frames[i]) for i in np.flatnonzero(frames >= 0).tolist()}
+        self._lines = _some_lines(draw_list)
         middles, boxes = draw_list.solids.centers, draw_list.frames
         self._inner = {
             i: (np.abs(middles - boxes.centers[f]) <= boxes.sizes[f] / 2).all(axis=1)
@@ -156,7 +158,9 @@ class LabelLayer:
         )
         corners = projection.pixels(projection.view(box_corners(frames.centers, frames.sizes)))
         outline = {i: corners[f] for i, f in self._titles.items() if np.isfinite(corners[f]).all()}
-        return Surroundings(cover, self._own, self._upon, outline, self._inner)
+        lines = projection.view(self._lines.reshape(-1, 3))
+        ink = Ink(projection.pixels(lines).reshape(*self._lines.shape[:2], 2), viewport)
+        return Surroundings(cover, self._own, self._upon, outline, self._inner, ink)
 
     def placed(self) -> list[PlacedLabel]:
         """The labels in the picture as last drawn, the least important first."""
@@ -171,6 +175,14 @@ class LabelLayer:
             w, h = self.sheet.sizes[self._first[i] + found.variant[i]].tolist()
             out.append(PlacedLabel(self._labels[i], x, y, x + w, y + h))
         return out
+
+
+def _some_lines(draw_list: DrawList) -> NDArray[np.float32]:
+    """Curves of edges that stand for all: one in so many, as strands lie close together."""
+    points = draw_list.edges.points
+    if not len(points):
+        return np.zeros((0, 2, 3), np.float32)
+    return points[:: -(-len(points) // _MOST_LINES)]
 
 
 def _rows(boxes: BoxArrays, nodes: NDArray[np.integer]) -> NDArray[np.intp]:
