@@ -60,11 +60,18 @@ class Obstacles:
         Corners, world units.
     depth : int array, shape (k,)
         Level of each open frame; -1 for what is closed. Cables of a deeper scope may cross it.
+    back : bool array, shape (k,)
+        Boxes through which data flows along -x: the back of a winding.
     """
 
     low: F8
     high: F8
     depth: NDArray[np.integer]
+    back: NDArray[np.bool_]
+
+    def take(self, index: NDArray[np.bool_]) -> Obstacles:
+        """Some of the boxes."""
+        return Obstacles(*(getattr(self, f)[index] for f in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ def _obstacles(placed: Placed) -> Obstacles:
     chosen = np.flatnonzero((solid | ~cut.leaf) & ~unit & (cut.parent >= 0))
     half = boxes.sizes[chosen] / 2
     depth = np.where(solid[chosen], -1, _levels(cut)[chosen])
-    return Obstacles(boxes.centers[chosen] - half, boxes.centers[chosen] + half, depth)
+    low, high = boxes.centers[chosen] - half, boxes.centers[chosen] + half
+    return Obstacles(low, high, depth, _ahead(boxes)[chosen] < 0)
 
 
 def _spread(model: OpenModel, placed: Placed, rows: EdgeRows, start: F8, end: F8) -> None:

@@ -90,6 +90,8 @@ def _sheets(cables: Cables, obstacles: Obstacles) -> list[tuple[I8, Obstacles, f
     last; NaN for cables that stay in a sheet.
     """
     every = np.arange(len(cables.source))
+    if obstacles.back.any():
+        return _halves(cables, obstacles)
     closed = np.flatnonzero(obstacles.depth < 0)
     order = closed[np.argsort(obstacles.low[closed, 2], kind="stable")]
     low, high = obstacles.low[order, 2], np.maximum.accumulate(obstacles.high[order, 2])
@@ -104,10 +106,26 @@ def _sheets(cables: Cables, obstacles: Obstacles) -> list[tuple[I8, Obstacles, f
     out = []
     for k, n in np.unique(np.stack((first, last)), axis=1).T.tolist():
         # A frame around several sheets is in nobody's way.
-        held = home == k if k == n else np.ones(len(home), bool)
-        around = Obstacles(obstacles.low[held], obstacles.high[held], obstacles.depth[held])
+        around = obstacles.take(home == k) if k == n else obstacles
         between = (high[starts[n] - 1] + begins[n]) / 2 if n == k + 1 else np.nan
         out.append((np.flatnonzero((first == k) & (last == n)), around, float(between)))
+    return out
+
+
+def _halves(cables: Cables, obstacles: Obstacles) -> list[tuple[I8, Obstacles, float]]:
+    """The sheets of a winding: its front, its back, and what joins them, near its axis."""
+    middle = (obstacles.low[:, 2] + obstacles.high[:, 2]) / 2
+    back = obstacles.back
+    axis = np.nan if back.all() else (middle[back].max() + middle[~back].min()) / 2
+    start, end = (cables.steps < 0).T
+    out = []
+    for some, around, through in (
+        (~start & ~end, obstacles.take(~back), np.nan),
+        (start & end, obstacles.take(back), np.nan),
+        (start != end, obstacles, float(axis)),
+    ):
+        if some.any():
+            out.append((np.flatnonzero(some), around, through))
     return out
 
 

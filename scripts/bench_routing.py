@@ -92,7 +92,9 @@ def main() -> None:
     for count, many in SIZES:
         centers, sizes = rows_of_boxes(count, seed)
         cables = cables_of(centers, sizes, links(count, many, seed))
-        obstacles = Obstacles(centers - sizes / 2, centers + sizes / 2, np.full(count, -1))
+        obstacles = Obstacles(
+            centers - sizes / 2, centers + sizes / 2, np.full(count, -1), np.zeros(count, bool)
+        )
         member = np.arange(len(cables.source))
 
         def routed(cables: Cables = cables, obstacles: Obstacles = obstacles,
@@ -103,7 +105,9 @@ def main() -> None:
     for many in UNITS:
         centers, sizes = np.array([[0.0, 0, 0], [4, 0, 0], [8, 0, 0]]), np.ones((3, 3))
         cables = cables_of(centers, sizes, np.array([[0, 2]]))
-        obstacles = Obstacles(centers - sizes / 2, centers + sizes / 2, np.full(3, -1))
+        obstacles = Obstacles(
+            centers - sizes / 2, centers + sizes / 2, np.full(3, -1), np.zeros(3, bool)
+        )
         rng = np.random.default_rng(seed)
         start = cables.start + rng.uniform(-0.4, 0.4, (many, 3)) * (0, 1, 1)
         end = cables.end + rng.uniform(-0.4, 0.4, (many, 3)) * (0, 1, 1)

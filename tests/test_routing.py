@@ -23,6 +23,7 @@ class World:
         self.centers = np.array(centers, float).reshape(-1, 3)
         self.sizes = np.array(sizes, float).reshape(-1, 3)
         self.links = np.array(links, np.int64).reshape(-1, 2)
+        self.back = np.zeros(len(self.centers), bool)
 
     def cables(self, gutter=np.nan, ahead=1) -> Cables:
         a, b = self.links.T
@@ -37,7 +38,7 @@ class World:
 
     def obstacles(self) -> Obstacles:
         low, high = self.centers - self.sizes / 2, self.centers + self.sizes / 2
-        return Obstacles(low, high, np.full(len(low), -1))
+        return Obstacles(low, high, np.full(len(low), -1), self.back)
 
     def curves(self):
         cables = self.cables()
@@ -104,6 +105,7 @@ def test_no_curve_passes_through_a_box_that_is_not_its_own(seed) -> None:
 def test_where_data_flows_to_the_left_nothing_is_passed_through_either(seed) -> None:
     world = rows_of_boxes(seed)
     world.centers[:, 0] *= -1
+    world.back[:] = True
     cables = world.cables(ahead=-1)
     routes = plan(cables, world.obstacles())
     ends = cables.start, cables.end
@@ -113,6 +115,7 @@ def test_where_data_flows_to_the_left_nothing_is_passed_through_either(seed) -> 
 def test_end_of_a_row_turns_round_into_the_next_one_behind_it() -> None:
     world = World([(0, 0, 0), (2, 0, 0), (2, -1, -3), (0, -1, -3)], [(0.5, 1, 1)] * 4, [(1, 2)])
     cables = world.cables()
+    world.back[2:] = True
     cables.steps[:, 1] = -1
     cables.end[:, 0] = 2.25
     cables.inner[:, 1] = 2.25
