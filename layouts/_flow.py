@@ -18,6 +18,7 @@ from layouts._ranks import I8, components, find_rail, rank_nodes
 F8 = NDArray[np.float64]
 MANY = 6
 """More members of one rank than this stand as an array."""
+VERY_MANY = 256
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,17 @@ class Flow:
         """What feeds each node i: ``sources[start[i]:start[i + 1]]``; (start, sources)."""
         return _feeders(len(self.rank), self.links)
 
-    def spread_ranks(self) -> Iterator[tuple[int, I8]]:
-        """The ranks whose members stand beside the axis, with these members from the top."""
+    @cached_property
+    def feeders_as_lists(self) -> tuple[list[int], list[int]]:
+        """The same for reading one at a time."""
+        start, source = self.feeders
+        return start.tolist(), source.tolist()
+
+    def spread_ranks(self) -> Iterator[list[int]]:
+        """For each rank whose members stand beside the axis, these members from the top."""
+        everyone, bounds = self.members.tolist(), self.first.tolist()
         for r in np.flatnonzero(self.off_axis).tolist():
-            yield r, self.members[self.first[r] : self.first[r + 1]]
+            yield everyone[bounds[r] : bounds[r + 1]]
 
 
 def order_children(count: int, links: I8) -> Flow:
@@ -176,16 +184,50 @@ def _sweep(
     Members are ordered by the barycentre of their predecessors' lanes, ties by sibling order; what
     nothing leads to stands beneath the others, out of their way.
     """
+    few, at, is_late = (feeders[0].tolist(), feeders[1].tolist()), memoryview(lane), late.tolist()
+    bounds, everyone = first.tolist(), members.tolist()
     for r in chosen.tolist():
-        here = members[first[r] : first[r + 1]]
-        wish = mean_of_feeders(lane, here, feeders)
-        beneath = late[here]
-        order = np.lexsort((here, -wish, beneath))
-        here[:] = here[order]
-        led = len(here) - int(beneath.sum())
-        lane[here[:led]] = spread(wish[order[:led]].tolist(), [1.0] * (led - 1)) if led else []
-        lowest = float(lane[here[led - 1]]) if led else 0.0
-        lane[here[led:]] = lowest - np.arange(1, len(here) - led + 1)
+        low, high = bounds[r], bounds[r + 1]
+        if high - low == 1:
+            node = everyone[low]
+            at[node] = -1.0 if is_late[node] else mean_of_few(at, node, few)
+        elif high - low <= MANY:
+            nodes = everyone[low:high]
+            wishes = {m: mean_of_few(at, m, few) for m in nodes}
+            nodes.sort(key=lambda m: (is_late[m], -wishes[m], m))
+            led = len(nodes) - sum(is_late[m] for m in nodes)
+            lanes = spread([wishes[m] for m in nodes[:led]], [1.0] * (led - 1)) if led else []
+            while len(lanes) < len(nodes):
+                lanes.append((lanes[-1] if lanes else 0.0) - 1.0)
+            for node, value in zip(nodes, lanes, strict=True):
+                at[node] = value
+            everyone[low:high] = nodes
+        else:
+            everyone[low:high] = _sweep_wide(lane, members[low:high], late, feeders).tolist()
+    members[:] = everyone
+
+
+def _sweep_wide(lane: F8, here: I8, late: NDArray[np.bool_], feeders: tuple[I8, I8]) -> I8:
+    """The same for one rank of many; returns its members in order."""
+    wish = mean_of_feeders(lane, here, feeders)
+    beneath = late[here]
+    order = np.lexsort((here, -wish, beneath))
+    here = here[order]
+    led = len(here) - int(beneath.sum())
+    lane[here[:led]] = _lanes_near(wish[order[:led]])
+    lowest = float(lane[here[led - 1]]) if led else 0.0
+    lane[here[led:]] = lowest - np.arange(1, len(here) - led + 1)
+    return here
+
+
+def _lanes_near(wish: F8) -> F8:
+    """Lanes 1 apart, as near to the wished ones as can be; of very many, only in the middle."""
+    count = len(wish)
+    if not count:
+        return wish
+    if count > VERY_MANY:
+        return np.asarray(wish.mean() + (count - 1) / 2 - np.arange(count))
+    return np.array(spread(wish.tolist(), [1.0] * (count - 1)))
 
 
 def mean_of_feeders(value: F8, nodes: I8, feeders: tuple[I8, I8]) -> F8:
@@ -197,6 +239,15 @@ def mean_of_feeders(value: F8, nodes: I8, feeders: tuple[I8, I8]) -> F8:
     at = np.arange(int(ends[-1])) + np.repeat(low - (ends - count), count)
     total = np.bincount(np.repeat(np.arange(len(nodes)), count), value[source[at]], len(nodes))
     return np.asarray(total / np.maximum(count, 1))
+
+
+def mean_of_few(value: memoryview, node: int, feeders: tuple[list[int], list[int]]) -> float:
+    """The same as `mean_of_feeders`, faster for one node."""
+    start, source = feeders
+    low, high = start[node], start[node + 1]
+    if high - low == 1:
+        return float(value[source[low]])
+    return sum(value[f] for f in source[low:high]) / (high - low) if high > low else 0.0
 
 
 def spread(wish: Sequence[float], distance: Sequence[float]) -> list[float]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, sqrt
 
 import numpy as np
 
-from layouts._flow import F8, MANY, Flow, mean_of_feeders, spread
+from layouts._flow import F8, MANY, Flow, mean_of_feeders, mean_of_few, spread
 from layouts._ranks import I8
 from layouts._rings import ring_places, stretched
 from layouts._style import Across
@@ -118,28 +119,32 @@ def place_across(flow: Flow, pieces: Pieces, closed: Pieces, across: Across) -> 
         _rings(place, flow, pieces, closed)
     else:
         stack = _Stack(place, flow, pieces, across)
-        for _, members in flow.spread_ranks():
+        for members in flow.spread_ranks():
             stack.put(members)
     return place
 
 
 def _rings(place: F8, flow: Flow, pieces: Pieces, closed: Pieces) -> None:
     unit = ring_places(flow)
-    for _, members in flow.spread_ranks():
+    above, below, beside, wanted = pieces.above, pieces.below, pieces.lateral, closed.lateral
+    for nodes in flow.spread_ranks():
+        if len(nodes) == 1 and not flow.late[nodes[0]]:
+            continue  # on the axis
+        members = np.array(nodes)
         late = flow.late[members]
         ring = members[~late]
         if len(ring):
-            gap = 2 * float(closed.lateral[ring].max())
+            gap = 2 * float(wanted[ring].max())
             cell = closed.size[ring].max(axis=0) + gap
             grown = np.maximum(pieces.size[ring] + gap - cell, 0.0)
             for axis in (1, 2):
                 place[ring, axis] = stretched(unit[ring, axis - 1], cell[axis], grown[:, axis])
         if len(ring) > 1:  # centres stand on the ring, but one alone lets the flow run straight
             place[ring, 1] += pieces.axis[ring]
-        floor = float((place[ring, 1] - pieces.below[ring]).min(initial=0.0))
+        floor = float((place[ring, 1] - below[ring]).min(initial=0.0))
         for node in members[late].tolist():
-            floor -= 2 * float(pieces.lateral[node])
-            place[node, 1] = floor - pieces.above[node]
+            floor -= 2 * float(beside[node])
+            place[node, 1] = floor - above[node]
             floor -= float(pieces.size[node, 1])
 
 
@@ -148,29 +153,41 @@ class _Stack:
 
     def __init__(self, place: F8, flow: Flow, pieces: Pieces, across: Across) -> None:
         self.place, self.flow, self.pieces = place, flow, pieces
-        self.height = place[:, 1]  # a view
-        self.above, self.below, self.lateral = pieces.above, pieces.below, pieces.lateral
+        self.height = place[:, 1]  # a view, and the same for reading one at a time
+        self.at = memoryview(self.height)
+        self.few, self.late = flow.feeders_as_lists, flow.late.tolist()
+        self.above, self.below = pieces.above.tolist(), pieces.below.tolist()
+        self.lateral: list[float] = pieces.lateral.tolist()
         self.second = 0 if across == "plane" else 2
 
-    def put(self, members: I8) -> None:
+    def put(self, nodes: list[int]) -> None:
         """Place the members of one rank, given from the top one down."""
-        wish = mean_of_feeders(self.height, members, self.flow.feeders)
-        if len(members) > MANY:
-            self._array(members, float(wish.mean()))
+        if len(nodes) == 1:
+            if not self.late[nodes[0]]:
+                self.at[nodes[0]] = mean_of_few(self.at, nodes[0], self.few)
             return
-        led = len(members) - int(self.flow.late[members].sum())
-        upper, lower = members[:-1], members[1:]
-        gap = self.lateral[upper] + self.lateral[lower]
-        distance = self.below[upper] + gap + self.above[lower]
-        heights = spread(wish[:led].tolist(), distance[: led - 1].tolist()) if led else [0.0]
-        for step in distance[len(heights) - 1 :].tolist():
+        if len(nodes) > MANY:
+            self._array(np.array(nodes))
+            return
+        led = len(nodes) - sum(self.late[m] for m in nodes)
+        distance = [
+            self.below[a] + self.lateral[a] + self.lateral[b] + self.above[b]
+            for a, b in pairwise(nodes)
+        ]
+        heights = [0.0]
+        if led:
+            wish = [mean_of_few(self.at, m, self.few) for m in nodes[:led]]
+            heights = spread(wish, distance[: led - 1])
+        for step in distance[len(heights) - 1 :]:
             heights.append(heights[-1] - step)
-        self.height[members] = heights
+        for node, height in zip(nodes, heights, strict=True):
+            self.at[node] = height
 
-    def _array(self, members: I8, middle: float) -> None:
+    def _array(self, members: I8) -> None:
+        middle = float(mean_of_feeders(self.height, members, self.flow.feeders).mean())
         cols = ceil(len(members) / ceil(sqrt(len(members))))
         extent = self.pieces.size[members][:, [1, self.second]]
-        gap = 2 * float(self.lateral[members].max())
+        gap = 2 * max(self.lateral[m] for m in members.tolist())
         down, along = grid_offsets(extent, cols, (0.0, 0.0), gap)
         self.height[members] = down + self.pieces.axis[members] + middle
         self.place[members, self.second] = along

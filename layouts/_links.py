@@ -120,5 +120,6 @@ def lift_links(tree: Tree, depth: I8) -> I8:
     """
     pairs = lift_each(tree, depth)
     n = max(len(tree), 1)
-    key = np.unique((pairs[:, 0] * n + pairs[:, 1])[pairs[:, 0] >= 0])
+    key = np.sort((pairs[:, 0] * n + pairs[:, 1])[pairs[:, 0] >= 0])
+    key = key[np.append(True, np.diff(key) > 0)[: len(key)]]
     return np.column_stack([key // n, key % n])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from layouts._flow import F8, Flow, order_children
 from layouts._lanes import Pieces, grid_offsets
 from layouts._memo import Memory, digest
-from layouts._plan import Plan, break_rows, column_shifts, make_plan
+from layouts._plan import break_rows, column_shifts, growth, make_plan
 from layouts._ranks import I8
 from layouts._rows import lay
 from layouts._strip import Strip, measure
 from layouts._style import Style, Wish
 
 GRID_GAP = 0.2
-_PLANNED, _PLACED = Memory(64 << 20), Memory(64 << 20)
+_ORDERED, _PLANNED, _PLACED = Memory(64 << 20), Memory(32 << 20), Memory(64 << 20)
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,11 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """What the placing of a scope needs and what is open in it does not change."""
+class _Ordered:
+    """What what is open in a scope does not change."""
 
     flow: Flow
-    plan: Plan
-    strip: Strip  # closed, gaps as planned
+    strip: Strip  # closed
     place: F8
 
 
@@ -67,26 +66,29 @@ def place_parts(pieces: Pieces, closed: Pieces, links: I8, wish: Wish, style: St
     wish : Wish
     style : Style
     """
-
-    def planned() -> _Ready:
-        flow = order_children(len(closed.reach), links)
-        strip, place = measure(flow, closed, closed, style.across)
-        plan = make_plan(flow, strip, closed, place, wish, style)
-        return _Ready(flow, plan, strip.with_gaps(plan.gap), place)
-
     shut = digest(closed, links, wish, style)
-    return _PLACED.recall(
-        shut if pieces is closed else digest(shut, pieces),
-        lambda: _placed(pieces, closed, _PLANNED.recall(shut, planned), style),
-    )
+    key = shut if pieces is closed else digest(shut, pieces)
+    return _PLACED.recall(key, lambda: _placed(pieces, closed, links, wish, style))
 
 
-def _placed(pieces: Pieces, closed: Pieces, ready: _Ready, style: Style) -> Placement:
-    flow, plan, strip, place = ready.flow, ready.plan, ready.strip, ready.place
+def _placed(pieces: Pieces, closed: Pieces, links: I8, wish: Wish, style: Style) -> Placement:
+    def ordered() -> _Ordered:
+        flow = order_children(len(closed.reach), links)
+        return _Ordered(flow, *measure(flow, closed, closed, style.across))
+
+    key = digest(closed, links, style)
+    known = _ORDERED.recall(key, ordered)
+    flow, shut = known.flow, known.strip
+    strip, place = shut, known.place
     if pieces is not closed:
         strip, place = measure(flow, pieces, closed, style.across)
-        strip = strip.with_gaps(plan.gap)
-    laid = lay(flow, strip, place, pieces, break_rows(flow, plan, ready.strip, strip))
+        if style.wind and wish.main:
+            wish = replace(wish, grown=growth(shut, strip))
+    plan = _PLANNED.recall(
+        digest(key, wish), lambda: make_plan(flow, shut, closed, known.place, wish, style)
+    )
+    shut, strip = shut.with_gaps(plan.gap), strip.with_gaps(plan.gap)
+    laid = lay(flow, strip, place, pieces, break_rows(flow, plan, shut, strip))
     spot, gutter = laid.spot, laid.gutter
     if flow.parts > 1:
         move = column_shifts(laid, flow.parts - flow.shelf, plan.columns)[flow.part[flow.rank]]

@@ -29,10 +29,11 @@ from layouts._winding import cut_to_wind
 IN_ONE_ROW = 8
 MAX_MAIN_ASPECT = 4.5
 MAX_INNER_ASPECT = 6.0
-TOO_LONG = 2.0
-MIN_TO_SET_APART = 5
+TOO_LONG, TOO_LONG_INSIDE = 2.0, 1.5
+MIN_TO_SET_APART = 7
 SPLIT_WINDOW = 0.25
 STACK_MAX = 3
+GROWTH = 2**0.5
 PART_GAP = 1.5
 
 
@@ -103,21 +104,27 @@ def _wrap(plan: Plan, flow: Flow, strip: Strip, wish: Wish, style: Style) -> Pla
     start, linked = flow.part_start, flow.parts - flow.shelf
     whole, top, bottom = row_extents(strip, start[:-1])
     ranks = np.diff(start)
-    least = np.maximum(IN_ONE_ROW / ranks, 1.0)
-    most = max(MAX_MAIN_ASPECT if wish.main else MAX_INNER_ASPECT, wish.aspect)
+    high = top - bottom
     winds = style.wind and wish.main
-    if winds:
-        most = wish.aspect
-    limit = TOO_LONG * whole * least
-    long = (ranks > IN_ONE_ROW) & (whole > most * (top - bottom))
-    for part in np.flatnonzero(long[:linked]).tolist():
+    aspect = wish.aspect * GROWTH**-wish.grown
+    most = max(MAX_MAIN_ASPECT if wish.main else MAX_INNER_ASPECT, wish.aspect)
+    longest = (aspect if winds else most) * high
+    if linked > STACK_MAX:  # many parts fill the picture together
+        area = float((whole * (high + PART_GAP * strip.reach.max()))[:linked].sum())
+        np.maximum(longest, (aspect * area) ** 0.5, out=longest)
+    too_long = TOO_LONG if wish.main else TOO_LONG_INSIDE
+    limit = too_long * whole * np.maximum(IN_ONE_ROW / ranks, 1.0)
+    for part in np.flatnonzero((ranks > IN_ONE_ROW) & (whole > longest))[::-1].tolist():
+        if part >= linked:
+            continue
         here = strip.piece(int(start[part]), int(start[part + 1]))
-        cuts, gap, gutter = cut_to_aspect(here, wish.aspect)
         if winds:
-            cuts, gap, gutter = cut_to_wind(here, wish.aspect), 1.0, 1.0
+            cuts, gap, gutter = cut_to_wind(here, aspect), 1.0, 1.0
             plan.rows.wound[part] = len(cuts) > 1
-        longest = float(row_extents(here, cuts)[0].max())
-        limit[part] = TOO_LONG * max(longest, IN_ONE_ROW * here.length / len(here.width))
+        else:
+            cuts, gap, gutter = cut_to_aspect(here, aspect)
+        widest = float(row_extents(here, cuts)[0].max())
+        limit[part] = too_long * max(widest, IN_ONE_ROW * here.length / len(here.width))
         plan = _with_cuts(plan, flow, part, cuts, gap, gutter)
     return replace(plan, limit=limit)
 
@@ -132,6 +139,16 @@ def _with_cuts(
     at = int(np.searchsorted(plan.rows.cuts, first))
     rows = np.concatenate([plan.rows.cuts[:at], cuts + first, plan.rows.cuts[at + 1 :]])
     return replace(plan, gap=gaps, rows=Rows(rows, gutters, plan.rows.wound))
+
+
+def growth(closed: Strip, strip: Strip) -> int:
+    """How much longer a strip is than it would be closed, its height set off: a power of `GROWTH`.
+
+    So coarse that opening one node among many rarely changes it.
+    """
+    length = (strip.width + strip.gap).sum() / (closed.width + closed.gap).sum()
+    height = (strip.top - strip.bottom).mean() / (closed.top - closed.bottom).mean()
+    return max(round(float(np.log(length / height) / np.log(GROWTH))), 0)
 
 
 def break_rows(flow: Flow, plan: Plan, closed: Strip, strip: Strip) -> Rows:

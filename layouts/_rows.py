@@ -118,12 +118,12 @@ def _extents(flow: Flow, spot: F8, pieces: Pieces) -> tuple[F8, F8, F8]:
 
 def _hang(spot: F8, flow: Flow, pieces: Pieces, row: I8, bottom: F8, reach: F8) -> F8:
     """Hang the rail's nodes under their rows, in `spot`; returns how low each row then comes."""
-    lowest, used = bottom.copy(), dict[int, float]()
+    lowest, used, above = bottom.copy(), dict[int, float](), pieces.above
     for i in np.flatnonzero(flow.rail).tolist():
         rank, r = int(flow.rank[i]), int(row[i])
         floor = used.get(rank, float(bottom[r]))
         floor -= float(pieces.reach[i] + reach[flow.part[rank]])
-        spot[i] = (0.0, floor - pieces.above[i], 0.0)
+        spot[i] = (0.0, floor - above[i], 0.0)
         used[rank] = floor - float(pieces.size[i, 1])
         lowest[r] = min(lowest[r], used[rank])
     return lowest

@@ -40,7 +40,11 @@ class Wish:
         Width / height to come near to.
     main : bool
         Whether the scope is (all of) the picture itself, not a part of it.
+    grown : int
+        How much longer the scope has become by what is open in it, where that matters; see
+        `layouts._plan.growth`.
     """
 
     aspect: float
     main: bool
+    grown: int = 0

@@ -1,8 +1,8 @@
 """Rows wound around a vertical axis like a spring: every second one runs back, behind the others.
 
 The axis is vertical because a network is seen from a little above, and pictures are wider than
-high: so each turn is seen whole, its front half read from left to right, its back half through the
-gap above the next turn. Around a horizontal axis the turns would hide one another.
+high: so each turn is seen whole, its front half read from left to right, and its back half through
+the gap above the next front half. Around a horizontal axis the turns would hide one another.
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from layouts._flow import F8
 from layouts._ranks import I8
-from layouts._strip import GUTTER, Strip, best_cut, row_extents
+from layouts._strip import Strip, best_cut, row_extents
 
-BULGE = 0.22
-FULL_ROW = 0.7
-YAW, TILT = 0.43, 0.32  # of the usual view: tangents of the angles from the front and from above
+BULGE = 0.10  # of the length: how far the middle of a row stands before its ends
+DECLINE = 0.04
+FREE = 1.0
+FULL_ROW = 0.6
+MAX_DRAWN_OUT = 1.0
+LIFT = 0.42  # what stands further back shows so much further up, for the lowest turns
+TURNS = 0.8  # more turns than fit the picture best, or it would not look like a spring
+# The usual view, `Layout.view`: how far right and up a step along x, y, z leads in the picture.
+RIGHT, UP = (0.91, 0.0, 0.42), (0.13, 0.95, -0.28)
 
 
 @dataclass(frozen=True)
@@ -33,19 +40,21 @@ class Coil:
     """
 
     place: F8
-    back: np.ndarray
+    back: NDArray[np.bool_]
 
 
 def cut_to_wind(strip: Strip, aspect: float) -> I8:
     """First rank of each half turn, such that the spring fills a picture of this aspect."""
+    deep, reach = float(strip.half.max()), float(strip.reach.max())
 
     def ratio(cuts: I8) -> float:
-        coil = wind(strip, cuts, row_extents(strip, cuts)[2])
-        width = float(coil.place[:, 0].max()) + float(strip.width.max()) / 2
-        top = float((coil.place[:, 1] + strip.top).max())
-        height = top - float((coil.place[:, 1] + strip.bottom).min())
-        depth = 2 * float((np.abs(coil.place[:, 2]) + strip.half).max())
-        return (width + YAW * depth) / (height + TILT * depth) / aspect
+        lengths, top, bottom = row_extents(strip, cuts)
+        width = float(lengths.max())
+        drop = _drops(strip, cuts, top, bottom, width)
+        high = float(drop.sum() + top[0] - bottom[-1])
+        depth = 2 * (2 * deep + reach + BULGE * width)
+        wide = RIGHT[0] * width + RIGHT[2] * depth
+        return wide / (UP[0] * width + UP[1] * high - UP[2] * depth) / (TURNS * aspect)
 
     return best_cut(strip, ratio)
 
@@ -66,15 +75,16 @@ def wind(strip: Strip, cuts: I8, bottom: F8) -> Coil:
     width, top, _ = row_extents(strip, cuts)
     whole = float(width.max())
     along = _justified(strip, cuts, row, width) + strip.width / 2
-    descent = _descents(strip, cuts, top, bottom, float(strip.width.max()) / whole / 2)
-    share = along / whole
-    y = (np.cumsum(descent) - descent)[row]
     back = np.arange(rows) % 2 == 1
     x = np.where(back[row], whole - along, along)
-    near = float(strip.half.max() + strip.reach.max())
-    z = near + BULGE * whole * np.sqrt(np.maximum(1 - (2 * share - 1) ** 2, 0.0))
-    place = np.column_stack([x, -y - descent[row] * share, np.where(back[row], -z, z)])
-    return Coil(place, back)
+    # Front halves stand before z = 0 and back halves behind it, each with all its nodes.
+    near = float(strip.half.max() + strip.reach.max() / 2)
+    z = near + BULGE * whole * np.sqrt(np.maximum(1 - (2 * along / whole - 1) ** 2, 0.0))
+    z = np.where(back[row], -z, z)
+    axis = -np.append(0.0, np.cumsum(_drops(strip, cuts, top, bottom, whole)))
+    # What stands further back shows further up: brought down, it shows between the front halves.
+    axis[back] -= LIFT * (2 * near + BULGE * whole)
+    return Coil(np.column_stack([x, axis[row] - DECLINE * along, z]), back)
 
 
 def _justified(strip: Strip, cuts: I8, row: I8, width: F8) -> F8:
@@ -82,30 +92,23 @@ def _justified(strip: Strip, cuts: I8, row: I8, width: F8) -> F8:
     count = np.diff(np.append(cuts, len(row)))
     free = np.where(width >= FULL_ROW * width.max(), width.max() - width, 0.0)
     step = free / np.maximum(count - 1, 1)
+    step = np.minimum(step, MAX_DRAWN_OUT * np.add.reduceat(strip.gap, cuts) / count)
     index = np.arange(len(row)) - cuts[row]
     return np.asarray(strip.start - strip.start[cuts][row] + index * step[row])
 
 
-def _descents(strip: Strip, cuts: I8, top: F8, bottom: F8, widest: float) -> F8:
-    """By how much each row comes down from its begin to its end.
+def _drops(strip: Strip, cuts: I8, top: F8, bottom: F8, whole: float) -> F8:
+    """By how much lower than each row the next one begins, shape (rows - 1,).
 
-    So much that each row is free of the one a whole turn before it, whose way down it follows.
+    Each row is free of the one a whole turn before, which declines as it does; a box is level
+    while its row declines, and so needs the decline along its own width on top.
     """
-    rows = len(cuts)
     reach = np.maximum.reduceat(strip.reach, cuts)
-    free = GUTTER * np.maximum(reach[:-2], reach[2:])
-    need = top[2:] - bottom[:-2] + free
-    single = float((top - bottom).max() + GUTTER * reach.max()) / 2
-    descent = np.full(rows, single if rows < 3 else 0.0)
-    # A box is level while its row comes down, so it needs a share of the descent itself; what
-    # the rows need of one another converges since no share is above one half.
-    for _ in range(64):
-        more = need + widest * (descent[:-2] + descent[2:])
-        wanted = np.zeros(rows)
-        for shift in range(3):
-            np.maximum(wanted[shift : rows - 2 + shift], more, out=wanted[shift : rows - 2 + shift])
-        wanted = np.maximum(wanted / 2 * (1 + 1e-9), descent)
-        if (wanted - descent <= 1e-6 * wanted).all():
-            break
-        descent = wanted
-    return wanted if rows >= 3 else descent
+    widest = np.maximum.reduceat(strip.width, cuts)
+    free = FREE * np.maximum(reach[:-1], reach[1:])
+    drop = np.maximum(top[1:] - bottom[:-1] + free + DECLINE * whole / 2, 0.0)
+    turn = top[2:] - bottom[:-2] + DECLINE * (widest[:-2] + widest[2:]) / 2
+    turn += FREE * np.maximum(reach[:-2], reach[2:])
+    missing = np.maximum(turn - drop[:-1] - drop[1:], 0.0)
+    drop[1:] += missing
+    return np.asarray(drop)
