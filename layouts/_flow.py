@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,7 +185,7 @@ def _sweep(
     Members are ordered by the barycentre of their predecessors' lanes, ties by sibling order; what
     nothing leads to stands beneath the others, out of their way.
     """
-    few, at, is_late = (feeders[0].tolist(), feeders[1].tolist()), memoryview(lane), late.tolist()
+    few, at, is_late = (feeders[0].tolist(), feeders[1].tolist()), one_by_one(lane), late.tolist()
     bounds, everyone = first.tolist(), members.tolist()
     for r in chosen.tolist():
         low, high = bounds[r], bounds[r + 1]
@@ -241,7 +242,12 @@ def mean_of_feeders(value: F8, nodes: I8, feeders: tuple[I8, I8]) -> F8:
     return np.asarray(total / np.maximum(count, 1))
 
 
-def mean_of_few(value: memoryview, node: int, feeders: tuple[list[int], list[int]]) -> float:
+def one_by_one(values: F8) -> memoryview[float]:
+    """The same numbers, faster to read and write one at a time."""
+    return cast("memoryview[float]", values.data)
+
+
+def mean_of_few(value: memoryview[float], node: int, feeders: tuple[list[int], list[int]]) -> float:
     """The same as `mean_of_feeders`, faster for one node."""
     start, source = feeders
     low, high = start[node], start[node + 1]

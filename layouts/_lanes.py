@@ -8,7 +8,7 @@ from math import ceil, sqrt
 
 import numpy as np
 
-from layouts._flow import F8, MANY, Flow, mean_of_feeders, mean_of_few, spread
+from layouts._flow import F8, MANY, Flow, mean_of_feeders, mean_of_few, one_by_one, spread
 from layouts._ranks import I8
 from layouts._rings import ring_places, stretched
 from layouts._style import Across
@@ -154,7 +154,7 @@ class _Stack:
     def __init__(self, place: F8, flow: Flow, pieces: Pieces, across: Across) -> None:
         self.place, self.flow, self.pieces = place, flow, pieces
         self.height = place[:, 1]  # a view, and the same for reading one at a time
-        self.at = memoryview(self.height)
+        self.at = one_by_one(self.height)
         self.few, self.late = flow.feeders_as_lists, flow.late.tolist()
         self.above, self.below = pieces.above.tolist(), pieces.below.tolist()
         self.lateral: list[float] = pieces.lateral.tolist()
