@@ -1,7 +1,18 @@
 """Where things stand: a `Tree` of visible nodes in, `Boxes` out. numpy only.
 
 A layout is one module of this folder that ends in ``LAYOUT = Layout(name, summary, place)``; it is
-found by being there.
+found by being there. All keep one contract:
+
+- Every box is finite, siblings stand apart, children inside their parent, the root on the origin.
+- Links between siblings run forward, in the sense that `Layout.forward` says.
+- The same tree gives the same boxes, whatever was placed before, in any thread.
+- Opening a node keeps the order of rows and ranks of all others. Two siblings that stand in
+  different rows stay in different rows in that order; two in one row that hang together keep left
+  and right, and in one rank above and below; a row breaks further only if it holds what opened.
+  ``helix`` alone is wound anew, in the same order, when the whole has become longer by a half.
+  Closing the node gives exactly the boxes of before.
+- Time grows with nodes and links, not with the ranks that links cross; scopes in which nothing
+  changed are not placed again but looked up, in a bounded memory (`forget` empties it).
 """
 
 from __future__ import annotations
@@ -10,9 +21,10 @@ import importlib
 import pkgutil
 from functools import cache
 
+from layouts._parts import forget
 from layouts.tree import Boxes, Layout, Tree
 
-__all__ = ["Boxes", "Layout", "Tree", "layouts", "place"]
+__all__ = ["Boxes", "Layout", "Tree", "forget", "layouts", "place"]
 
 
 @cache

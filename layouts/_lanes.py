@@ -118,7 +118,7 @@ def place_across(flow: Flow, pieces: Pieces, closed: Pieces, across: Across) -> 
     if across == "ring":
         _rings(place, flow, pieces, closed)
     else:
-        stack = _Stack(place, flow, pieces, across)
+        stack = _Stack(place, flow, pieces, closed, across)
         for members in flow.spread_ranks():
             stack.put(members)
     return place
@@ -126,10 +126,11 @@ def place_across(flow: Flow, pieces: Pieces, closed: Pieces, across: Across) -> 
 
 def _rings(place: F8, flow: Flow, pieces: Pieces, closed: Pieces) -> None:
     unit = ring_places(flow)
+    beside_axis = (flow.late | (unit != 0).any(axis=1)).tolist()
     above, below, beside, wanted = pieces.above, pieces.below, pieces.lateral, closed.lateral
     for nodes in flow.spread_ranks():
-        if len(nodes) == 1 and not flow.late[nodes[0]]:
-            continue  # on the axis
+        if len(nodes) == 1 and not beside_axis[nodes[0]]:
+            continue
         members = np.array(nodes)
         late = flow.late[members]
         ring = members[~late]
@@ -139,8 +140,7 @@ def _rings(place: F8, flow: Flow, pieces: Pieces, closed: Pieces) -> None:
             grown = np.maximum(pieces.size[ring] + gap - cell, 0.0)
             for axis in (1, 2):
                 place[ring, axis] = stretched(unit[ring, axis - 1], cell[axis], grown[:, axis])
-        if len(ring) > 1:  # centres stand on the ring, but one alone lets the flow run straight
-            place[ring, 1] += pieces.axis[ring]
+        place[ring, 1] += pieces.axis[ring]  # centres stand on the ring
         floor = float((place[ring, 1] - below[ring]).min(initial=0.0))
         for node in members[late].tolist():
             floor -= 2 * float(beside[node])
@@ -151,8 +151,10 @@ def _rings(place: F8, flow: Flow, pieces: Pieces, closed: Pieces) -> None:
 class _Stack:
     """One rank after another: members as close to the heights of what feeds them as they fit."""
 
-    def __init__(self, place: F8, flow: Flow, pieces: Pieces, across: Across) -> None:
-        self.place, self.flow, self.pieces = place, flow, pieces
+    def __init__(
+        self, place: F8, flow: Flow, pieces: Pieces, closed: Pieces, across: Across
+    ) -> None:
+        self.place, self.flow, self.pieces, self.closed = place, flow, pieces, closed
         self.height = place[:, 1]  # a view, and the same for reading one at a time
         self.at = one_by_one(self.height)
         self.few, self.late = flow.feeders_as_lists, flow.late.tolist()
@@ -185,7 +187,11 @@ class _Stack:
 
     def _array(self, members: I8) -> None:
         middle = float(mean_of_feeders(self.height, members, self.flow.feeders).mean())
-        cols = ceil(len(members) / ceil(sqrt(len(members))))
+        # as wide as high when all are closed, whatever is open
+        beside = 2 * self.closed.lateral[members].max()
+        high, wide = np.median(self.closed.size[members][:, [1, self.second]], axis=0) + beside
+        rows = ceil(sqrt(len(members) * wide / high))
+        cols = ceil(len(members) / rows)
         extent = self.pieces.size[members][:, [1, self.second]]
         gap = 2 * max(self.lateral[m] for m in members.tolist())
         down, along = grid_offsets(extent, cols, (0.0, 0.0), gap)

@@ -20,6 +20,12 @@ GRID_GAP = 0.2
 _ORDERED, _PLANNED, _PLACED = Memory(64 << 20), Memory(32 << 20), Memory(64 << 20)
 
 
+def forget() -> None:
+    """Forget all placements: the next ones are made anew."""
+    for memory in (_ORDERED, _PLANNED, _PLACED):
+        memory.forget()
+
+
 @dataclass(frozen=True)
 class Placement:
     """The children of one scope among themselves.

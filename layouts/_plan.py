@@ -175,7 +175,9 @@ def break_rows(flow: Flow, plan: Plan, closed: Strip, strip: Strip) -> Rows:
     more = [rows.cuts]
     for r in np.flatnonzero(long).tolist():
         first, end = int(rows.cuts[r]), int(last[r])
-        here = np.minimum(strip.width[first:end] + strip.gap[first:end], limit[r] / 2)
+        here = strip.width[first:end] + strip.gap[first:end]
+        here[-1] -= strip.gap[end - 1]  # which depends on the next row
+        np.minimum(here, limit[r] / 2, out=here)
         found: list[int] = []
         _halve(closed.piece(first, end), here, float(limit[r]), 0, found)
         if end - first >= MIN_TO_SET_APART:

@@ -18,11 +18,10 @@ from layouts._strip import Strip, best_cut, row_extents
 
 BULGE = 0.10  # of the length: how far the middle of a row stands before its ends
 DECLINE = 0.04
-FREE = 1.0
-FULL_ROW = 0.6
-MAX_DRAWN_OUT = 1.0
+FREE = 1.3
+MAX_DRAWN_OUT = 0.6
 LIFT = 0.42  # what stands further back shows so much further up, for the lowest turns
-TURNS = 0.8  # more turns than fit the picture best, or it would not look like a spring
+TURNS = 0.9  # more turns than fit the picture best, or it would not look like a spring
 # The usual view, `Layout.view`: how far right and up a step along x, y, z leads in the picture.
 RIGHT, UP = (0.91, 0.0, 0.42), (0.13, 0.95, -0.28)
 
@@ -88,13 +87,19 @@ def wind(strip: Strip, cuts: I8, bottom: F8) -> Coil:
 
 
 def _justified(strip: Strip, cuts: I8, row: I8, width: F8) -> F8:
-    """Where each rank begins in its row, the rows drawn out to one length."""
+    """Where each rank begins in its row.
+
+    Rows are drawn out to one length; what that would tear apart stands at the end of its row, so
+    that each turn is as short as can be. The last row begins at its turn and ends where it ends.
+    """
     count = np.diff(np.append(cuts, len(row)))
-    free = np.where(width >= FULL_ROW * width.max(), width.max() - width, 0.0)
-    step = free / np.maximum(count - 1, 1)
-    step = np.minimum(step, MAX_DRAWN_OUT * np.add.reduceat(strip.gap, cuts) / count)
+    free = width.max() - width
+    free[-1] = 0.0
+    most = MAX_DRAWN_OUT * np.add.reduceat(strip.gap, cuts) / count
+    step = np.minimum(free / np.maximum(count - 1, 1), most)
     index = np.arange(len(row)) - cuts[row]
-    return np.asarray(strip.start - strip.start[cuts][row] + index * step[row])
+    begin = free - step * (count - 1)
+    return np.asarray(strip.start - strip.start[cuts][row] + begin[row] + index * step[row])
 
 
 def _drops(strip: Strip, cuts: I8, top: F8, bottom: F8, whole: float) -> F8:

@@ -41,7 +41,7 @@ def return_gutter(tree: Tree, boxes: Boxes) -> F8:
     -------
     float64 array, shape (m,)
         Height y, in world units, for each row of ``tree.links``; NaN for a link that runs within
-        one row.
+        one row, or in a winding, where rows follow one another round the ends.
     """
     free = np.full(len(tree.links), np.nan)
     if boxes.gutter is None or not len(free):

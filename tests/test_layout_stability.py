@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layouts import Boxes, Tree, _parts, layouts, place
+from layouts import Boxes, Tree, _parts, forget, layouts, place
 from layouts._links import family, lift_links
 from layouts._memo import Memory, digest
 from layouts._ranks import rank_nodes
 
 NAMES = sorted(layouts())
 STRICT = sorted(set(NAMES) - {"helix"})
-MEMORIES = (_parts._ORDERED, _parts._PLANNED, _parts._PLACED)
 
 
 def make(parent: list[int], links: list[tuple[int, int]], size: list[tuple[float, ...]]) -> Tree:
@@ -113,6 +112,13 @@ def test_siblings_keep_rows_and_sides_when_a_node_opens(
         row_was, row_is = sign(before.row[group]), sign(after.row[group])
         # rows keep their order and never merge
         assert (row_is[row_was != 0] == row_was[row_was != 0]).all()
+        # a row breaks further only if it holds what opened
+        holder = node
+        while holder > 0 and holder not in group:
+            holder = int(tree.parent[holder])
+        for row in np.unique(before.row[group]):
+            members = group[before.row[group] == row]
+            assert holder in members or len(np.unique(after.row[members])) == 1
         # in a row, what stood further right still does
         same = (row_was == 0) & (row_is == 0) & together
         was, now = (sign(b.centers[group, 0]) for b in (before, after))
@@ -149,11 +155,6 @@ def test_order_is_kept_and_closing_gives_the_same_boxes(
 def same_boxes(a: Boxes, b: Boxes) -> bool:
     fields = ("centers", "sizes", "gutter", "row", "heading")
     return all(np.array_equal(getattr(a, f), getattr(b, f), equal_nan=True) for f in fields)
-
-
-def forget() -> None:
-    for memory in MEMORIES:
-        memory.forget()
 
 
 def two_levels(scopes: int, inside: int) -> Tree:

@@ -366,11 +366,33 @@ def test_many_parallel_nodes_stand_as_an_array_facing_the_flow(name: str) -> Non
     centers = boxes.centers[2:18]
     assert np.ptp(centers[:, along]) < EPS
     lines = [len(np.unique(np.round(centers[:, axis], 6))) for axis in across]
-    assert lines == [4, 4]
+    assert lines == ([6, 3] if name == "flat" else [4, 4])  # 6 thin ones are as wide as 3 high
     low, high = bounds(Boxes(centers, boxes.sizes[2:18]))
     middle = boxes.centers[[1, 18]][:, across]
     assert (low[across] < middle.min(axis=0)).all() or name == "flat"
     assert (high[across] > middle.max(axis=0)).all() or name == "flat"
+
+
+@every_layout
+def test_five_thousand_branches_stand_as_a_block_as_wide_as_high(name: str) -> None:
+    branch = np.arange(2, 5002)
+    links = np.concatenate(
+        [
+            np.column_stack([np.ones_like(branch), branch]),
+            np.column_stack([branch, np.full_like(branch, 5002)]),
+        ]
+    )
+    tree = make([-1] + [0] * 5002, links.tolist(), (0.5, 2.0, 2.0))
+    boxes = place(tree, name)
+    low, high = bounds(Boxes(boxes.centers[2:5002], boxes.sizes[2:5002]))
+    across = (high - low)[[0, 1] if name == "flat" else [1, 2]]
+    assert across.max() / across.min() < 1.1
+    pitch = 2.64  # a face of 2 and the gaps beside it
+    assert across[0] < 1.2 * pitch * 5000**0.5
+    assert boxes.centers[1, 0] < low[0]
+    assert high[0] < boxes.centers[5002, 0]
+    flat_cells = np.round(boxes.centers[2:5002], 6)
+    assert len(np.unique(flat_cells, axis=0)) == 5000
 
 
 @pytest.mark.parametrize(("count", "turns"), [(2, 2), (3, 3), (7, 7), (12, 12)])
