@@ -20,7 +20,7 @@ from explorer.tree import repeats, structure
 from explorer.tree.convex import Nesting, nested
 from explorer.tree.forest import SCOPE, Forest, Links, Meta, mixed
 from explorer.tree.likeness import attribute_ids
-from explorer.tree.names import Groups, layer_title, named_groups
+from explorer.tree.names import Groups, Paths, layer_title, named_groups
 from explorer.tree.order import layer_order
 from explorer.tree.titles import Titles
 
@@ -44,9 +44,7 @@ def build_hierarchy(network: Network, weighted: Collection[str]) -> Hierarchy:
         The time to make it grows with layers and links, a little faster than linearly.
     """
     order, links, alike = _graph(network)
-    taken = {layer.path for layer in network.layers}
-    taken.update(scope.path for scope in network.scopes)
-    taken.add("")
+    taken = Paths(network)
     groups = named_groups(network, taken)
     of_layer = np.array(groups.of_layer, np.int64)[order]
     nesting = nested(groups, of_layer, np.stack((links.a, links.b), axis=1), taken)

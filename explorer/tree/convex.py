@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.tree.names import Groups, unique
+from explorer.tree.names import Groups, Paths
 from explorer.tree.order import kahn, knots
 
 I8 = NDArray[np.int64]
@@ -121,7 +121,7 @@ def _firsts(parents: Sequence[int], of_layer: I8) -> I8:
     return np.concatenate((np.arange(n), np.array(found, np.int64)))
 
 
-def nested(groups: Groups, of_layer: I8, links: I8, taken: set[str]) -> Nesting:
+def nested(groups: Groups, of_layer: I8, links: I8, taken: Paths) -> Nesting:
     """Make groups convex and order the children of each.
 
     Groups that are tangled (in a strongly connected component of the graph between siblings) are
@@ -137,8 +137,8 @@ def nested(groups: Groups, of_layer: I8, links: I8, taken: set[str]) -> Nesting:
         Innermost group of each layer; layers stand in an order of flow. Changed in place.
     links : int64 array, shape (E, 2)
         Pairs of layers, all pointing forward.
-    taken : set of str
-        Paths in use; those of new groups are added.
+    taken : Paths
+        Those of new groups are added.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def _sorted(now: _Pass, group: int) -> tuple[list[int], list[list[int]]]:
     return order, knots(rest, links) if rest else []
 
 
-def _untangled(groups: Groups, of_layer: I8, now: _Pass, knot: list[int], taken: set[str],
+def _untangled(groups: Groups, of_layer: I8, now: _Pass, knot: list[int], taken: Paths,
                give_up: bool) -> tuple[list[int], list[int]]:  # fmt: skip
     """Split the groups of a knot; returns the vertices that changed and the rows to dissolve."""
     n = len(of_layer)
@@ -265,7 +265,7 @@ def _runs(now: _Pass, owner: dict[int, int]) -> list[tuple[int, list[int]]]:
     return runs
 
 
-def _split_off(groups: Groups, of_layer: I8, row: int, part: list[int], taken: set[str],
+def _split_off(groups: Groups, of_layer: I8, row: int, part: list[int], taken: Paths,
                count: int) -> None:  # fmt: skip
     """Move layers of a group into a copy of it and of its inner groups.
 
@@ -286,10 +286,10 @@ def _split_off(groups: Groups, of_layer: I8, row: int, part: list[int], taken: s
         of_layer[layer] = at
 
 
-def _copied(groups: Groups, row: int, parent: int, taken: set[str], count: int) -> int:
+def _copied(groups: Groups, row: int, parent: int, taken: Paths, count: int) -> int:
     title = f"{groups.title[row]} ({count})" if count else groups.title[row]
     flags = (groups.inferred[row], groups.composite[row], groups.strong[row])
-    path = unique(groups.path[row], taken)
+    path = taken.unique(groups.path[row])
     return groups.add(path, title, groups.type[row], parent, flags, groups.prefix[row])
 
 

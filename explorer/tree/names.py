@@ -67,6 +67,34 @@ class Groups:
         return len(self.path) - 1
 
 
+class Paths:
+    """The paths in use.
+
+    Parameters
+    ----------
+    network : Network
+        Its layers and scopes keep theirs.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._taken = {layer.path for layer in network.layers}
+        self._taken.update(scope.path for scope in network.scopes)
+        self._taken.add("")
+        self._count: dict[str, int] = {}
+
+    def unique(self, path: str) -> str:
+        """The path, or with ``~2``, ``~3``, … behind it where it is taken; it is then taken."""
+        candidate = path
+        if path in self._taken:
+            count = self._count.get(path, 1)
+            while candidate in self._taken:
+                count += 1
+                candidate = f"{path}~{count}"
+            self._count[path] = count
+        self._taken.add(candidate)
+        return candidate
+
+
 def short(name: str, prefix: str) -> str:
     """A name without the leading words that all its neighbours share.
 
@@ -196,14 +224,14 @@ def _homes(trie: _Trie, layers: Sequence[Layer]) -> tuple[list[int], set[int]]:
     return homes, telling
 
 
-def named_groups(network: Network, taken: set[str]) -> Groups:
+def named_groups(network: Network, taken: Paths) -> Groups:
     """The groups that a file records and those that its names tell.
 
     Parameters
     ----------
     network : Network
-    taken : set of str
-        Paths in use, those of the network among them; those of the groups are added.
+    taken : Paths
+        Those of the groups are added.
 
     Returns
     -------
@@ -265,7 +293,7 @@ def _kept(network: Network, trie: _Trie, homes: list[int], telling: set[int]) ->
 
 
 def _made(network: Network, trie: _Trie, homes: list[int], kept: list[bool],
-          taken: set[str]) -> Groups:  # fmt: skip
+          taken: Paths) -> Groups:  # fmt: skip
     """The kept rows as groups, without a group that holds all its parent's members."""
     n = len(trie.path)
     around = [0] * n  # nearest kept row at or above each row
@@ -299,14 +327,14 @@ def _made(network: Network, trie: _Trie, homes: list[int], kept: list[bool],
 
 
 def _group(network: Network, trie: _Trie, row: int, groups: Groups, above: int,
-           taken: set[str]) -> int:  # fmt: skip
+           taken: Paths) -> int:  # fmt: skip
     path = trie.path[row]
     scope = network.scopes[trie.scope[row] - 1] if trie.scope[row] else None
     prefix = groups.prefix[above]
     if scope is not None:
         path = scope.path
         title = path.rsplit("/", 1)[-1] or path.strip("/") or path
-        own = unique(path, taken) if path in network.position else path
+        own = taken.unique(path) if path in network.position else path
         flags = (False, scope.composite, True)
         return groups.add(own, title, scope.kind, above, flags, path + "/")
     strong = "." in trie.behind[row] or "/" in trie.behind[row]
@@ -314,14 +342,4 @@ def _group(network: Network, trie: _Trie, row: int, groups: Groups, above: int,
     title = short(name, prefix)
     if len(title) == 1 and not title.isdigit():  # block2a, not a
         title = _SEPARATORS.split(name.strip("_./-"))[-1] or title
-    return groups.add(unique(path, taken), title, "", above, (True, False, strong), path)
-
-
-def unique(path: str, taken: set[str]) -> str:
-    """The path, or with ``~2``, ``~3``, … behind it where it is taken; it is then taken."""
-    candidate, count = path, 1
-    while candidate in taken:
-        count += 1
-        candidate = f"{path}~{count}"
-    taken.add(candidate)
-    return candidate
+    return groups.add(taken.unique(path), title, "", above, (True, False, strong), path)

@@ -242,14 +242,14 @@ def _longer(like: _Likeness, period: int) -> list[_Run]:
 def _best_start(lo: int, first: int, stop: int, period: int, crossing: list[int],
                 inner: _Inner) -> _Run | None:  # fmt: skip
     """Where to cut a periodic run into blocks: where the fewest things cross the cuts."""
+    if min(crossing[lo + period : min(lo + 2 * period, stop)], default=0) == 0:
+        return None  # parts without a link between them are no series
     best: tuple[int, int, int] | None = None
     for start in range(lo, min(lo + period, stop)):
         count = (stop - start) // period
         if not (count >= 3 or (count == 2 and period >= _LEAST)):
             continue
         cross = crossing[start + period]
-        if cross == 0:  # a block that does not feed the next is no member of a series
-            continue
         key = (cross, -count, start)
         if (best is None or key < best) and (
             start >= first or inner.equal(start, start + period, period)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.network import Layer
 from explorer.tree.forest import SCOPE, SERIES, STAGE, Forest, Meta
-from explorer.tree.names import is_default, layer_title, unique
+from explorer.tree.names import Paths, is_default, layer_title
 
 I8 = NDArray[np.int64]
 _COUNTED = re.compile(r"[^\W_]*[_.-]\d+")
@@ -24,11 +24,11 @@ class Titles:
     forest : Forest
     layers : sequence of Layer
         In the forest's order.
-    taken : set of str
-        Paths in use.
+    taken : Paths
+        Those of new groups are added.
     """
 
-    def __init__(self, forest: Forest, layers: Sequence[Layer], taken: set[str]) -> None:
+    def __init__(self, forest: Forest, layers: Sequence[Layer], taken: Paths) -> None:
         self.forest = forest
         self.layers = layers
         self.taken = taken
@@ -127,7 +127,7 @@ class Titles:
 
     def _add(self, meta: Meta, path: str, title: str, kind: int, type_: str,
              prefix: str) -> None:  # fmt: skip
-        meta.path.append(unique(path, self.taken))
+        meta.path.append(self.taken.unique(path))
         meta.title.append(title)
         meta.kind.append(kind)
         meta.type.append(type_)
