@@ -16,6 +16,7 @@ from explorer.network import Layer, Network
 from explorer.passing import Passing
 from explorer.pyramid import Pyramid
 from explorer.strongest import Strongest
+from explorer.tree.likeness import alike
 from explorer.tree_builder import build_hierarchy
 from explorer.units import Units
 from explorer.weight_reader import WeightReader
@@ -80,6 +81,7 @@ class OpenModel:
     @cached_property
     def weighted(self) -> dict[str, None]:
         """Paths of the layers whose weights join units, in order (an ordered set)."""
+        self.wires.connect(alike(self.graph))
         return {la.path: None for la in self.graph.layers if self.wires.connections(la.path)}
 
     @cached_property

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from explorer.hierarchy import GroupTexts, Hierarchy, NodeTable
 from explorer.kinds import family
 from explorer.network import Network
-from explorer.tree import repeats, structure
+from explorer.tree import likeness, repeats, structure
 from explorer.tree.convex import Nesting, nested
 from explorer.tree.forest import SCOPE, Forest, Links, Meta, mixed
-from explorer.tree.likeness import attribute_ids
 from explorer.tree.names import Groups, Paths, layer_title, named_groups
 from explorer.tree.order import layer_order
 from explorer.tree.titles import Titles
@@ -89,7 +88,7 @@ def _graph(network: Network) -> tuple[I8, Links, NDArray[np.uint64]]:
         np.array([64 * k.target_input + k.source_output for k in network.links], np.int64), 20
     )
     at = place[ends]
-    alike = mixed(attribute_ids(network.layers)[order], 21)
+    alike = mixed(likeness.alike(network)[order], 21)
     # What closes a loop is part of what its ends are.
     back = ~forward
     for side in (0, 1):

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from explorer.connections import Connection, connections_of
+from explorer.connections import Connection, Matrix, connections_of
 from explorer.network import Layer, Link, Network
 from explorer.unit_maps import LARGEST_MAP, UnitMap, unit_map
 from explorer.units import (
@@ -63,6 +64,24 @@ class Wires:
             layer = self.network.layer_by_path.get(path)
             self._connections[path] = () if layer is None else connections_of(layer)
         return self._connections[path]
+
+    def connect(self, alike: NDArray[np.int64]) -> None:
+        """Make the connections of all layers, each kind of layer worked out once.
+
+        Parameters
+        ----------
+        alike : int64 array, shape (layers,)
+            Equal for layers that differ in nothing but names and where their bytes lie.
+        """
+        made: dict[int, tuple[Layer, tuple[Connection, ...]]] = {}
+        for layer, number in zip(self.network.layers, alike.tolist(), strict=True):
+            known = made.get(number)
+            if known is None:
+                found = connections_of(layer)
+                made[number] = (layer, found)
+            else:
+                found = tuple([_moved(c, known[0], layer) for c in known[1]])
+            self._connections[layer.path] = found
 
     def units(self, path: str) -> Units:
         """Units of a layer."""
@@ -165,6 +184,18 @@ def _joined(entries: list[Entry]) -> tuple[Entry, ...]:
         else:
             maps.append(entry.in_map)
     return tuple(Entry(source, way) for source, maps in made.items() for way in maps)
+
+
+def _moved(connection: Connection, one: Layer, other: Layer) -> Connection:
+    """The connection of a layer that is like another, from that of the other."""
+    weights = {id(w): own for w, own in zip(one.weights, other.weights, strict=True)}
+    pieces = [
+        Matrix(weights[id(m.weight)], m.offset, m.taps, m.tap_stride, m.major, m.major_stride,
+               m.minor, m.transposed, m.out_start, m.in_start, m.diagonal, m.out_step, m.in_step)
+        for m in connection.matrices
+    ]  # fmt: skip
+    return Connection(other.path, connection.input, connection.name, connection.out_units,
+                      connection.in_units, tuple(pieces))  # fmt: skip
 
 
 def wires(network: Network) -> Wires:

@@ -7,10 +7,17 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.network import Layer
+from explorer.network import Layer, Network
+from explorer.units import memo
 
 _NAMES = ("name", "shared_object_id")
 _END = object()  # of a mapping or a list
+
+
+def alike(network: Network) -> NDArray[np.int64]:
+    """`attribute_ids` of a network's layers, made once and kept beside it."""
+    found: NDArray[np.int64] = memo(network, "_alike", lambda: attribute_ids(network.layers))
+    return found
 
 
 def attribute_ids(layers: Sequence[Layer]) -> NDArray[np.int64]:
@@ -31,7 +38,9 @@ def attribute_ids(layers: Sequence[Layer]) -> NDArray[np.int64]:
                 la.kind,
                 la.input_shapes,
                 la.output_shape,
-                tuple([(w.role, w.shape, w.dtype) for w in la.weights]) if la.weights else (),
+                tuple([(w.role, w.shape, w.dtype, w.where is None) for w in la.weights])
+                if la.weights
+                else (),
             ),
             len(known),
         )
