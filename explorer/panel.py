@@ -230,7 +230,7 @@ def _layer_facts(model: OpenModel, layer: Layer) -> list[tuple[str, str]]:
 
 def _group_facts(model: OpenModel, index: int) -> list[tuple[str, str]]:
     node, layers = model.hierarchy.nodes[index], model.hierarchy.layers_in(index)
-    names = {"series": f"series of {len(node.children)} alike", "stage": "stage"}
+    names = {"series": f"series of {model.hierarchy.copies[index]} alike", "stage": "stage"}
     kind = names.get(node.kind) or node.type or ("whole network" if index == 0 else "group")
     facts = [("kind", clean(kind))]
     shape = next((la.output_shape for la in reversed(layers) if la.output_shape), None)
