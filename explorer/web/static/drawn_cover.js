@@ -21,7 +21,68 @@ export function cornerPixels(projection, { count, centers, sizes }) {
   return out;
 }
 
-/** The silhouettes of boxes, the nearer over the farther. */
+const MOST_LINES = 600;  // edges that texts keep clear of
+
+/** Sums of a grid from its top left corner, one row and column larger. */
+function summed(grid, rows, columns) {
+  const wide = columns + 1;
+  const sums = new Int32Array((rows + 1) * wide);
+  for (let y = 0; y < rows; y++) {
+    let here = 0;
+    for (let x = 0; x < columns; x++) {
+      if (grid(y * columns + x)) here++;
+      sums[(y + 1) * wide + x + 1] = sums[y * wide + x + 1] + here;
+    }
+  }
+  return (left, top, right, bottom) => sums[bottom * wide + right] - sums[top * wide + right]
+    - sums[bottom * wide + left] + sums[top * wide + left];
+}
+
+/** Cells that edges are drawn in: one edge in so many, as strands lie close together. */
+export class Ink {
+  constructor(projection, { count, steps, points, row }, width, height) {
+    this.columns = Math.ceil(width / CELL) + 1;
+    this.rows = Math.ceil(height / CELL) + 1;
+    this.grid = new Uint8Array(this.rows * this.columns);
+    const every = Math.max(1, Math.ceil(count / MOST_LINES));
+    const a = [0, 0, 0], b = [0, 0, 0];
+    for (let i = 0; i < count; i++) {
+      if (row[i] % every) continue;
+      for (let s = 0; s < steps; s++) {
+        const at = 3 * (i * steps + s);
+        [a[0], a[1]] = b;
+        projection.project(points[at], points[at + 1], points[at + 2], b);
+        if (s > 0 && Number.isFinite(a[0] + b[0])) this.line(a[0] / CELL, a[1] / CELL, b[0] / CELL, b[1] / CELL);
+      }
+    }
+    this.sum = summed((at) => this.grid[at], this.rows, this.columns);
+  }
+
+  line(ax, ay, bx, by) {
+    const { columns, rows } = this;
+    if (Math.max(ax, bx) < 0 || Math.max(ay, by) < 0 || Math.min(ax, bx) > columns
+      || Math.min(ay, by) > rows) return;
+    // One step per cell; what is so near that it spans many screens is drawn more coarsely.
+    const far = Math.min(Math.max(Math.abs(bx - ax), Math.abs(by - ay)), 2 * Math.max(columns, rows));
+    const count = Math.ceil(far) + 1;
+    for (let k = 0; k < count; k++) {
+      const x = Math.floor(ax + ((bx - ax) * k) / count), y = Math.floor(ay + ((by - ay) * k) / count);
+      if (x >= 0 && y >= 0 && x < columns && y < rows) this.grid[y * columns + x] = 1;
+    }
+  }
+
+  /** Share of the cells of a rectangle with a line in. */
+  share(r) {
+    const left = Math.max(Math.floor(r[0] / CELL), 0), top = Math.max(Math.floor(r[1] / CELL), 0);
+    const right = Math.min(Math.ceil(r[2] / CELL), this.columns);
+    const bottom = Math.min(Math.ceil(r[3] / CELL), this.rows);
+    if (right <= left || bottom <= top) return 0;
+    return this.sum(left, top, right, bottom) / ((right - left) * (bottom - top));
+  }
+}
+
+/** The silhouettes of boxes, the nearer over the farther; `covered` tells how many of the cells from
+ * left, top to right, bottom are on any box. */
 export class Cover {
   /** @param owner the box whose part each box is, itself for most. */
   constructor(projection, solids, width, height, owner) {
@@ -55,7 +116,7 @@ export class Cover {
     seen.sort((a, b) => b[0] - a[0] || a[1] - b[1]);
     for (const [, i, top, bottom] of seen) this.fill(corners, 16 * i, owner[i], top, bottom);
     for (const who of this.grid) if (who >= 0) this.left[who]++;
-    this.sum();
+    this.covered = summed((at) => this.grid[at] >= 0, this.rows, this.columns);
   }
 
   /** Rows of cells: a silhouette reaches between the outermost crossings of a row's middle. */
@@ -78,26 +139,6 @@ export class Cover {
       this.full[who] += to - from;
       this.grid.fill(who, row * this.columns + from, row * this.columns + to);
     }
-  }
-
-  sum() {
-    const { rows, columns, grid } = this;
-    const wide = columns + 1;
-    this.sums = new Int32Array((rows + 1) * wide);
-    for (let y = 0; y < rows; y++) {
-      let here = 0;
-      for (let x = 0; x < columns; x++) {
-        if (grid[y * columns + x] >= 0) here++;
-        this.sums[(y + 1) * wide + x + 1] = this.sums[y * wide + x + 1] + here;
-      }
-    }
-  }
-
-  /** How many of the cells from left to right and from top to bottom are on any box. */
-  covered(left, top, right, bottom) {
-    const wide = this.columns + 1, { sums } = this;
-    return sums[bottom * wide + right] - sums[top * wide + right] - sums[bottom * wide + left]
-      + sums[top * wide + left];
   }
 
   /** How many of those cells pass a test on the number of their box, -1 for none. */

@@ -1,7 +1,7 @@
 // The labels of the scene as elements over it. Names come from files of strangers: they are set as
 // text, never as markup.
 
-import { Cover, cornerPixels } from "./drawn_cover.js";
+import { Cover, Ink, cornerPixels } from "./drawn_cover.js";
 import { placeLabels } from "./drawn_places.js";
 
 const TITLE = 1, BELOW = 2, FADED = 4;
@@ -84,7 +84,7 @@ export class Labels {
   place(projection) {
     this.keepSlots();
     const { width, height } = projection;
-    const { solids, frames } = this.list;
+    const { solids, frames, edges } = this.list;
     const cover = new Cover(projection, solids, width, height, this.owner);
     const corners = cornerPixels(projection, frames);
     for (const label of this.labels) {
@@ -93,7 +93,8 @@ export class Labels {
       const outline = label.frame < 0 ? null : corners.subarray(16 * label.frame, 16 * label.frame + 16);
       label.outline = outline?.every(Number.isFinite) ? outline : null;
     }
-    placeLabels(this.labels, cover, width, height).forEach((place, i) => {
+    const ink = new Ink(projection, edges, width, height);
+    placeLabels(this.labels, cover, ink, width, height).forEach((place, i) => {
       this.labels[i].place = place;
       this.labels[i].from = place && this.reference(projection, this.labels[i]);
     });

@@ -4,6 +4,8 @@
 import { CELL } from "./drawn_cover.js";
 
 const GAP = 3;  // pixels between an anchor and its text
+const MOST_INK = 0.12;  // share of a text that edges may cross where there is room elsewhere
+const AT_EDGE = 2 / 3;  // share of a title's slots that touch the edge it names
 const MOST_FOREIGN = 0.04;  // share of a text that may lie on things it does not name
 const LEAST_ON_OWN = 0.65;  // share of the inner part of a text that must lie on its thing
 const LEAST_SEEN = 0.2;  // share of a thing that must be seen for its label to be shown
@@ -18,8 +20,8 @@ const rounded = Math.round;
  * and former, the slot it had. A place has x, y, w, h, variant, slot, body (what no other text may
  * touch) and leader [x, y, x, y] or null.
  */
-export function placeLabels(labels, cover, width, height) {
-  const table = new Table(cover, width, height);
+export function placeLabels(labels, cover, ink, width, height) {
+  const table = new Table(cover, ink, width, height);
   return labels.map((label) => {
     const [x, y] = label.anchor;
     return x >= 0 && y >= 0 && x <= width && y <= height ? table.place(label) : null;
@@ -27,8 +29,8 @@ export function placeLabels(labels, cover, width, height) {
 }
 
 class Table {
-  constructor(cover, width, height) {
-    Object.assign(this, { cover, width, height });
+  constructor(cover, ink, width, height) {
+    Object.assign(this, { cover, ink, width, height });
     this.columns = Math.ceil(width / CELL) + 1;
     this.rows = Math.ceil(height / CELL) + 1;
     this.taken = new Uint8Array(this.rows * this.columns);
@@ -47,14 +49,19 @@ class Table {
   }
 
   placeNear(label, anchor) {
-    const tried = ordered(label, "near", (w, h) => nearSlots(...anchor, w, h, label.below));
-    for (const { variant, slot, r, h } of tried) {
+    const slots = (w, h) => nearSlots(...anchor, w, h, label.below);
+    let inked = null;
+    for (const { variant, slot, r, h, former } of ordered(label, "near", slots)) {
+      if (inked && variant > inked.variant) break;
       if (!this.clear(r, label.own, MOST_FOREIGN) || !this.free(r)) continue;
       const far = distance(r, anchor) > LEADER_LINES * h
         && (label.own < 0 || this.share(r, label.own) < 0.2);
-      return this.take(r, variant, slot, far ? anchor : null);
+      if (inked && far) continue;  // better across a line than away from what it names
+      const place = { r, variant, slot, goal: far ? anchor : null };
+      if (former || this.isPlain(r)) return this.take(place);
+      inked ??= place;
     }
-    return null;
+    return inked && this.take(inked);
   }
 
   placeFar(label, middle) {
@@ -69,7 +76,7 @@ class Table {
         const shared = Math.min(r[2], bounds[2]) - Math.max(r[0], bounds[0]);
         const plain = shared >= 0.4 * Math.min(w, bounds[2] - bounds[0])
           && distance(r, goal) <= LEADER_LINES * h;
-        return this.take(r, variant, null, plain ? null : goal);
+        return this.take({ r, variant, slot: null, goal: plain ? null : goal });
       }
     }
     return null;
@@ -84,7 +91,7 @@ class Table {
       x + w - Math.floor(w / part), y + h - Math.floor(h / part)];
     const body = inset(6);
     if (!this.free(r, body) || this.share(inset(4), label.own) < LEAST_ON_OWN) return null;
-    return { ...this.take(body, 0, null, null), x, y, w, h };
+    return { ...this.take({ r: body, variant: 0, slot: null, goal: null }), x, y, w, h };
   }
 
   placeTitle(label) {
@@ -101,9 +108,15 @@ class Table {
     const variants = fitting.length ? fitting : [label.sizes.length - 1];
     const slots = (w, h) => titleSlots(corners, left, right, w, h, this.width);
     for (const allowed of label.inner ? [null, label.inner] : [null]) {
-      for (const { variant, slot, r } of ordered(label, allowed ? "in" : "on", slots, variants)) {
-        if (this.free(r) && this.onThings(r, allowed)) return this.take(r, variant, slot, null);
+      let first = null;
+      for (const one of ordered(label, allowed ? "in" : "on", slots, variants)) {
+        if (first && one.variant !== first.variant) break;
+        if (!this.free(one.r) || !this.onThings(one.r, allowed)) continue;
+        // Beyond a line it would seem to name what is on the other side.
+        if (one.former || (one.atEdge && this.isPlain(one.r))) return this.take({ ...one, goal: null });
+        first ??= one;
       }
+      if (first) return this.take({ ...first, goal: null });
     }
     return null;
   }
@@ -135,7 +148,12 @@ class Table {
     return true;
   }
 
-  take(r, variant, slot, goal) {
+  /** Whether hardly an edge runs under a text. */
+  isPlain(r) {
+    return this.ink.share(r) <= MOST_INK;
+  }
+
+  take({ r, variant, slot, goal }) {
     const [left, top, right, bottom] = cellsOf(r);
     for (let y = top; y < bottom; y++) {
       this.taken.fill(1, y * this.columns + left, y * this.columns + right);
@@ -172,18 +190,20 @@ class Table {
 /** All slots of all texts, the former one first. */
 function* ordered(label, kind, slots, variants = label.sizes.keys()) {
   const { former } = label;
-  const one = (variant, index, corners) => {
+  const all = [...variants];
+  const one = (variant, index, corners, again) => {
     const [w, h] = label.sizes[variant];
     const [x, y] = corners[index];
-    return { variant, slot: { kind, variant, index }, r: [x, y, x + w, y + h], h };
+    return { variant, slot: { kind, variant, index }, r: [x, y, x + w, y + h], h, former: again,
+      atEdge: index < AT_EDGE * corners.length };
   };
-  const all = [...variants];
   if (former?.kind === kind && all.includes(former.variant)) {
-    yield one(former.variant, former.index, slots(...label.sizes[former.variant]));
+    const corners = slots(...label.sizes[former.variant]);
+    if (former.index < corners.length) yield one(former.variant, former.index, corners, true);
   }
   for (const variant of all) {
     const corners = slots(...label.sizes[variant]);
-    for (let index = 0; index < corners.length; index++) yield one(variant, index, corners);
+    for (let index = 0; index < corners.length; index++) yield one(variant, index, corners, false);
   }
 }
 
