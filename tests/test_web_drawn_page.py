@@ -61,14 +61,14 @@ def rest(page: Page) -> None:
 def switch(page: Page) -> None:
     """The page draws the scene from now on."""
     page.still()
-    page.page.keyboard.press("d")
+    page.page.keyboard.press("g")
     page.page.wait_for_function("() => window.trame.state.get('drawn_by') === 'browser'")
     rest(page)
 
 
 def back(page: Page) -> None:
     """The server draws the scene again, and its picture is what is seen."""
-    page.page.keyboard.press("d")
+    page.page.keyboard.press("g")
     page.page.wait_for_function(f"() => !{DRAWN}.childElementCount", timeout=60_000)
     page.still()
 
@@ -238,7 +238,7 @@ class Blind:
 def test_without_webgl_the_server_goes_on(browser: Any, url: str) -> None:
     page = Page(Blind(browser), url)
     page.still()
-    page.page.keyboard.press("d")
+    page.page.keyboard.press("g")
     page.element("message").wait_for()
     assert "WebGL" in page.element("message").inner_text()
     page.page.wait_for_function("() => window.trame.state.get('drawn_by') === 'server'")

@@ -274,7 +274,7 @@ _KEYS: dict[str, Callable[[Tab], Awaitable[None]]] = {
     "Backspace": _close_selected,
     "c": lambda tab: _opening(tab, "depth 0"),
     "t": _theme,
-    "d": drawing.toggle,
+    "g": drawing.toggle,
 }
 _MAYBE = str | None
 #: Everything a page may ask for.
