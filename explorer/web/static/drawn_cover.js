@@ -63,11 +63,11 @@ export class Ink {
     if (Math.max(ax, bx) < 0 || Math.max(ay, by) < 0 || Math.min(ax, bx) > columns
       || Math.min(ay, by) > rows) return;
     // One step per cell; what is so near that it spans many screens is drawn more coarsely.
-    const far = Math.min(Math.max(Math.abs(bx - ax), Math.abs(by - ay)), 2 * Math.max(columns, rows));
+    const far = Math.min(Math.abs(bx - ax) + Math.abs(by - ay), 4 * Math.max(columns, rows));
     const count = Math.ceil(far) + 1;
     for (let k = 0; k < count; k++) {
-      const x = Math.floor(ax + ((bx - ax) * k) / count), y = Math.floor(ay + ((by - ay) * k) / count);
-      if (x >= 0 && y >= 0 && x < columns && y < rows) this.grid[y * columns + x] = 1;
+      const x = ax + ((bx - ax) * k) / count, y = ay + ((by - ay) * k) / count;
+      if (x >= 0 && y >= 0 && x < columns && y < rows) this.grid[(y | 0) * columns + (x | 0)] = 1;
     }
   }
 

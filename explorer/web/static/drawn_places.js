@@ -253,16 +253,31 @@ function farSlots([left, top, right, bottom], w, h, below) {
 function titleSlots(corners, left, right, w, h, width) {
   const shares = right - left - w > 0 ? [0.5, 0.3, 0.7, 0.1, 0.9] : [0.5];
   const rows = [[], [], []];
+  const [first, last] = shoulders(corners);
   for (const share of shares) {
     const x = Math.max(0, Math.min(left + share * (right - left - w), Math.max(width - w, 0)));
     let over = Infinity;
-    for (let k = 0; k <= 4; k++) over = Math.min(over, upperEdge(corners, x + (k * w) / 4));
+    for (let k = 0; k <= 4; k++) {
+      over = Math.min(over, upperEdge(corners, Math.max(first, Math.min(last, x + (k * w) / 4))));
+    }
     let above = over - h;
     // At the upper edge of the picture a title may come to lie on its frame's own line.
     if (above > -0.7 * h) above = Math.max(above, 0);
     [above, over + GAP, above - h].forEach((y, i) => rows[i].push([rounded(x), rounded(y)]));
   }
   return rows.flat();
+}
+
+/** Where the upper edge of a frame begins and ends: not down its steep sides. */
+function shoulders(corners) {
+  const ends = [1, -1].map((side) => {
+    const points = [];
+    for (let c = 0; c < 16; c += 2) points.push([side * corners[c], corners[c + 1]]);
+    const [x, y] = points.reduce((a, b) => (b[0] < a[0] || (b[0] === a[0] && b[1] < a[1]) ? b : a));
+    const steep = points.filter(([px, py]) => y - py > 1.5 * (px - x));
+    return side * Math.max(x, ...steep.map(([px]) => px));
+  });
+  return ends[0] <= ends[1] ? ends : [corners[0], corners[0]];
 }
 
 /** Upper edge of the hull of eight points over x: the highest of all segments between two. */
