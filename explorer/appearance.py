@@ -117,8 +117,10 @@ def _blocks(hierarchy: Hierarchy, children: tuple[int, ...]) -> tuple[tuple[int,
         return ()  # side by side, not one after another
     found: list[tuple[int, float]] = []
     for i in children:
-        own = float(nodes[i].layers[1] - nodes[i].layers[0])
-        found += _members(hierarchy, i) or ((1, own),)
+        inner = _members(hierarchy, i)
+        if not inner and "~part" in nodes[i].path.rpartition("/")[2]:
+            return ()  # a piece of what is too long to be shown at once is no block
+        found += inner or ((1, float(nodes[i].layers[1] - nodes[i].layers[0])),)
     sizes = [size for _, size in found]
     alike = sum(n for n, _ in found) >= 3 and max(sizes) <= 2 * min(sizes)
     return tuple(found) if alike else ()

@@ -28,6 +28,7 @@ from explorer.view_state import Camera, ViewState, frame
 from explorer.weight_reader import WeightReader
 
 AT_ONCE = 0.06  # seconds that a person may be kept waiting by reading
+_MOST_FRAMED = 4000  # points of lines that a camera makes sure to see
 _PATIENCE = 0.25  # seconds between two redraws while weights are being read
 
 
@@ -266,8 +267,11 @@ class Session(Changes):
         centers, sizes = boxes.centers[rows], boxes.sizes[rows].copy()
         if name is None:
             inner = np.flatnonzero(~cut.leaf)[1:]
-            centers = np.concatenate((centers, boxes.centers[inner]))
-            sizes = np.concatenate((sizes, boxes.sizes[inner]))
+            # Lines that go round what they pass may reach further than all boxes.
+            ways = self.draw_list.edges.points.reshape(-1, 3)
+            ways = ways[:: 1 + len(ways) // _MOST_FRAMED]
+            centers = np.concatenate((centers, boxes.centers[inner], ways))
+            sizes = np.concatenate((sizes, boxes.sizes[inner], np.zeros_like(ways)))
         else:
             sizes += 0.35 * sizes.max()
         view = layouts.layouts()[self.state.layout].view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ import layouts
 from explorer import formats
 from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError, UnknownNameError
+from explorer.network import Layer, Link, Network
 from explorer.open_model import OpenModel
 from explorer.session import Session
 from explorer.view_state import Camera, ViewState, frame, interpolate
@@ -230,6 +232,26 @@ def test_an_edge_tells_its_place_in_the_file(session, source, target, index):
     else:
         expected = kernel[40, 1] if a == "flatten" else kernel[..., i.start, j.start]
         np.testing.assert_array_equal(kernel.ravel()[places], np.ravel(expected))
+
+
+def test_a_camera_for_all_sees_the_lines_too():
+    names = [f"n{i}" for i in range(20)]
+    layers = tuple(Layer(n, "Conv2D", {}, (), (None, 32, 32, 16)) for n in names)
+    ends = [*itertools.pairwise(names), *zip(names, names[6:], strict=False)]
+    session = Session(Network("skips", "test", layers, (), tuple(Link(a, b) for a, b in ends)))
+    for name in layouts.layouts():
+        session.set_layout(name)
+        camera = session.camera_for(None, 16 / 9)
+        back = np.subtract(camera.position, camera.focal_point)
+        distance = np.linalg.norm(back)
+        right = np.cross(camera.up, back / distance)
+        points = session.draw_list.edges.points.reshape(-1, 3) - np.array(camera.position)
+        depth = -points @ (back / distance)
+        slope = np.tan(np.radians(camera.view_angle) / 2)
+        assert (depth > 0).all()
+        assert (np.abs(points @ np.array(camera.up)) <= depth * slope).all()
+        assert (np.abs(points @ right) <= depth * slope * 16 / 9).all()
+    session.close_session()
 
 
 def test_each_layout_is_seen_from_where_it_is_made_for(session):
