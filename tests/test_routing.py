@@ -254,9 +254,10 @@ def test_map_agrees_with_the_boxes(seed) -> None:
     here = RouteMap(grid, low, high)
     x = grid.left + grid.width * np.arange(grid.columns + 1)
     touched = np.zeros((grid.columns, grid.rows), bool)
+    hair = 1e-6 * (grid.borders[-1] - grid.borders[0])
     for (x0, y0), (x1, y1) in zip(low, high, strict=True):
-        columns = (x[:-1] < x1 - 1e-9) & (x[1:] > x0 + 1e-9)
-        rows = (grid.borders[:-1] < y1 - 1e-4) & (grid.borders[1:] > y0 + 1e-4)
+        columns = (x[:-1] < x1 - 1e-6 * grid.width) & (x[1:] > x0 + 1e-6 * grid.width)
+        rows = (grid.borders[:-1] < y1 - hair) & (grid.borders[1:] > y0 + hair)
         touched |= columns[:, None] & rows
     np.testing.assert_array_equal(here.taken, touched)
     a, b = np.sort(rng.integers(0, grid.columns + 1, 2))
