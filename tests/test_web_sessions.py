@@ -137,6 +137,41 @@ async def test_no_argument_harms_the_session(handle: Handle, arguments: list[Any
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["draw_by", "nobody"], ["rested", 1, []], ["rested", 1, ["x"] * 10], ["rested", True, 7],
+        ["rested", 1, [0.0] * 10], ["rested", 1, [1e300] * 10], ["rested", 10**18, [1.0] * 10],
+        ["hit", "click", 1, 10**9, -1, 0, 0], ["hit", "click", 1, -5, 10**9, 0, 0],
+        ["hit", "rest", 1, -1, -10**9, 0, 0], ["hit", "rest", 1, 0, -1, 10**18, -10**18],
+        ["hit", "\x00", 1, 0, 0, 0, 0], ["hit", "click", 0, 0, 0, 0, 0], ["hit", "click"],
+    ],
+)  # fmt: skip
+async def test_a_page_that_draws_does_no_harm(handle: Handle, arguments: list[Any]) -> None:
+    async with _visit(handle) as (visitor, key):
+        await visitor.hello(key)
+
+        async def scene(known: Any) -> bytes:
+            answer = await visitor.call("trame.trigger", "scene", [known], {})
+            assert "Traceback" not in repr(answer)
+            return bytes(answer["result"])
+
+        assert await scene(0) == b""  # the server draws
+        await visitor.call("trame.trigger", "act", ["draw_by", "browser"], {})
+        first = await scene(0)
+        assert first[:4] == b"NND1"
+        answer = await visitor.call("trame.trigger", "act", arguments, {})
+        assert "Traceback" not in repr(answer)
+        for known in (-1, "x", None, [], 10**18):
+            assert (await scene(known))[:4] == b"NND1"
+        state = (await visitor.call("trame.state.get"))["result"]["state"]
+        assert (state["title"], state["drawn_by"]) == ("digits", "browser")
+        assert "Something went wrong" not in state["message"]
+        # What it knows already is not sent again.
+        assert len(await scene(state["scene"])) < len(first) / 4
+
+
+@pytest.mark.asyncio
 async def test_only_its_own_entries_can_be_changed(handle: Handle) -> None:
     async with _visit(handle) as (visitor, key):
         await visitor.hello(key)
