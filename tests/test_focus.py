@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError, UnknownNameError
+from explorer.network import Layer, Link, Network
 from explorer.open_model import OpenModel
 from explorer.session import Session
 from explorer.view_state import ViewState
@@ -110,6 +112,26 @@ def test_one_unit_keeps_the_units_that_it_is_joined_to(session):
     joined = {s for s, t, _ in before[2] if t == "digit[3]"}
     assert kept == joined | {"digit[3]"}
     assert {layer_of(p) for p in joined} == {"hidden"}
+
+
+def test_all_units_of_an_open_neighbour_stay_where_the_link_ends_at_its_frame():
+    layers = (
+        Layer("in", "InputLayer", output_shape=(None, 4)),
+        Layer("wide", "Dense", output_shape=(None, 6)),
+        Layer("odd", "Unheard", output_shape=(None, 7)),
+        Layer("last", "Dense", output_shape=(None, 3)),
+    )
+    links = tuple(Link(a.path, b.path) for a, b in itertools.pairwise(layers))
+    session = Session(Network("odd", "test", layers, links=links))
+    try:
+        session.open("wide")
+        before = looks(session.draw_list)
+        assert ("wide", "odd") in {e[:2] for e in before[2]}
+        session.set_focus("odd")
+        faded = changed(before[0], looks(session.draw_list)[0])
+        assert faded == {"in"}
+    finally:
+        session.close_session()
 
 
 def test_the_focus_of_a_hidden_node_is_what_hides_it(session):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,15 @@ def test_with_room_enough_all_are_opened(decoder):
     assert found.done == found.wanted == len(outer)
     assert all(is_open(decoder, n.path, found.opened) for n in outer)
     assert "of" not in found.message
+
+
+@pytest.mark.parametrize("kind", ["conv", "Dense", "stage"])
+def test_a_budget_that_is_just_enough_is_enough_and_one_less_is_not(digits, kind):
+    before = digits.hierarchy, digits.units_of, frozenset()
+    everything = opening.open_all(*before, kind, 10**7)
+    shown = visible(digits, everything.opened)
+    assert opening.open_all(*before, kind, shown) == replace(everything, budget=shown)
+    assert opening.open_all(*before, kind, shown - 1).done < everything.done
 
 
 def test_the_largest_open_first(decoder):
