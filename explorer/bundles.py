@@ -105,7 +105,7 @@ class Bundles:
         for node, missing in wanted.items():
             first, stop = self._model.hierarchy.spans[node].tolist()
             groups = [chosen for _, chosen, _ in missing]
-            fed = coverage(self._model.passing, (first, stop), groups)
+            fed = coverage(self._model.passing, self._model.inflow, (first, stop), groups)
             for (at, chosen, key), one in zip(missing, fed, strict=True):
                 found[at] = bundle = Bundle(one, chosen, node, key)
                 made.append(bundle)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.inflow import Inflow
 from explorer.passing import Passing, along
 
 I4 = NDArray[np.int32]
@@ -64,24 +65,34 @@ class _Reached:
         return new, fresh
 
 
-def coverage(passing: Passing, span: tuple[int, int], groups: Sequence[I4]) -> list[Fed]:
+def coverage(
+    passing: Passing, inflow: Inflow, span: tuple[int, int], groups: Sequence[I4]
+) -> list[Fed]:
     """Which connections inside a node are fed by each of several groups of links into it.
 
     Parameters
     ----------
     passing : Passing
+    inflow : Inflow
+        Of the same passing.
     span : (first, stop)
         Places of the layers inside the node.
     groups : sequence of int32 array
-        Numbers of links into it.
+        Numbers of links into it from outside.
 
     Returns
     -------
     list of Fed
         One per group.
     """
-    found = _Coverage(passing, span).run(groups)
     fed = [Fed() for _ in groups]
+    leading = [sum(map(passing.leads.__getitem__, links.tolist())) for links in groups]
+    if sum(count > 0 for count in leading) == 1:
+        everything = inflow.fed(span, sum(leading))
+        if everything is not None:  # what anything outside feeds, this group feeds
+            fed[int(np.argmax(leading))].whole = everything.tolist()
+            return fed
+    found = _Coverage(passing, span).run(groups)
     for number in sorted(found):
         reached = found[number]
         for group in _bits(reached.whole):
@@ -104,7 +115,7 @@ class _Coverage:
         """Follow the groups; returns what reaches each connection, by number."""
         for group, links in enumerate(groups):
             for link in links.tolist():
-                if self.passing.channels(link):
+                if self.passing.leads[link] and self.passing.channels(link):
                     self._send(link, 1 << group, {})
         while self.queue:
             at = heapq.heappop(self.queue)
@@ -128,7 +139,8 @@ class _Coverage:
             self._pass_on((layer, 0, 0), passing.onward(layer, self.span), arrivals)
             return
         for output, count, links in passing.ports(layer):
-            onward = [k for k in links if first <= passing.place[passing.target[k]] < stop]
+            place, target, leads = passing.place, passing.target, passing.leads
+            onward = [k for k in links if leads[k] and first <= place[target[k]] < stop]
             if onward:
                 through = [
                     (link, *self._through(link, output, count, whole, parts))

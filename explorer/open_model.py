@@ -10,6 +10,7 @@ from explorer import formats
 from explorer.composites import expand
 from explorer.connection_table import ConnectionTable
 from explorer.hierarchy import Hierarchy
+from explorer.inflow import Inflow
 from explorer.link_index import LinkIndex, link_index
 from explorer.memory import Memory
 from explorer.network import Layer, Network
@@ -103,6 +104,11 @@ class OpenModel:
     def passing(self) -> Passing:
         """How units pass through weightless layers."""
         return Passing(self.hierarchy, self.wires, self.table)
+
+    @cached_property
+    def inflow(self) -> Inflow:
+        """From how far back each connection is fed."""
+        return Inflow(self.passing)
 
     def shift(self, layer: int) -> int:
         """Unit that shows channel 0 of a layer: a recurrent layer speaks through its last gate."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from explorer.clear_layers import SAME, clear_layers, link_sizes
 from explorer.connection_table import ConnectionTable
 from explorer.hierarchy import Hierarchy
-from explorer.unit_maps import UnitMap, unit_map
+from explorer.unit_maps import UnitMap, passes, unit_map
 from explorer.wires import Wires, carried
 
 I4 = NDArray[np.int32]
@@ -45,8 +45,10 @@ class Passing:
         Place in the order of the leaves of each layer.
     order : tuple of int
         Layer at each place.
-    target : list of int
-        Layer that each link leads to.
+    source, target : list of int
+        Layer that each link comes from, and leads to.
+    leads : list of bool
+        Whether any connection may lie behind each link; `explorer.inflow.Inflow` finds it out.
     """
 
     def __init__(self, hierarchy: Hierarchy, wires: Wires, table: ConnectionTable) -> None:
@@ -57,16 +59,18 @@ class Passing:
         self._links = network.links
         self.place: list[int] = hierarchy.place.tolist()
         self.order = hierarchy.order
-        self._source: list[int] = ends[:, 0].tolist()
+        self.source: list[int] = ends[:, 0].tolist()
         self.target: list[int] = ends[:, 1].tolist()
         self._out = np.argsort(ends[:, 0], kind="stable").astype(np.int32)
         self._into = np.argsort(ends[:, 1], kind="stable").astype(np.int32)
-        self._firsts = np.searchsorted(ends[self._into, 1], np.arange(len(self._layers) + 1))
+        firsts = np.searchsorted(ends[self._into, 1], np.arange(len(self._layers) + 1))
+        self._firsts: list[int] = firsts.tolist()
         starts = np.searchsorted(ends[self._out, 0], np.arange(len(self._layers) + 1))
         self._starts: list[int] = starts.tolist()
         sizes = link_sizes(network, table)
         self._sizes: list[int] = sizes.tolist()
         self._unknown: set[int] = set()
+        self.leads: list[bool] = [True] * len(self._links)
         self._ports: dict[int, tuple[Port, ...]] = {}
         self._steps: dict[tuple[int, int, int], UnitMap | None] = {}
         self._clear: list[bool | None] = [
@@ -86,6 +90,20 @@ class Passing:
             if not size:
                 self._unknown.add(link)
         return size
+
+    def into(self, layer: int) -> list[int]:
+        """Links into a layer."""
+        links: list[int] = self._into[self._firsts[layer] : self._firsts[layer + 1]].tolist()
+        return links
+
+    def out(self, layer: int) -> list[int]:
+        """Links out of a layer."""
+        links: list[int] = self._out[self._starts[layer] : self._starts[layer + 1]].tolist()
+        return links
+
+    def passes(self, layer: int) -> bool:
+        """Whether units may pass through a layer."""
+        return not self.ends(layer) and passes(self._layers[layer].kind)
 
     def step(self, link: int, output: int, count: int) -> UnitMap | None:
         """From the units of a weightless layer's output to those that a link brings to it.
@@ -121,8 +139,7 @@ class Passing:
             ports = self.ports(layer)
             known = self._layers[layer].kind in SAME and len(ports) == 1 and ports[0][1] > 0
             if known:
-                into = self._into[self._firsts[layer] : self._firsts[layer + 1]].tolist()
-                known = all(self.channels(k) == ports[0][1] for k in into)
+                known = all(self.channels(k) == ports[0][1] for k in self.into(layer))
             self._clear[layer] = known
         return known
 
@@ -174,7 +191,7 @@ class Passing:
             arrived[at].append((link, labels))
 
         for link, labels in seeds:
-            if len(labels):
+            if len(labels) and self.leads[link]:
                 send(link, labels)
         while queue:
             at = heapq.heappop(queue)
@@ -184,7 +201,7 @@ class Passing:
                     self._feed(number, arrivals, found)
                 continue
             for output, count, links in self.ports(layer):
-                onward = [k for k in links if first <= place[target[k]] < stop]
+                onward = [k for k in links if self.leads[k] and first <= place[target[k]] < stop]
                 if not onward:
                     continue
                 values = kept.setdefault((layer, output, count), [])
@@ -229,15 +246,15 @@ class Passing:
         """Links out of a layer to layers inside a node."""
         first, stop = span
         place, target = self.place, self.target
-        links = self._out[self._starts[layer] : self._starts[layer + 1]].tolist()
-        return [k for k in links if first <= place[target[k]] < stop]
+        leads = self.leads
+        return [k for k in self.out(layer) if leads[k] and first <= place[target[k]] < stop]
 
     def ports(self, layer: int) -> tuple[Port, ...]:
         """The tensors that flow out of a layer: output, channels and links of each."""
         ports = self._ports.get(layer)
         if ports is None:
             made: dict[tuple[int, int], list[int]] = {}
-            for k in self._out[self._starts[layer] : self._starts[layer + 1]].tolist():
+            for k in self.out(layer):
                 made.setdefault((self._links[k].source_output, self.channels(k)), []).append(k)
             ports = tuple((o, n, tuple(links)) for (o, n), links in made.items())
             self._ports[layer] = ports
@@ -255,7 +272,7 @@ class Passing:
                     return connection.in_units
             if self.ends(layer) or self._layers[layer].kind not in SAME:
                 continue
-            onward = self._out[self._starts[layer] : self._starts[layer + 1]].tolist()
+            onward = self.out(layer)
             for k in onward:
                 if size := self._wires.flow(self._links[k]):
                     return size

@@ -13,9 +13,10 @@ from explorer.crossing import STATS, Sum
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
 from explorer.overlays import EdgeStats
-from explorer.passing import TooManyWays
+from explorer.passing import TooManyWays, along
 from explorer.places import Places
 from explorer.unit_maps import unit_map
+from explorer.wires import carried
 
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
@@ -163,15 +164,40 @@ class UnitEdges:
             for k, layer in zip(chosen, heads, strict=True)
             if any(model.passing.feeds(k, n) is not None for n in model.table.of_layer(layer))
         )
+        alike = self._unchanged(span, chosen, model.shift(places.layer(source)))
+        if alike is not None:
+            return UnitWays(alike, False, direct)
         try:
             found = model.passing.ways(span, chosen, model.shift(places.layer(source)))
         except TooManyWays:
-            fed = coverage(model.passing, span, [links])[0]
+            fed = coverage(model.passing, model.inflow, span, [links])[0]
             inputs = ((n, model.table.connections[n].in_units) for n in fed.whole)
             covered = {n: np.zeros(size, np.int32) for n, size in inputs} | fed.parts
             return UnitWays(tuple((n, (a,)) for n, a in covered.items()), True, direct)
         numbers = sorted(found)
         return UnitWays(tuple((n, tuple(found[n])) for n in numbers), False, direct)
+
+    def _unchanged(
+        self, span: tuple[int, int], links: list[int], shift: int
+    ) -> tuple[tuple[int, tuple[I4, ...]], ...] | None:
+        """The ways of one layer's units into a node that only it feeds, and that changes none."""
+        model = self._model
+        inflow, passing = model.inflow, model.passing
+        sizes = [passing.channels(k) for k in links if passing.leads[k]]
+        numbers = inflow.fed(span, len(sizes)) if len(set(sizes)) == 1 and sizes[0] else None
+        if numbers is None:
+            return None
+        units = np.arange(sizes[0], dtype=np.int32) + np.int32(shift)
+        made: dict[int, I4] = {}
+        found = []
+        for number in numbers.tolist():
+            count = model.table.connections[number].in_units
+            if count not in made:
+                way = carried(count, sizes[0])
+                assert way is not None  # it is fed
+                made[count] = along(units, way)
+            found.append((number, (made[count],)))
+        return tuple(found)
 
     # -- statistics --------------------------------------------------------------------------
 

@@ -320,6 +320,11 @@ _RULES: dict[str, _Rule] = {
 }
 
 
+def passes(kind: str) -> bool:
+    """Whether units may pass through weightless layers of a kind."""
+    return kind in _RULES
+
+
 def unit_map(
     layer: Layer,
     input_index: int,
