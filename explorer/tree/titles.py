@@ -13,6 +13,7 @@ from explorer.tree.forest import SCOPE, SERIES, STAGE, Forest, Meta
 from explorer.tree.names import Paths, is_default, layer_title
 
 I8 = NDArray[np.int64]
+_LONGEST = 60  # characters of each end of a title
 _COUNTED = re.compile(r"[^\W_]*[_.-]\d+")
 
 
@@ -139,5 +140,9 @@ class Titles:
 
 def span(first: str, last: str) -> str:
     """A title for a row of things: ``first … last``, without repeating what a span begins with."""
-    first, last = first.split(" … ")[0], last.split(" … ")[-1]
+    first, last = _clipped(first.split(" … ")[0]), _clipped(last.split(" … ")[-1])
     return first if first == last else f"{first} … {last}"
+
+
+def _clipped(title: str) -> str:
+    return title if len(title) <= _LONGEST else title[: _LONGEST - 1] + "…"
