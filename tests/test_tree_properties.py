@@ -251,6 +251,20 @@ def test_a_block_without_the_mask_stays_out():
     assert hierarchy.nodes[odd.parent].kind == "scope"
 
 
+def test_blocks_fed_by_another_mask_are_another_series():
+    one = blocks(12)
+    other = tuple(
+        Link("other", k.target) if k.source == "mask" and int(k.target.split("_")[1][0]) >= 6
+        or k.source == "mask" and "block_1" in k.target and "block_1/" not in k.target
+        else k
+        for k in one.links
+    )  # fmt: skip
+    layers = (Layer("other", "InputLayer"), *one.layers)
+    hierarchy = build_hierarchy(Network("n", "test", layers, (), other), {"out"})
+    check_series(hierarchy)
+    assert [int(c) for c in hierarchy.copies if c] == [6, 6]
+
+
 def test_more_members_than_a_scope_shows():
     hierarchy = build_hierarchy(blocks(500), {"out"})
     check_tree(hierarchy)
