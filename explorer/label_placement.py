@@ -18,6 +18,8 @@ _MOST_INK = 0.12  # share of a text that edges may cross where there is room els
 _MOST_FOREIGN = 0.04  # share of a text that may lie on things it does not name
 _LEAST_ON_OWN = 0.65  # share of the inner part of a text that must lie on the thing it stands upon
 _LEAST_SEEN = 0.2  # share of a thing that must be seen for its label to be shown
+_MOST_FAR = 48  # labels that may find no place before the search becomes short
+_FEW_SPOTS = 3
 _LEADER_LINES = 0.8  # a text farther from its anchor than this many of its heights gets a leader
 _PROBES = np.linspace(0.0, 1.0, 33)[:, None]  # where a leader is tested, share of its length
 
@@ -145,6 +147,7 @@ class _Table:
         self._width, self._height = viewport
         self._taken = np.zeros((-(-viewport[1] // CELL) + 1, -(-viewport[0] // CELL) + 1), bool)
         self._around = around
+        self._searches = _MOST_FAR
         self._grid = None if around is None else around.cover.grid
 
     def place(
@@ -165,14 +168,20 @@ class _Table:
             # Something stands before the anchor: take what is seen of the thing.
             anchor = around.cover.center(own)
         place = self._place_near(own, anchor, sizes, below)
-        return place or self._place_far(own, around.cover, sizes, below)
+        if place is None and self._searches:
+            place = self._place_far(own, around.cover, sizes, below)
+            self._searches -= place is None
+        return place
 
     def _place_near(
         self, own: int, anchor: tuple[float, float], sizes: list[list[int]], below: bool
     ) -> Place | None:
         inked: Place | None = None
+        # On a crowded screen the less important are not looked a place for at length.
+        most = None if self._searches else _FEW_SPOTS
         for variant, (w, h) in enumerate(sizes):
-            for r in self._clear(spots.near(*anchor, w, h, below), (w, h), own, _MOST_FOREIGN):
+            corners = spots.near(*anchor, w, h, below)[:most]
+            for r in self._clear(corners, (w, h), own, _MOST_FOREIGN):
                 if not self._free(r):
                     continue
                 far = _distance(r, anchor) > _LEADER_LINES * h

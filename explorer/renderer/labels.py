@@ -20,7 +20,7 @@ from explorer.screen_cover import Cover, Ink
 LABEL_PX = 15
 TITLE_PX = 18
 MOST_LABELS = 500  # more would not fit on a screen, and a texture has its limits
-_MOST_LINES = 600  # edges that texts keep clear of
+_MOST_LINES = 300  # edges that texts keep clear of
 _SHORTER = {False: (14,), True: (22, 14)}  # characters of the texts tried when one does not fit
 
 
