@@ -3,9 +3,9 @@
 For generated layer graphs (see `layer_graphs`) of several sizes: seconds to expand the network and
 find its weighted layers, to build the hierarchy, to choose and place the first cut, to make the
 first draw list; then the times of a seeded walk of clicks that opens and closes nodes at all
-depths. Every time is printed with its ratio to the limit; "p95 CPU" is the click's own processor time,
-which a busy machine does not change. A click's cost must follow what is
-visible, not what exists: the plot shows it against both.
+depths. Every time is printed with its ratio to the limit; "p95 CPU" is the click's own processor
+time, which a busy machine hardly changes. A click's cost must follow what is visible, not what
+exists: the plot shows it against both.
 
     python scripts/bench_scale.py [--sizes 1000 10000] [--graphs WORD...] [--plot X.png]
 """
@@ -146,7 +146,8 @@ def show(row: Row) -> str:
 
 HEAD = (
     f"{'graph':26} {'ops':>7} {'expand':>8} {'tree':>8} {'/1 s':>5} {'cut':>8} {'/1 s':>5}"
-    f" {'first':>8} {'p50':>8} {'p95':>8} {'/0.1s':>5} {'p95 CPU':>8} {'max':>8} {'visible':>7} {'edges':>7}"
+    f" {'first':>8} {'p50':>8} {'p95':>8} {'/0.1s':>5} {'p95 CPU':>8}"
+    f" {'max':>8} {'visible':>7} {'edges':>7}"
 )
 
 
