@@ -467,6 +467,15 @@ def test_many_separate_parts_fill_the_picture_in_columns(name: str) -> None:
 
 
 @every_layout
+def test_thousands_of_parts_fill_the_picture_too(name: str) -> None:
+    ends = np.arange(1, 10_000)
+    links = np.column_stack([ends, ends + 1])[ends % 10 != 0]
+    low, high = bounds(place(make([-1] + [0] * 10_000, links.tolist()), name))
+    width, height, _ = high - low
+    assert 1 / 1.3 < width / height / WIDE < 1.3
+
+
+@every_layout
 def test_unlinked_siblings_keep_their_order_and_fill_the_picture(name: str) -> None:
     boxes = place(make([-1] + [0] * 50), name)
     assert reading_order(boxes, 50) == list(range(1, 51))
