@@ -56,13 +56,13 @@ def _renamed(network: Network) -> Network:
     plain = {part: path_part(part) for part in {p for path in paths for p in path.split("/")}}
     if all(part == made for part, made in plain.items()):
         return network
-    outer = {"/".join(path.split("/")[:k]) for path in paths for k in range(1, path.count("/") + 1)}
-    outer.discard("")  # the root, of a path that begins with a slash
-    # What keeps its name comes first, so that it does; then outer before inner.
-    kept = {p for p in outer.union(paths) if all(plain[q] == q for q in p.split("/"))}
+    known = _with_outer(paths, plain)
+    outer = {path.rpartition("/")[0] for path in known} - {""}
     new: dict[str, str] = {}
     taken: set[str] = set()
-    for path in dict.fromkeys([*sorted(kept), *sorted(outer), *paths]):
+    # What keeps its name comes first, so that it does; then outer before inner.
+    kept = sorted(path for path, clean_all in known.items() if clean_all)
+    for path in dict.fromkeys([*kept, *sorted(outer), *paths]):
         above, _, own = path.rpartition("/")
         base = candidate = f"{new[above]}/{plain[own]}" if above else plain[own]
         count = 1
@@ -77,6 +77,19 @@ def _renamed(network: Network) -> Network:
         scopes=tuple(replace(s, path=new[s.path]) for s in network.scopes),
         links=tuple(replace(k, source=new[k.source], target=new[k.target]) for k in network.links),
     )
+
+
+def _with_outer(paths: list[str], plain: dict[str, str]) -> dict[str, bool]:
+    """These paths and all around them, outer before inner; whether all parts are clean."""
+    known: dict[str, bool] = {}
+    for path in paths:
+        missing = [path]
+        while (above := missing[-1].rpartition("/")[0]) and above not in known:
+            missing.append(above)
+        for inner in reversed(missing):
+            above, slash, own = inner.rpartition("/")
+            known[inner] = (known[above] if above else not slash) and plain[own] == own
+    return known
 
 
 def _with_clean_kinds(network: Network) -> Network:

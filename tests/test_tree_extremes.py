@@ -124,3 +124,17 @@ def test_thousands_of_parallel_branches_take_little_time(branches: int):
     start = time.process_time()
     checked(build_hierarchy(net, set(names[1::2])))
     assert time.process_time() - start < 9  # 2 s is usual; it was 18 when it was quadratic
+
+
+def test_titles_go_without_the_networks_own_name():
+    names = ["input", "net_stem", "net_a_conv", "net_a_norm", "net_b_conv", "net_b_norm", "net_"]
+    layers = tuple(Layer(n, "Dense", {}, (), (None, 4)) for n in [*names, "net_box/net_one"])
+    links = tuple(Link(a.path, b.path) for a, b in itertools.pairwise(layers))
+    network = Network("net", "test", layers, (Scope("net_box", "Sequential"),), links)
+    titles = {node.path: node.title for node in build_hierarchy(network, set()).nodes}
+    assert titles["net_stem"] == "stem"
+    assert titles["net_box"] == "box"
+    assert titles["input"] == "input"
+    assert titles["net_"] == "net"
+    other = build_hierarchy(Network("other", "test", layers, (), links), set())
+    assert "net_stem" in {node.title for node in other.nodes}

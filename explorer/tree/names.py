@@ -309,7 +309,7 @@ def _made(network: Network, trie: _Trie, homes: list[int], kept: list[bool],
             members[parent] += 1
             only[parent] = row
     groups = Groups()
-    groups.add("", network.name, "", -1, (False, False, True), "")
+    groups.add("", network.name, "", -1, (False, False, True), _own_name(network))
     place = [0] * n
     for row in range(1, n):
         above = place[trie.parent[row]]
@@ -326,6 +326,13 @@ def _made(network: Network, trie: _Trie, homes: list[int], kept: list[bool],
     return groups
 
 
+def _own_name(network: Network) -> str:
+    """The network's name and a ``_``, where most names begin so; else nothing."""
+    own = network.name + "_"
+    found = sum(layer.path.startswith(own) for layer in network.layers)
+    return own if network.name and 2 * found > len(network.layers) else ""
+
+
 def _group(network: Network, trie: _Trie, row: int, groups: Groups, above: int,
            taken: Paths) -> int:  # fmt: skip
     path = trie.path[row]
@@ -334,6 +341,8 @@ def _group(network: Network, trie: _Trie, row: int, groups: Groups, above: int,
     if scope is not None:
         path = scope.path
         title = path.rsplit("/", 1)[-1] or path.strip("/") or path
+        if prefix and title.startswith(prefix.rstrip("_") + "_"):
+            title = title[len(prefix.rstrip("_")) + 1 :] or title
         own = taken.unique(path) if path in network.position else path
         flags = (False, scope.composite, True)
         return groups.add(own, title, scope.kind, above, flags, path + "/")
