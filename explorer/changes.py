@@ -94,7 +94,7 @@ class Changes(ABC):
             now, previous = self.state, self._history.previous
             if previous is None:
                 return False
-            self._show(previous)
+            self._show(replace(previous, detail=now.detail))
             self._history.undo(now)
             return True
 
@@ -104,7 +104,7 @@ class Changes(ABC):
             now, following = self.state, self._history.following
             if following is None:
                 return False
-            self._show(following)
+            self._show(replace(following, detail=now.detail))
             self._history.redo(now)
             return True
 
@@ -168,8 +168,12 @@ class Changes(ABC):
         self.update(replace(self.state, theme=name))
 
     def set_detail(self, name: str) -> None:
-        """Let nodes open and close as the camera moves, ``"automatic"``, or not: ``"manual"``."""
-        self.update(replace(self.state, detail=name))
+        """Let nodes open and close as the camera moves, ``"automatic"``, or not: ``"manual"``.
+
+        The picture stays as it is, and `undo` does not switch back.
+        """
+        with self._lock:
+            self.state = replace(self.state, detail=name)
 
     def set_focus(self, name: str | None) -> None:
         """Let all fade but a node and its neighbours, or nothing.

@@ -309,11 +309,12 @@ def _aimed_at(placed: Placed, screen: Screen) -> int:
 
 
 def _count_inside(model: OpenModel, cut: Cut, row: int) -> int:
-    """How many nodes a closed node opens into; 0 for one that holds nothing."""
+    """How many nodes a closed node opens into; 0 for one that shows nothing more when open."""
     layer = model.hierarchy.layer(int(cut.node[row]))
     if layer is None:
         return len(model.hierarchy.nodes[int(cut.node[row])].children)
-    return len(open_units(model.units_of(layer), cut.units[row])[0])
+    count = len(open_units(model.units_of(layer), cut.units[row])[0])
+    return count if count > 1 else 0  # a layer of a single unit looks as its unit does
 
 
 def follow(before: Placed, after: Placed, screen: Screen, step: Step) -> tuple[Follow, Detail]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.flight import Held
 from explorer.opening import Opening
-from explorer.web import drawing, shown
+from explorer.web import drawing, nearing, shown
 from explorer.web.stay import Stay, Target
 
 if TYPE_CHECKING:
@@ -197,8 +197,11 @@ async def _new_theme(tab: Tab) -> None:
 
 
 async def _see_all(tab: Tab) -> None:
-    """Only the camera moves: nothing opens or closes."""
-    tab.move(None, tab.session.camera_for(None, tab.aspect))
+    """Only the camera moves: nothing opens, and nothing closes but what opened by itself."""
+    before = tab.session.state.opened
+    await tab.change(tab.session.close_automatic, fly_to=None)
+    if tab.session.state.opened != before:
+        await _show_panel(tab, tab.session.state.selected)
 
 
 async def _see(tab: Tab) -> None:
@@ -274,6 +277,7 @@ _KEYS: dict[str, Callable[[Tab], Awaitable[None]]] = {
     "Backspace": _close_selected,
     "c": lambda tab: _opening(tab, "depth 0"),
     "t": _theme,
+    "d": nearing.switch,
     "g": drawing.toggle,
 }
 _MAYBE = str | None
@@ -296,9 +300,10 @@ ACTIONS: dict[str, Action] = {
     "see_all": Action(_see_all),
     "start_over": Action(_start_over),
     "find": Action(_find, (str,)),
+    "detail": Action(nearing.switch),
     "draw_by": Action(drawing.draw_by, (str,)),
     "no_graphics": Action(drawing.no_graphics),
-    "rested": Action(drawing.rested, (int, list)),
+    "rested": Action(drawing.rested, (int, list, list)),
     "hit": Action(drawing.hit, (str, int, int, int, int, int)),
     "leave": Action(_leave),
     "dismiss": Action(_dismiss),

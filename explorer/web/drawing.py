@@ -37,13 +37,18 @@ async def no_graphics(tab: Tab) -> None:
     tab.tell("This browser cannot draw the scene itself (no WebGL 2): the server draws it.")
 
 
-async def rested(tab: Tab, number: int, row: list[object]) -> None:
-    """The picture of this number came to rest, seen by this camera."""
+async def rested(tab: Tab, number: int, row: list[object], focus: list[object]) -> None:
+    """The picture of this number came to rest, seen by this camera.
+
+    `focus` is the pixel of the page that the person zoomed at last, or empty.
+    """
     if number != tab.feed.number:
         return
     tab.camera = camera_of(row)
     if tab.feed.on:
         tab.on_full(True)
+        at = [float(v) for v in focus if isinstance(v, int | float)]
+        tab.nearing.look((at[0], at[1]) if len(at) == 2 else None)
     else:  # the last word of a page that the server draws for again
         tab.stir()
 

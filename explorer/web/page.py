@@ -34,6 +34,7 @@ INITIAL: dict[str, Any] = {
     "layout": "",
     "layouts": [],
     "theme": "dark",
+    "detail": "manual",
     "found": [],
     "busy": False,
     "message": "",

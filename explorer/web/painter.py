@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.draw_list import DrawList
+from explorer.pace import FULL, Quality
 from explorer.view_state import Camera
 from explorer.web import vtk_thread
 from explorer.web.vtk_thread import VTK
@@ -40,7 +41,12 @@ class Painter:
         weakref.finalize(self, VTK.submit, vtk_thread.close, self._number).atexit = False
 
     async def paint(
-        self, draw_list: DrawList, camera: Camera, size: tuple[int, int], smooth: bool = False
+        self,
+        draw_list: DrawList,
+        camera: Camera,
+        size: tuple[int, int],
+        smooth: bool = False,
+        quality: Quality = FULL,
     ) -> U1:
         """Draw a picture.
 
@@ -52,6 +58,8 @@ class Painter:
             Width and height in pixels.
         smooth : bool
             Whether rims are smoothed, which takes several times as long in software.
+        quality : Quality
+            What of it is drawn.
 
         Returns
         -------
@@ -62,7 +70,7 @@ class Painter:
         NeuronautError
             If this machine cannot draw.
         """
-        return await self._in_thread(self._paint, draw_list, camera, size, smooth)
+        return await self._in_thread(self._paint, draw_list, camera, size, smooth, quality)
 
     async def pick(self, draw_list: DrawList, camera: Camera, x: float, y: float) -> Pick:
         """What lies at a place of the picture, which may be newer than the last one painted.
@@ -100,9 +108,15 @@ class Painter:
         return renderer
 
     def _paint(
-        self, draw_list: DrawList, camera: Camera, size: tuple[int, int], smooth: bool
+        self,
+        draw_list: DrawList,
+        camera: Camera,
+        size: tuple[int, int],
+        smooth: bool,
+        quality: Quality,
     ) -> U1:
         renderer = self._ready(draw_list, camera, size)
+        renderer.quality = quality
         return renderer.image(multi_samples=SAMPLES if smooth else 0)
 
     def _pick(self, draw_list: DrawList, camera: Camera, x: float, y: float) -> Pick:

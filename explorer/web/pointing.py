@@ -47,9 +47,11 @@ class Pointing:
         elif gesture.kind == "end":
             tab.stir()
         else:
-            tab.settle()
+            if not tab.follows:
+                tab.settle()
             tab.camera = self._moved(gesture)
             tab.stir(quick=True)
+            tab.nearing.look((gesture.x, gesture.y) if gesture.kind == "zoom" else None)
 
     async def clicked(self, pick: Pick, at: tuple[float, float]) -> None:
         """A click, in pixels of the page, on what is drawn now."""

@@ -56,6 +56,7 @@ def drawn_state(session: Session) -> dict[str, Any]:
         "overlay": state.overlay,
         "layout": state.layout,
         "theme": state.theme,
+        "detail": state.detail,
         "focus": state.focus or "",
         "can_undo": session.can_undo,
         "can_redo": session.can_redo,

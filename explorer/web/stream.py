@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.pace import FULL, Pace, Quality
+
 U1 = NDArray[np.uint8]
 #: Most pixels of a full frame: what software rendering can do in a fraction of a second.
 MOST_PIXELS = 2_600_000
-#: How long a quick frame may take to render, seconds; its size follows from this.
-QUICK_TARGET = 0.045
-#: Sizes of quick frames, as shares of the full one.
-SCALES = (1.0, 0.71, 0.5)
+#: How long a quick frame may take to render where the processor draws, seconds; compressing it and
+#: sending it take as long again.
+QUICK_TARGET = 0.05
 #: Stillness after which the smooth frame is made, seconds.
 STILL_AFTER = 0.16
 #: Messages that may be under way before quick frames wait.
@@ -36,8 +37,9 @@ class Stream:
     ----------
     name : str
         Name of the area in the page.
-    render : coroutine function (int, int, bool) -> uint8 array, shape (height, width, 3)
-        Draws the scene at a size in pixels; the third argument asks for smooth rims.
+    render : coroutine function ((int, int), bool, Quality) -> uint8 array, (height, width, 3)
+        Draws the scene at a size in pixels; the second argument asks for smooth rims, the third
+        says what of it is drawn.
     on_event : callable (mapping)
         Called with each pointer event; may call `request`.
     on_full : callable (bool)
@@ -47,7 +49,7 @@ class Stream:
     def __init__(
         self,
         name: str,
-        render: Callable[[int, int, bool], Awaitable[U1]],
+        render: Callable[[tuple[int, int], bool, Quality], Awaitable[U1]],
         on_event: Callable[[Mapping[str, Any]], None],
         on_full: Callable[[bool], None],
     ) -> None:
@@ -58,7 +60,8 @@ class Stream:
         self._render, self._on_event, self._on_full = render, on_event, on_full
         self._streamer: Any = None
         self._size = (0, 0, 1.0)
-        self._scale, self._spent = SCALES[0], QUICK_TARGET
+        #: What quick frames show, from how long they take.
+        self.pace = Pace(slow_aim=QUICK_TARGET)
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._quick = False
@@ -113,7 +116,7 @@ class Stream:
 
     async def still(self) -> U1:
         """The full picture as it is now, uint8, shape (height, width, 3)."""
-        return await self._render(*self.pixels(), True)
+        return await self._render(self.pixels(), True, FULL)
 
     def pixels(self, scale: float = 1.0) -> tuple[int, int]:
         """Size of a frame in real pixels."""
@@ -144,7 +147,7 @@ class Stream:
 
     async def _full(self, smooth: bool) -> None:
         async with self._lock:
-            image = await self._render(*self.pixels(), smooth)
+            image = await self._render(self.pixels(), smooth, FULL)
             await self._push(image, 92 if smooth else 85, 0)
         self._on_full(smooth)
 
@@ -158,20 +161,10 @@ class Stream:
         while self.backlog() > MOST_BACKLOG and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         begin = time.perf_counter()
-        image = await self._render(*self.pixels(self._scale), False)
-        self._adapt(time.perf_counter() - begin)
+        quality = self.pace.quality
+        image = await self._render(self.pixels(quality.scale), False, quality)
+        self.pace.feed(time.perf_counter() - begin)
         await self._push(image, 70, 2)
-
-    def _adapt(self, spent: float) -> None:
-        """Choose the next quick frame's size from what this one took; few sizes, as each one
-        makes the texts anew.
-        """
-        self._spent += 0.3 * (spent - self._spent)
-        step = SCALES.index(self._scale)
-        if self._spent > 1.5 * QUICK_TARGET and step + 1 < len(SCALES):
-            self._scale, self._spent = SCALES[step + 1], QUICK_TARGET
-        elif self._spent < 0.4 * QUICK_TARGET and step > 0:
-            self._scale, self._spent = SCALES[step - 1], QUICK_TARGET
 
     async def _push(self, image: U1, quality: int, subsampling: int) -> None:
         content = await asyncio.to_thread(_jpeg, image, quality, subsampling)

@@ -8,14 +8,17 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from explorer.detail import Follow
 from explorer.errors import NeuronautError
 from explorer.flight import Flight, Held, held, straight
 from explorer.on_screen import Screen
+from explorer.pace import Quality
 from explorer.view_state import Camera, ViewState, ease
 from explorer.web import drawing, page, shown
 from explorer.web.drawn import Move
 from explorer.web.feed import Feed
 from explorer.web.link import Link
+from explorer.web.nearing import Nearing
 from explorer.web.painter import Painter
 from explorer.web.pointing import Pointing
 from explorer.web.stay import Stay, Target
@@ -63,6 +66,7 @@ class Tab:
         self.lock = asyncio.Lock()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.pointing = Pointing(self)
+        self.nearing = Nearing(self)
         self.stream = Stream("view", self._render, self.pointing.on_event, self.on_full)
         self.stream.backlog = lambda: link.backlog
         self.stream.update_size("", dict(zip("whp", size, strict=True)))
@@ -71,10 +75,11 @@ class Tab:
         self.weight_ticket: object = None
         self.feed = Feed(lambda number: self.flush(scene=number))
         self._motion: asyncio.Task[None] | None = None
-        self._way: Flight | None = None  # of the camera in that motion
+        self._way: Flight | Follow | None = None  # of the camera in that motion
+        self._share = 0.0  # of the way that lies behind
         #: What is to be seen now.
         self.drawn = self._end = session.draw_list
-        self.camera = session.state.camera or session.camera_for(None, self.aspect)
+        self.camera = session.state.camera or self.whole()
         self._actions = ACTIONS
         page.prepare(link.server, shown.first_state(session))
         link.server.trigger("act")(self.act)
@@ -91,7 +96,19 @@ class Tab:
     @property
     def _goal(self) -> Camera:
         """Where the camera is, or comes to in the move under way."""
-        return self._way(1.0) if self._way is not None and self.moves() else self.camera
+        return self._ahead(1.0) if self.moves() else self.camera
+
+    def _ahead(self, share: float) -> Camera:
+        """Where the camera is after so much of the way under way."""
+        if isinstance(self._way, Follow):
+            return self._way.move(self.camera, self._share, share)
+        return self._way(share) if self._way is not None else self.camera
+
+    def whole(self) -> Camera:
+        """The camera that shows everything; until it is moved nothing opens by itself."""
+        camera = self.session.camera_for(None, self.aspect)
+        self.session.framed(camera)
+        return camera
 
     @property
     def aspect(self) -> float:
@@ -203,7 +220,7 @@ class Tab:
             to = fly_to() if callable(fly_to) else fly_to
             target = self.session.draw_list
             if to is None or isinstance(to, str):
-                to = self.session.camera_for(to, self.aspect)
+                to = self.session.camera_for(to, self.aspect) if to else self.whole()
         self.move(target, to)
 
     def flush(self, **entries: Any) -> None:
@@ -213,11 +230,11 @@ class Tab:
 
     # -- the picture -----------------------------------------------------------------------------
 
-    def move(self, target: DrawList | None, to: Camera | Held | Stay) -> None:
+    def move(self, target: DrawList | None, to: Camera | Held | Follow | Stay) -> None:
         """Pass smoothly to a new draw list, a new camera, or both; replaces a move under way."""
         self._halt()
         start, end = self.drawn, target or self._end
-        way = None
+        way: Flight | Follow | None = to if isinstance(to, Follow) else None
         if isinstance(to, Held):
             size = self.stream.size
             way = held(Screen(self.camera, size), size[0], start, end, to)
@@ -225,13 +242,13 @@ class Tab:
             way = straight(self.camera, to)
         if start is not end:
             self.flush(**shown.drawn_state(self.session))
-        self._way, self._end = way, end
+        self._way, self._end, self._share = way, end, 0.0
         if self.feed.on:
             self._send(start, end, way)
         else:
-            self._motion = self.spawn(self._moving(start, end, way))
+            self._motion = self.spawn(self._moving(start, end))
 
-    def _send(self, start: DrawList, end: DrawList, way: Flight | None) -> None:
+    def _send(self, start: DrawList, end: DrawList, way: Flight | Follow | None) -> None:
         """Let the page play a move; here all is at its end at once."""
         from explorer.animation import Blend
 
@@ -239,10 +256,10 @@ class Tab:
         if blend is None and way is None:
             return
         self.flush(still=False)
-        self.drawn = end
-        if way is not None:
-            self.camera = way(1.0)
-        self.feed.show(end, Move(blend, way, MOVE_TIME))
+        self.drawn, begin = end, self.camera
+        flight = (lambda t: way.move(begin, 0.0, t)) if isinstance(way, Follow) else way
+        self.camera = self._ahead(1.0)
+        self.feed.show(end, Move(blend, flight, MOVE_TIME))
 
     def _halt(self) -> None:
         if self._motion is not None and self.moves():
@@ -254,14 +271,24 @@ class Tab:
 
         The camera does too where it was going along with nodes; a flight of its own just ends.
         """
-        moved, way = self.moves(), self._way
+        moved = self.moves()
         self._halt()
         if self.drawn is not self._end:
             self.drawn = self._end
-            if moved and way is not None:
-                self.camera = way(1.0)
+            if moved:
+                self.camera = self._ahead(1.0)
 
-    async def _moving(self, start: DrawList, end: DrawList, way: Flight | None) -> None:
+    @property
+    def follows(self) -> bool:
+        """Whether the camera goes along with nodes, and may be moved meanwhile."""
+        return self.moves() and isinstance(self._way, Follow)
+
+    async def rest(self) -> None:
+        """Wait for the end of a move under way."""
+        while self._motion is not None and self.moves():
+            await asyncio.wait([self._motion])
+
+    async def _moving(self, start: DrawList, end: DrawList) -> None:
         from explorer.animation import Blend
 
         blend = Blend(start, end) if start is not end else None
@@ -271,16 +298,14 @@ class Tab:
         while (t := (time.perf_counter() - begin) / MOVE_TIME) < 1.0:
             if blend is not None:
                 self.drawn = blend.at(ease(t))
-            if way is not None:
-                self.camera = way(ease(t))
+            self.camera, self._share = self._ahead(ease(t)), ease(t)
             await self.stream.quick()
-        if way is not None:
-            self.camera = way(1.0)
+        self.camera, self._share = self._ahead(1.0), 1.0
         self.drawn = end
         self.stir()
 
-    async def _render(self, width: int, height: int, smooth: bool) -> NDArray[Any]:
-        return await self.painter.paint(self.drawn, self.camera, (width, height), smooth)
+    async def _render(self, size: tuple[int, int], smooth: bool, how: Quality) -> NDArray[Any]:
+        return await self.painter.paint(self.drawn, self.camera, size, smooth, how)
 
     def on_full(self, smooth: bool) -> None:
         """A full picture was sent; after the smooth one the camera has come to rest."""

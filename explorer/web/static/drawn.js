@@ -36,7 +36,7 @@
     if (wanted !== "browser" || view || !host) return;
     try {
       view = new DrawnView(host, {
-        rest: (number, row) => act("rested", number, row),
+        rest: (number, row, focus) => act("rested", number, row, focus),
         hit: (...what) => act("hit", ...what),
         leave: () => act("leave"),
         lost,

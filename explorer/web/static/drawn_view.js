@@ -15,7 +15,7 @@ const SHARES = [1, 0.71, 0.5];  // sizes of quick pictures that the processor dr
 const SLOW = 90;  // milliseconds of a picture beyond which the next is smaller
 const FARTHEST = 1e9;  // world units that the server takes
 
-/** Calls rest(number, row) when a new picture came to rest, hit(kind, number, node, edge, x, y) on a
+/** Calls rest(number, row, focus) when a new picture came to rest, hit(kind, number, node, edge, x, y) on a
  * click or a rest of the pointer, leave() when it moves on, lost() when the graphics are gone. */
 export class DrawnView {
   /** Throws where WebGL2 is missing. */
@@ -39,15 +39,15 @@ export class DrawnView {
       calls.lost();
     });
     this.pointer = new Pointer(this.root, {
-      turn: (dx, dy) => this.steer(turn(this.camera, dx, dy)),
-      shift: (dx, dy) => this.steer(shift(this.camera, dx, dy)),
-      zoom: (factor, x, y) => this.steer(approach(this.camera, factor, this.fromMiddle(x, y))),
+      turn: (dx, dy) => this.steer((camera) => turn(camera, dx, dy), null),
+      shift: (dx, dy) => this.steer((camera) => shift(camera, dx, dy), null),
+      zoom: (factor, x, y) => this.steer((camera) => approach(camera, factor, this.fromMiddle(x, y)), [x, y]),
       click: (x, y) => this.ask("click", x, y),
       rest: (x, y) => this.ask("rest", x, y),
       leave: () => calls.leave(),
       end: () => this.wake(),
     });
-    this.list = this.camera = this.motion = this.frame = this.size = null;
+    this.focus = this.list = this.camera = this.motion = this.frame = this.size = null;
     this.number = -1;
     this.told = "";
     this.share = SHARES[0];
@@ -94,13 +94,24 @@ export class DrawnView {
     return [(x - width / 2) / height, (height / 2 - y) / height];
   }
 
-  steer(camera) {
+  /** Move the camera; `focus` is the point of the page that a zoom is about. */
+  steer(move, focus) {
     if (!this.camera || !this.list) return;
+    this.settle();
+    const camera = move(this.camera);
     if (!Object.values(camera).flat().every((v) => Number.isFinite(v) && Math.abs(v) < FARTHEST)) return;
-    if (this.motion) this.take(this.motion.last);
-    this.motion = null;
+    this.focus = focus;
     this.camera = camera;
     this.wake();
+  }
+
+  /** End a move under way: the camera, too, where it was going along with nodes. */
+  settle() {
+    if (!this.motion) return;
+    const { list, camera } = this.motion.at(Infinity);
+    if (camera && this.motion.keys.length) this.camera = camera;
+    this.motion = null;
+    this.take(list);
   }
 
   take(list) {
@@ -196,7 +207,7 @@ export class DrawnView {
     const now = `${this.number} ${row}`;
     if (this.told === now) return;
     this.told = now;
-    this.calls.rest(this.number, row);
+    this.calls.rest(this.number, row, this.focus ?? []);
   }
 
   /** What lies under a point of the page, told to the server: text first, then what is nearest. */
