@@ -341,8 +341,8 @@ def _group(network: Network, trie: _Trie, row: int, groups: Groups, above: int,
     if scope is not None:
         path = scope.path
         title = path.rsplit("/", 1)[-1] or path.strip("/") or path
-        if prefix and title.startswith(prefix.rstrip("_") + "_"):
-            title = title[len(prefix.rstrip("_")) + 1 :] or title
+        # Only without the network's own name: a group around it may yet be given up.
+        title = title.removeprefix(groups.prefix[0]) or title
         own = taken.unique(path) if path in network.position else path
         flags = (False, scope.composite, True)
         return groups.add(own, title, scope.kind, above, flags, path + "/")
