@@ -19,7 +19,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
-from layer_graphs import chain, decoder, write_weights
+from layer_graphs import chain, decoder, parallel, write_weights
 
 from explorer import formats
 from explorer.bundled import scene_path
@@ -153,7 +153,7 @@ REFERENCES = {
     "encoder_opened": Reference(encoder, ("block1_attention",), theme="light"),
     "chain_with_skips": Reference(_with_weights(lambda path: chain(36, 12, path))),
     "masked_blocks": Reference(_with_weights(lambda path: decoder(21 * 12 + 4, "scoped", path))),
-    "residual_layered": Reference(residual, layout="layered"),
+    "branches_radial": Reference(lambda folder: parallel(10), layout="radial"),
 }
 
 
