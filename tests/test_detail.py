@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from explorer import lod
 from explorer.detail import FILLS, MARGIN, Detail, Opened, decide, follow
+from explorer.errors import NeuronautError
 from explorer.on_screen import Screen
 from explorer.open_model import OpenModel
 from explorer.orbit import approach, shift, turn
 from explorer.placement import place
 from explorer.renderer.projection import Projection
+from explorer.session import Session
 from explorer.view_state import Camera, ViewState, frame
 
 SIZE = (1600, 820)
@@ -370,3 +372,36 @@ def test_layers_open_into_units_when_near_enough():
         person.camera = approach(person.camera, 1.2)
         person.settle()
     assert any(u is not None for u in person.placed.cut.units)
+
+
+def test_the_switch_is_part_of_a_saved_view_and_old_ones_read():
+    automatic = ViewState(detail="automatic")
+    assert ViewState.from_json(automatic.to_json()) == automatic
+    old = ViewState().to_json()
+    del old["detail"]
+    assert ViewState.from_json(old).detail == "manual"
+    for wrong in ("often", 3, None, ["automatic"]):
+        with pytest.raises(NeuronautError, match="manual"):
+            ViewState.from_json({**old, "detail": wrong})
+
+
+def test_a_session_steps_only_while_it_is_switched_on_and_undo_leaves_the_switch():
+    model = graphs()["scopes"]
+    session = Session(model)
+    first = session.state.opened
+    camera = session.camera_for(None, SIZE[0] / SIZE[1])
+    target = int(np.flatnonzero(session.placed.cut.leaf)[2])
+    by = session.placed.boxes.centers[target] - np.array(camera.focal_point)
+    position, focal = (
+        tuple((np.array(p) + by).tolist()) for p in (camera.position, camera.focal_point)
+    )
+    near = approach(replace(camera, position=position, focal_point=focal), 8.0)
+    assert session.adjust(Screen(near, SIZE)) is None
+    session.set_theme("light")
+    session.set_detail("automatic")
+    assert session.adjust(Screen(near, SIZE)) is not None
+    assert session.state.opened > first
+    session.undo()
+    assert (session.state.theme, session.state.detail) == ("dark", "automatic")
+    assert session.state.opened == first
+    session.close_session()
