@@ -19,9 +19,9 @@ import typer
 from explorer.errors import NeuronautError
 
 if TYPE_CHECKING:
-    from explorer.opening import Opening
-    from explorer.session import Session
-    from explorer.view_state import ViewState
+    from explorer.session.opening import Opening
+    from explorer.session.session import Session
+    from explorer.viewing.view_state import ViewState
 
 app = typer.Typer(
     name="neuronaut",
@@ -94,7 +94,7 @@ def _session(
 ) -> Session:
     """A session of a model or a scene, changed before it is first shown."""
     from explorer.open_model import OpenModel
-    from explorer.session import Session
+    from explorer.session.session import Session
 
     path, state = _load(name)
     session = Session(OpenModel.open(path), state, aspect)
@@ -123,7 +123,7 @@ def _size(text: str) -> tuple[int, int]:
 @app.command("open")
 def open_(model: Model, size: Size = "1600x900") -> None:
     """Show a network in a local window."""
-    from explorer import desktop
+    from explorer.desktop import desktop
 
     width, height = _size(size)
     session = _session(model, width / height)
@@ -167,7 +167,7 @@ def shot(
     theme: ThemeName = None,
 ) -> None:
     """Write a picture of a network."""
-    from explorer.picture import save_picture
+    from explorer.films.picture import save_picture
 
     def change(session: Session) -> None:
         if theme is not None:
@@ -213,7 +213,7 @@ def film(
     ],
 ) -> None:
     """Film a scripted camera flight."""
-    from explorer import film as filming
+    from explorer.films import film as filming
 
     with _progress("filming") as progress:
         filming.film(tour, output, progress)

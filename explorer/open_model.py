@@ -7,21 +7,21 @@ from types import TracebackType
 from typing import Any
 
 from explorer import formats
-from explorer.composites import expand
-from explorer.connection_table import ConnectionTable
-from explorer.hierarchy import Hierarchy
-from explorer.inflow import Inflow
-from explorer.link_index import LinkIndex, link_index
+from explorer.flow.inflow import Inflow
+from explorer.flow.link_index import LinkIndex, link_index
+from explorer.flow.passing import Passing
 from explorer.memory import Memory
 from explorer.network import Layer, Network
-from explorer.passing import Passing
-from explorer.pyramid import Pyramid
-from explorer.strongest import Strongest
+from explorer.tree.builder import build_hierarchy
+from explorer.tree.hierarchy import Hierarchy
 from explorer.tree.likeness import alike
-from explorer.tree_builder import build_hierarchy
-from explorer.units import Units
-from explorer.weight_reader import WeightReader
-from explorer.wires import Wires, wires
+from explorer.weights.composites import expand
+from explorer.weights.connection_table import ConnectionTable
+from explorer.weights.pyramid import Pyramid
+from explorer.weights.strongest import Strongest
+from explorer.weights.units import Units
+from explorer.weights.weight_reader import WeightReader
+from explorer.weights.wires import Wires, wires
 
 _STRANDS = 32 << 20  # bytes of strongest connections that are remembered
 
@@ -45,9 +45,10 @@ class OpenModel:
     reader : WeightReader
     pyramid : Pyramid
     strands : Memory of Strongest
-        Strongest connections between closed nodes found so far, by `explorer.crossing.Search.key`.
+        Strongest connections between closed nodes found so far, by
+        `explorer.crossing.rows.Search.key`.
     latest_links : tuple (Cut, CutLinks) or None
-        Of the cut that was looked at last; kept by `explorer.places.cut_links`.
+        Of the cut that was looked at last; kept by `explorer.crossing.places.cut_links`.
     """
 
     def __init__(self, network: Network) -> None:

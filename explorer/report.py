@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer import lod
-from explorer.color_scale import count, percent
-from explorer.edge_query import strongest_edges
-from explorer.hierarchy import shape_text
+from explorer.crossing.query import strongest_edges
+from explorer.drawing.color_scale import count, percent
 from explorer.network import Network
 from explorer.open_model import OpenModel
+from explorer.tree import lod
+from explorer.tree.hierarchy import shape_text
 
 
 def network_json(network: Network) -> dict[str, Any]:

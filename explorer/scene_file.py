@@ -14,7 +14,7 @@ from typing import Any
 from explorer.errors import ModelError, NeuronautError, UnknownNameError
 from explorer.overlays import get_overlay
 from explorer.small_files import read_small, replacing
-from explorer.view_state import ViewState
+from explorer.viewing.view_state import ViewState
 from layouts import layouts
 
 VERSION = 1

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
 from explorer.scene_file import resolve_source, save_scene
-from explorer.session import Session
-from explorer.view_state import Camera, ViewState
+from explorer.session.session import Session
+from explorer.viewing.view_state import Camera, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,8 +102,8 @@ class View:
     def open_all(self, kind: str) -> View:
         """Open all nodes of a kind (``"Conv2D"``, ``"stage"``), largest first.
 
-        No more than 1 500 nodes become visible; `explorer.session.Session.open_all` tells how many
-        of how many were opened.
+        No more than 1 500 nodes become visible; `explorer.session.session.Session.open_all`
+        tells how many of how many were opened.
         """
         self.session.open_all(kind)
         return self
@@ -201,7 +201,7 @@ class View:
         NeuronautError
             If the suffix is another, the size impossible, or the picture cannot be written.
         """
-        from explorer.picture import save_picture
+        from explorer.films.picture import save_picture
 
         path = Path(path)
         if path.suffix.lower() != ".png":
@@ -221,7 +221,7 @@ class View:
 
     def show(self, size: tuple[int, int] = (1600, 900)) -> None:
         """Open a local window; returns when it is closed."""
-        from explorer import desktop
+        from explorer.desktop import desktop
 
         desktop.run(self.session, size)
 
@@ -246,7 +246,7 @@ class View:
         progress: Callable[[int, int], None] | None = None,
     ) -> View:
         """Film a tour of this network."""
-        from explorer import film as filming
+        from explorer.films import film as filming
 
         filming.film(Path(tour), Path(path), progress, session=self.session)
         return self

@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from explorer.open_model import OpenModel
-from explorer.session import Session
+from explorer.session.session import Session
 
 LIMIT = 0.100  # seconds
 CLICKS = 120

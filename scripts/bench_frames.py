@@ -3,8 +3,8 @@
 For each network the scene is drawn off screen from a camera that turns a little from frame to
 frame, as in the window: everything, then without edges, without labels, smooth, smaller, with fewer
 points to a curve, with the strongest share of the edges, and at the levels of savings that
-`explorer.pace` chooses from. Printed: the best of several frames, and its ratio to 0.1 s, which a
-moving picture may take with software rendering.
+`explorer.session.pace` chooses from. Printed: the best of several frames, and its ratio to 0.1 s,
+which a moving picture may take with software rendering.
 
     python scripts/bench_frames.py [MODEL...] [--graph OPERATIONS]
 """
@@ -22,12 +22,12 @@ from typing import Any
 import layer_graphs
 import numpy as np
 
-from explorer.draw_list import BoxArrays, DrawList
+from explorer.drawing.draw_list import BoxArrays, DrawList
 from explorer.open_model import OpenModel
-from explorer.orbit import turn
-from explorer.pace import FULL, LEVELS, Quality, quality_of
 from explorer.renderer import Renderer
-from explorer.session import Session
+from explorer.session.pace import FULL, LEVELS, Quality, quality_of
+from explorer.session.session import Session
+from explorer.viewing.orbit import turn
 
 LIMIT = 0.1  # seconds
 SIZE = (1600, 900)

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.cables import Cables, Obstacles
-from explorer.curves import POINTS
-from explorer.routing import follow, plan
+from explorer.routes.cables import Cables, Obstacles
+from explorer.routes.curves import POINTS
+from explorer.routes.routing import follow, plan
 
 F8 = NDArray[np.float64]
 SIZES = ((100, 400), (400, 1_600), (1_500, 6_000), (1_500, 24_000))

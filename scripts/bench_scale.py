@@ -23,11 +23,11 @@ from pathlib import Path
 import layer_graphs
 import numpy as np
 
+from explorer.drawing.placement import place
 from explorer.network import Network
 from explorer.open_model import OpenModel
-from explorer.placement import place
-from explorer.session import Session
-from explorer.view_state import ViewState
+from explorer.session.session import Session
+from explorer.viewing.view_state import ViewState
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 HIERARCHY, CUT, CLICK = 1.0, 1.0, 0.100  # limits, seconds

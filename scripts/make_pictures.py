@@ -29,11 +29,11 @@ import layouts
 from explorer import formats
 from explorer.bundled import scene_path
 from explorer.errors import NeuronautError
+from explorer.films.picture import picture_of
 from explorer.network import Network
-from explorer.picture import picture_of
 from explorer.renderer import Renderer
 from explorer.scene_file import resolve_source
-from explorer.session import Session
+from explorer.session.session import Session
 
 SIZE = (1600, 900)
 IN_EVERY_LAYOUT = ("resnet50", "inceptionv3", "decoder_10000_scoped")

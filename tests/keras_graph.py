@@ -11,11 +11,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from explorer.composites import expand
 from explorer.network import ByteRange, FileStamp, Layer, Link, Network, Weight
-from explorer.pyramid import Pyramid
-from explorer.weight_reader import WeightReader
-from explorer.wires import wires
+from explorer.weights.composites import expand
+from explorer.weights.pyramid import Pyramid
+from explorer.weights.weight_reader import WeightReader
+from explorer.weights.wires import wires
 
 
 def roles_of(layer) -> dict[str, object]:

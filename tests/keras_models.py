@@ -13,7 +13,7 @@ import numpy as np
 
 from explorer.formats import open_network
 from explorer.network import Network
-from explorer.weight_reader import WeightReader
+from explorer.weights.weight_reader import WeightReader
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "make_networks.py"
 

@@ -23,11 +23,11 @@ from layer_graphs import chain, decoder, parallel, write_weights
 
 from explorer import formats
 from explorer.bundled import scene_path
+from explorer.films.picture import picture_of
 from explorer.network import ByteRange, FileStamp, Layer, Link, Network, Shape, Weight
-from explorer.picture import picture_of
 from explorer.renderer import Renderer
 from explorer.scene_file import resolve_source
-from explorer.session import Session
+from explorer.session.session import Session
 
 FOLDER = Path(__file__).parent / "pictures"
 SIZE = (640, 360)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.draw_list import BoxArrays, DrawList, EdgeArrays, Label, Legend
-from explorer.view_state import Camera, frame
+from explorer.drawing.draw_list import BoxArrays, DrawList, EdgeArrays, Label, Legend
+from explorer.viewing.view_state import Camera, frame
 
 INFERNO = np.array(
     [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21],

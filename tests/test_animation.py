@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from explorer.animation import Blend, blend
-from explorer.draw_list import BoxArrays, DrawList, EdgeArrays, Label, Legend
+from explorer.drawing.animation import Blend, blend
+from explorer.drawing.draw_list import BoxArrays, DrawList, EdgeArrays, Label, Legend
 
 LEGEND_A = Legend("a", np.zeros((0, 3), np.uint8), (), (), ())
 LEGEND_B = Legend("b", np.zeros((0, 3), np.uint8), (), (), ())

@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from explorer.appearance import SLICES, members, node_family, unit_size
-from explorer.lod import UnitRange
+from explorer.drawing.appearance import SLICES, members, node_family, unit_size
 from explorer.network import ByteRange, Layer, Link, Network, Weight
 from explorer.open_model import OpenModel
-from explorer.session import Session
-from explorer.units import Units
+from explorer.session.session import Session
+from explorer.tree.lod import UnitRange
+from explorer.weights.units import Units
 
 
 def layer(path: str, kind: str = "Dense", width: int = 8) -> Layer:

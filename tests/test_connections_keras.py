@@ -149,8 +149,8 @@ def test_embedding(tmp_path):
 def test_shapes_that_contradict_the_configuration_are_neutral():
     from dataclasses import replace
 
-    from explorer.connections import connections_of
     from explorer.network import ByteRange, Layer, Weight
+    from explorer.weights.connections import connections_of
 
     weight = Weight("k", "kernel", (3, 4), "float32", ByteRange("f", 0, 48))
     good = Layer("d", "Dense", {"units": 4}, weights=(weight,))

@@ -8,10 +8,10 @@ import pytest
 from keras import layers
 from keras_graph import built
 
-from explorer.edge_query import strongest_edges
+from explorer.crossing.query import strongest_edges
 from explorer.network import Layer, Link, Network
-from explorer.unit_maps import UnitMap
-from explorer.wires import wires
+from explorer.weights.unit_maps import UnitMap
+from explorer.weights.wires import wires
 
 
 def never(path: str) -> bool:

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explorer.clear_layers import clear_layers, link_sizes
-from explorer.edge_shares import FEWEST, STRANDS, allot, shares
-from explorer.edges import EdgeFinder
-from explorer.hierarchy import Hierarchy, Node
-from explorer.lod import Cut, make_cut
+from explorer.crossing.edges import EdgeFinder
+from explorer.crossing.shares import FEWEST, STRANDS, allot, shares
+from explorer.flow.clear_layers import clear_layers, link_sizes
 from explorer.network import ByteRange, FileStamp, Layer, Link, Network, Weight
 from explorer.open_model import OpenModel
+from explorer.tree.hierarchy import Hierarchy, Node
+from explorer.tree.lod import Cut, make_cut
 
 ANY = 10**9
 

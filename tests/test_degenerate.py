@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import layouts
-from explorer.draw_list import DrawList
+from explorer.drawing.draw_list import DrawList
 from explorer.errors import ModelError
 from explorer.network import Layer, Link, Network, Scope, Shape
 from explorer.open_model import OpenModel
 from explorer.renderer import Renderer
-from explorer.session import Session
+from explorer.session.session import Session
 
 FLAT = (None, 8)
 MOST_DRAWN = 2_000  # rows of a first picture: what is visible is bounded, whatever exists

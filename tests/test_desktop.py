@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from explorer.desktop import HELP, save_unique
+from explorer.desktop.desktop import HELP, save_unique
 from explorer.errors import NeuronautError
-from explorer.on_screen import Screen as Picture
 from explorer.renderer import Renderer
-from explorer.session import Session
+from explorer.session.session import Session
+from explorer.viewing.on_screen import Screen as Picture
 
 DIGITS = Path(__file__).parent.parent / "scenes" / "digits.keras"
 SIZE = (900, 600)
@@ -32,9 +32,9 @@ SIZE = (900, 600)
 # Runs the window as `neuronaut open` does, and tells on stdout what a person did to the session.
 PROGRAM = """
 import json, sys, threading
-from explorer import desktop
+from explorer.desktop import desktop
 from explorer.open_model import OpenModel
-from explorer.session import Session
+from explorer.session.session import Session
 
 session = Session(OpenModel.open(sys.argv[1]), aspect={width} / {height})
 seen = desktop.Desktop._tick

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer import lod
-from explorer.detail import FILLS, MARGIN, Detail, Opened, decide, follow
+from explorer.drawing.placement import place
 from explorer.errors import NeuronautError
-from explorer.on_screen import Screen
 from explorer.open_model import OpenModel
-from explorer.orbit import approach, shift, turn
-from explorer.placement import place
 from explorer.renderer.projection import Projection
-from explorer.session import Session
-from explorer.view_state import Camera, ViewState, frame
+from explorer.session.detail import FILLS, MARGIN, Detail, Opened, decide, follow
+from explorer.session.session import Session
+from explorer.tree import lod
+from explorer.viewing.on_screen import Screen
+from explorer.viewing.orbit import approach, shift, turn
+from explorer.viewing.view_state import Camera, ViewState, frame
 
 SIZE = (1600, 820)
 ROOT = Path(__file__).resolve().parents[1]

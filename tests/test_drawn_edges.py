@@ -10,8 +10,8 @@ import pytest
 
 from explorer.bundled import scenes_folder
 from explorer.open_model import OpenModel
-from explorer.session import Session
-from explorer.view_state import ViewState
+from explorer.session.session import Session
+from explorer.viewing.view_state import ViewState
 
 UNIT = re.compile(r"(.*)\[(\d+)\]")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from explorer.crossing import EdgeRows
-from explorer.edge_look import opacity, widths
+from explorer.crossing.rows import EdgeRows
+from explorer.drawing.edge_look import opacity, widths
 from explorer.overlays import EdgeStats
 
 

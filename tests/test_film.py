@@ -12,11 +12,11 @@ from PIL import Image
 
 from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError
-from explorer.film import film
+from explorer.films.film import film
+from explorer.films.tour import load_tour
 from explorer.open_model import OpenModel
 from explorer.renderer import Renderer
-from explorer.session import Session
-from explorer.tour import load_tour
+from explorer.session.session import Session
 
 NETWORK = scenes_folder() / "digits.keras"
 SIZE = (256, 144)

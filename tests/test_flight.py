@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from explorer.animation import Blend
 from explorer.bundled import scenes_folder
-from explorer.flight import Held, held
-from explorer.on_screen import Screen
+from explorer.drawing.animation import Blend
 from explorer.open_model import OpenModel
-from explorer.orbit import approach, shift, turn
-from explorer.session import Session
-from explorer.view_state import ease
+from explorer.session.flight import Held, held
+from explorer.session.session import Session
+from explorer.viewing.on_screen import Screen
+from explorer.viewing.orbit import approach, shift, turn
+from explorer.viewing.view_state import ease
 from layouts import layouts
 
 SIZE = (1260, 764)

@@ -12,8 +12,8 @@ from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Layer, Link, Network
 from explorer.open_model import OpenModel
-from explorer.session import Session
-from explorer.view_state import ViewState
+from explorer.session.session import Session
+from explorer.viewing.view_state import ViewState
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from keras_models import (
 
 from explorer.formats import open_network
 from explorer.network import Network
-from explorer.weight_reader import WeightReader
+from explorer.weights.weight_reader import WeightReader
 
 # Keras 3.15 itself, with numpy 2: not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -18,7 +18,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from keras_models import Saved, assert_same_weights, fill, save
 
 from explorer.formats import open_network
-from explorer.weight_reader import WeightReader
+from explorer.weights.weight_reader import WeightReader
 
 # Keras 3.15 itself, with numpy 2: not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

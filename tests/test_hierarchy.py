@@ -7,11 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from explorer import formats, lod
-from explorer.hierarchy import Hierarchy
+from explorer import formats
 from explorer.network import Layer, Link, Network
 from explorer.open_model import OpenModel
-from explorer.tree_builder import build_hierarchy
+from explorer.tree import lod
+from explorer.tree.builder import build_hierarchy
+from explorer.tree.hierarchy import Hierarchy
 
 
 def network(names: list[str], links: list[tuple[int, int]], kind: str = "Dense") -> Network:

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from explorer.bundled import scenes_folder
-from explorer.history import History
 from explorer.open_model import OpenModel
-from explorer.session import Session
-from explorer.view_state import Camera
+from explorer.session.session import Session
+from explorer.viewing.history import History
+from explorer.viewing.view_state import Camera
 
 
 @pytest.fixture(scope="module")

@@ -415,7 +415,7 @@ def test_endless_attribute(tmp_path: Path) -> None:
 
 
 def test_chunked_and_compressed_weights_are_read(good: dict[str, Path], tmp_path: Path) -> None:
-    from explorer.weight_reader import WeightReader
+    from explorer.weights.weight_reader import WeightReader
 
     values = np.arange(30, dtype="f4").reshape(6, 5) - 3
 

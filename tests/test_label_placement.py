@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from explorer.label_placement import Surroundings, place_labels
-from explorer.screen_cover import CELL, Cover, Ink
+from explorer.drawing.label_placement import Surroundings, place_labels
+from explorer.drawing.screen_cover import CELL, Cover, Ink
 
 
 def rectangles(positions, sizes):

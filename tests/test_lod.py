@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer import lod
-from explorer.appearance import unit_places
+from explorer.drawing.appearance import unit_places
 from explorer.errors import UnknownNameError
-from explorer.hierarchy import Node
-from explorer.lod import UnitRange
 from explorer.network import Layer, Link, Network
-from explorer.tree_builder import build_hierarchy
-from explorer.units import Units
+from explorer.tree import lod
+from explorer.tree.builder import build_hierarchy
+from explorer.tree.hierarchy import Node
+from explorer.tree.lod import UnitRange
+from explorer.weights.units import Units
 
 
 @given(st.integers(1, 300_000), st.data())

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from explorer import lod, opening
 from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Layer, Network
 from explorer.open_model import OpenModel
-from explorer.session import Session
+from explorer.session import opening
+from explorer.session.session import Session
+from explorer.tree import lod
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "layer_graphs.py"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.pace import FAST_AIM, FULL, LEVELS, SLOW_AIM, Pace, quality_of
+from explorer.session.pace import FAST_AIM, FULL, LEVELS, SLOW_AIM, Pace, quality_of
 
 
 def cost(fixed: float, edges: float, labels: float, level: int) -> float:

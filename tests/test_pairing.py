@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.draw_list import NodePaths
-from explorer.pairing import merged_nodes, paired
+from explorer.drawing.draw_list import NodePaths
+from explorer.drawing.pairing import merged_nodes, paired
 
 KEYS = st.lists(st.integers(0, 6), max_size=30)
 LAYERS = ("a", "b/c", "d")

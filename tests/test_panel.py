@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from explorer import panel, weight_summary
 from explorer.errors import NeuronautError
 from explorer.network import ByteRange, Weight
 from explorer.open_model import OpenModel
-from explorer.weight_summary import Stopped, summarize
+from explorer.panel import panel, weight_summary
+from explorer.panel.weight_summary import Stopped, summarize
 
 DIGITS = Path(__file__).resolve().parent.parent / "scenes" / "digits.keras"
 

@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from renderer_scenes import vgg, whole
 
-from explorer import panel_picture, panel_reader
-from explorer.color_scale import count
+from explorer.drawing.color_scale import count
+from explorer.drawing.themes import THEMES
 from explorer.errors import ModelError
 from explorer.open_model import OpenModel
-from explorer.panel_figures import NOT_FINITE, heat_map, histogram, ramp_strip
-from explorer.panel_reader import Details, PanelReader
-from explorer.panel_text import cut, cut_front, telling_config, wrap
+from explorer.panel import picture as panel_picture
+from explorer.panel import reader as panel_reader
+from explorer.panel.figures import NOT_FINITE, heat_map, histogram, ramp_strip
+from explorer.panel.reader import Details, PanelReader
+from explorer.panel.text import cut, cut_front, telling_config, wrap
+from explorer.panel.weight_summary import Stopped
 from explorer.renderer import Renderer
 from explorer.renderer.text import font
-from explorer.themes import THEMES
-from explorer.weight_summary import Stopped
 
 DIGITS = Path(__file__).resolve().parent.parent / "scenes" / "digits.keras"
 SIZE = (1600, 900)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from explorer.connections import Connection, Matrix, connections_of
 from explorer.network import ByteRange, Layer, Weight
-from explorer.pyramid import Pyramid
-from explorer.strongest import strongest
+from explorer.weights.connections import Connection, Matrix, connections_of
+from explorer.weights.pyramid import Pyramid
+from explorer.weights.strongest import strongest
 
 
 class ArrayReader:
@@ -156,9 +156,9 @@ def test_strongest_equals_a_full_sort(case, k, searched):
     pyramid = Pyramid(ArrayReader(arrays))
     with pytest.MonkeyPatch.context() as patch:
         if searched:  # take the way of large matrices
-            patch.setattr("explorer.strongest.FULL_READ", 0)
+            patch.setattr("explorer.weights.strongest.FULL_READ", 0)
             pyramid.build(connection)
-        patch.setattr("explorer.strongest._CHUNK", 500)
+        patch.setattr("explorer.weights.strongest._CHUNK", 500)
         found = strongest(pyramid, connection, out_label, in_label, k)
     sets = brute(connection, arrays, out_label, in_label)
     good = {at: values[np.isfinite(values)] for at, values in sets.items()}

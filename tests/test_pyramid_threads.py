@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from test_pyramid import ArrayReader, weight
 
-from explorer.connections import connections_of
 from explorer.errors import ModelError
 from explorer.network import Layer
-from explorer.pyramid import Pyramid
+from explorer.weights.connections import connections_of
+from explorer.weights.pyramid import Pyramid
 
 
 class SlowReader(ArrayReader):

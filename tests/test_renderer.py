@@ -14,12 +14,12 @@ import pytest
 import renderer_scenes
 from renderer_scenes import boxes, cube, line, scene, whole
 
-from explorer.draw_list import EdgeArrays, Label
+from explorer.drawing.draw_list import EdgeArrays, Label
 from explorer.errors import NeuronautError
 from explorer.renderer import Pick, Renderer
 from explorer.renderer.geometry import box_corners
 from explorer.renderer.projection import Projection
-from explorer.view_state import Camera
+from explorer.viewing.view_state import Camera
 
 SIZE = (320, 200)
 FRONT = Camera((0, 0, 10), (0, 0, 0), (0, 1, 0), 30.0)

@@ -12,10 +12,10 @@ from renderer_scenes import EMPTY_LEGEND, cube, curves, edge_arrays, line, no_ed
 from vtkmodules.vtkCommonDataModel import vtkDataObject
 from vtkmodules.vtkRenderingCore import vtkHardwareSelector
 
-from explorer.draw_list import EdgeArrays, Label
+from explorer.drawing.draw_list import EdgeArrays, Label
 from explorer.renderer import Pick, Renderer
 from explorer.renderer.projection import Projection
-from explorer.view_state import Camera
+from explorer.viewing.view_state import Camera
 
 SIZE = (320, 200)
 FRONT = Camera((0, 0, 10), (0, 0, 0), (0, 1, 0), 30.0)

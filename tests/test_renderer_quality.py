@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from explorer.draw_list import BoxArrays, DrawList, EdgeArrays, Label, Legend
-from explorer.pace import FULL, LEVELS, Quality, quality_of
+from explorer.drawing.draw_list import BoxArrays, DrawList, EdgeArrays, Label, Legend
 from explorer.renderer import Renderer
-from explorer.view_state import Camera
+from explorer.session.pace import FULL, LEVELS, Quality, quality_of
+from explorer.viewing.view_state import Camera
 
 SIZE = (400, 300)
 CAMERA = Camera((0.0, 0.0, 20.0), (0.0, 0.0, 0.0))

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.cables import Cables, Obstacles
-from explorer.curves import POINTS, curves
-from explorer.route_map import Grid, RouteMap
-from explorer.routing import follow, plan
-from explorer.tracks import assign_tracks
+from explorer.routes.cables import Cables, Obstacles
+from explorer.routes.curves import POINTS, curves
+from explorer.routes.route_map import Grid, RouteMap
+from explorer.routes.routing import follow, plan
+from explorer.routes.tracks import assign_tracks
 
 FINE = 600  # samples along a curve's polyline
 

@@ -11,7 +11,7 @@ import pytest
 from explorer.bundled import scene_names, scene_path
 from explorer.errors import NeuronautError
 from explorer.scene_file import is_scene, load_scene, save_scene
-from explorer.view_state import Camera, ViewState
+from explorer.viewing.view_state import Camera, ViewState
 
 STATE = ViewState(
     opened=frozenset({"a", "a/b", "größe"}),

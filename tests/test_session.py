@@ -14,8 +14,8 @@ from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Layer, Link, Network
 from explorer.open_model import OpenModel
-from explorer.session import Session
-from explorer.view_state import Camera, ViewState, frame, interpolate
+from explorer.session.session import Session
+from explorer.viewing.view_state import Camera, ViewState, frame, interpolate
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +219,8 @@ def test_a_file_rewritten_while_open_gives_a_message(tmp_path):
     ],
 )
 def test_an_edge_tells_its_place_in_the_file(session, source, target, index):
-    from explorer.element_index import elements, index_text
-    from explorer.lod import split_unit_path
+    from explorer.crossing.element_index import elements, index_text
+    from explorer.tree.lod import split_unit_path
 
     (a, i), (b, j) = (split_unit_path(p) for p in (source, target))
     ((weight, places),) = elements(session.model, (a, i.start), (b, j.start))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from explorer.errors import NeuronautError
-from explorer.tour import load_tour
-from explorer.view_state import Camera
+from explorer.films.tour import load_tour
+from explorer.viewing.view_state import Camera
 
 STEP = "[[step]]\nseconds = 1.0\n"
 HEAD = 'network = "x.keras"\n'

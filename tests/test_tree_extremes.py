@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from explorer.appearance import node_family
-from explorer.composites import expand
+from explorer.drawing.appearance import node_family
 from explorer.formats.text import Names
-from explorer.hierarchy import Hierarchy
 from explorer.network import Layer, Link, Network, Scope
-from explorer.tree_builder import build_hierarchy
+from explorer.tree.builder import build_hierarchy
+from explorer.tree.hierarchy import Hierarchy
+from explorer.weights.composites import expand
 
 
 def network(

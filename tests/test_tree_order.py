@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.connections import connections_of
 from explorer.network import ByteRange, Layer, Network, Weight
 from explorer.tree.likeness import alike, attribute_ids
 from explorer.tree.order import knots, layer_order
-from explorer.wires import Wires
+from explorer.weights.connections import connections_of
+from explorer.weights.wires import Wires
 
 graphs = st.integers(1, 12).flatmap(
     lambda n: st.tuples(

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from explorer.hierarchy import Hierarchy
 from explorer.network import Layer, Link, Network, Scope
-from explorer.tree_builder import build_hierarchy
+from explorer.tree.builder import build_hierarchy
+from explorer.tree.hierarchy import Hierarchy
 
 KINDS = ("Dense", "Add", "InputLayer", "Activation", "Conv2D")
 words = st.sampled_from(

@@ -9,8 +9,8 @@ from keras import layers, ops
 from keras_graph import Built, built
 
 from explorer.network import Layer, Link, Network
-from explorer.unit_maps import UnitMap, unit_map
-from explorer.wires import wires
+from explorer.weights.unit_maps import UnitMap, unit_map
+from explorer.weights.wires import wires
 
 RNG = np.random.default_rng(5)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from explorer.errors import NeuronautError
-from explorer.video import check_target, frame_name, open_writer
+from explorer.films.video import check_target, frame_name, open_writer
 
 SIZE = (96, 64)
 
@@ -147,7 +147,7 @@ def test_without_pyav_the_command_that_mends_it_is_named(
 def test_a_full_disk_is_one_line(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from explorer import video
+    from explorer.films import video
 
     real = video._writer
     full = lambda path, *rest: real(Path("/dev/full"), *rest)  # noqa: E731

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from explorer import picture
 from explorer.__main__ import _load
 from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError
+from explorer.films import picture
 from explorer.view import open_network
 
 

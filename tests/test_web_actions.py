@@ -10,9 +10,9 @@ import pytest
 
 from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError
-from explorer.flight import Held
 from explorer.open_model import OpenModel
-from explorer.session import Session
+from explorer.session.flight import Held
+from explorer.session.session import Session
 from explorer.web.actions import ACTIONS, LONGEST_TEXT
 
 

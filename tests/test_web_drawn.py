@@ -13,11 +13,11 @@ import pytest
 import renderer_scenes as scenes
 from numpy.typing import NDArray
 
-from explorer.animation import Blend
-from explorer.draw_list import DrawList, Label
+from explorer.drawing.animation import Blend
+from explorer.drawing.draw_list import DrawList, Label
 from explorer.errors import NeuronautError
 from explorer.renderer import geometry
-from explorer.view_state import Camera, interpolate
+from explorer.viewing.view_state import Camera, interpolate
 from explorer.web import drawn
 
 CAMERA = Camera((1.0, 2.0, 30.0), (0.5, 0.0, -1.0), (0.0, 1.0, 0.0), 20.0)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer import orbit
 from explorer.renderer.projection import Projection
-from explorer.view_state import Camera
+from explorer.viewing import orbit
+from explorer.viewing.view_state import Camera
 from explorer.web.pointer import CLICK_SLACK, Gesture, Pointer
 
 HOME = Camera((3.0, 4.0, 12.0), (1.0, 2.0, 0.5))

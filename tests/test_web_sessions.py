@@ -19,7 +19,7 @@ from yarl import URL
 
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
-from explorer.session import Session
+from explorer.session.session import Session
 from explorer.web import Handle, front, serve_in_thread, vtk_thread
 from explorer.web.painter import Painter
 

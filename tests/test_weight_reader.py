@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer import weight_reader
 from explorer.errors import ModelError
 from explorer.network import ByteRange, Chunks, FileStamp, Layer, Network, Weight
-from explorer.weight_reader import WeightReader
+from explorer.weights import weight_reader
+from explorer.weights.weight_reader import WeightReader
 
 RNG = np.random.default_rng(3)
 MATRIX = RNG.normal(size=(60, 70)).astype("float32")

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from explorer.flight import Held, held
-from explorer.on_screen import Screen
 from explorer.open_model import OpenModel
 from explorer.renderer import Renderer
-from explorer.session import Session
+from explorer.session.flight import Held, held
+from explorer.session.session import Session
+from explorer.viewing.on_screen import Screen
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = ROOT / "scenes" / "digits.keras"

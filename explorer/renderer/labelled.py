@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from explorer.draw_list import DrawList
+from explorer.drawing.draw_list import DrawList
 
 
 class Labelled:

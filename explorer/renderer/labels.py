@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from vtkmodules.vtkRenderingCore import vtkActor2D
 
-from explorer.draw_list import BoxArrays, DrawList, Label
-from explorer.label_placement import Placement, Surroundings, place_labels
+from explorer.drawing.draw_list import BoxArrays, DrawList, Label
+from explorer.drawing.label_placement import Placement, Surroundings, place_labels
+from explorer.drawing.screen_cover import Cover, Ink
 from explorer.renderer.geometry import box_corners
 from explorer.renderer.leaders import Leaders
 from explorer.renderer.projection import Projection
 from explorer.renderer.sprites import SpriteSheet
 from explorer.renderer.text import INKS, Sprite, shortened, text_sprite
-from explorer.screen_cover import Cover, Ink
 
 LABEL_PX = 15
 TITLE_PX = 18

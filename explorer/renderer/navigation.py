@@ -1,6 +1,6 @@
 """Coming nearer with a wheel, and what lies under a pixel. Pure functions on `Camera`.
 
-Turning and shifting are `explorer.orbit`, shared with the page.
+Turning and shifting are `explorer.viewing.orbit`, shared with the page.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from explorer.renderer.projection import Projection
-from explorer.view_state import Camera, Point
+from explorer.viewing.view_state import Camera, Point
 
 
 def approached(camera: Camera, factor: float, at: Point | None = None) -> Camera:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from explorer.draw_list import BoxArrays, EdgeArrays
-from explorer.view_state import Camera
+from explorer.drawing.draw_list import BoxArrays, EdgeArrays
+from explorer.viewing.view_state import Camera
 
 F8 = NDArray[np.float64]
 

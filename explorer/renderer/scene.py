@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from vtkmodules.vtkRenderingCore import vtkActor
 
-from explorer.draw_list import BoxArrays, DrawList, EdgeArrays
-from explorer.pace import FULL, Quality
+from explorer.drawing.draw_list import BoxArrays, DrawList, EdgeArrays
 from explorer.renderer import geometry
 from explorer.renderer.buffers import Mesh
-from explorer.view_state import Camera
+from explorer.session.pace import FULL, Quality
+from explorer.viewing.view_state import Camera
 
 WIDTHS_PX = (1.0, 1.5, 2.2, 3.2, 4.5)
 """Widths in which edges are drawn, pixels of a picture 900 pixels high."""

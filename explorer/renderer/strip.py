@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from explorer.draw_list import DrawList, Legend
+from explorer.drawing.draw_list import DrawList, Legend
 from explorer.renderer.sprites import SpriteSheet
 from explorer.renderer.text import INKS, Ink, Rgb, Sprite, font, shortened
 

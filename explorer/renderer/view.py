@@ -13,8 +13,7 @@ from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
 from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow, vtkRenderWindowInteractor
 
-from explorer.draw_list import DrawList
-from explorer.pace import FULL, Quality
+from explorer.drawing.draw_list import DrawList
 from explorer.renderer.backgrounds import BACKGROUNDS as BACKGROUNDS
 from explorer.renderer.backgrounds import unit_rgb
 from explorer.renderer.frame_times import FrameTimes
@@ -26,7 +25,8 @@ from explorer.renderer.scene import Scene
 from explorer.renderer.sprites import SpriteSheet
 from explorer.renderer.strip import LegendStrip
 from explorer.renderer.text import INKS, Sprite, panel_sprite
-from explorer.view_state import Camera
+from explorer.session.pace import FULL, Quality
+from explorer.viewing.view_state import Camera
 
 EDGE_REACH_PX = 5.0
 """How far from an edge a click still means it, in pixels of a picture 900 pixels high."""

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from explorer.orbit import shift, turn
-from explorer.pace import FULL, Pace
 from explorer.renderer.navigation import approached, below_pixel
 from explorer.renderer.view import Renderer
+from explorer.session.pace import FULL, Pace
+from explorer.viewing.orbit import shift, turn
 
 CLICK_SLACK_PX = 4  # a press that moves less than this before its release is a click
 _TICK_MS = 15

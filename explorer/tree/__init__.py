@@ -1,4 +1,4 @@
-"""Which layers belong together: the parts of which `explorer.tree_builder` makes the tree.
+"""Which layers belong together: the parts of which `explorer.tree.builder` makes the tree.
 
 Everything here works on flat arrays and treats all groups of the tree at once. What keeps a tree
 honest is one invariant: the children of every group stand in an order in which all links between

@@ -33,7 +33,7 @@ def mixed(values: NDArray[np.integer] | U8, salt: int = 0) -> U8:
 
 @dataclass
 class Meta:
-    """What is said of groups, one entry each: see `explorer.hierarchy.Node`."""
+    """What is said of groups, one entry each: see `explorer.tree.hierarchy.Node`."""
 
     path: list[str] = field(default_factory=list)
     title: list[str] = field(default_factory=list)

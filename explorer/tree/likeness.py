@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Layer, Network
-from explorer.units import memo
+from explorer.weights.units import memo
 
 _NAMES = ("name", "shared_object_id")
 _END = object()  # of a mapping or a list

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import NeuronautError, UnknownNameError
-from explorer.flight import Held
-from explorer.opening import Opening
+from explorer.session.flight import Held
+from explorer.session.opening import Opening
 from explorer.web import drawing, nearing, shown
 from explorer.web.stay import Stay, Target
 
@@ -137,7 +137,7 @@ async def _go(tab: Tab, path: str) -> None:
 async def _show_panel(tab: Tab, path: str | None) -> None:
     path = path or ""  # nothing selected: the whole network
     tab.panel_of = path
-    from explorer import panel
+    from explorer.panel import panel
 
     model, theme = tab.session.model, tab.session.state.theme
     data = await asyncio.to_thread(panel.layer_panel, model, path)
@@ -154,8 +154,8 @@ async def _show_panel(tab: Tab, path: str | None) -> None:
 
 async def _weight(tab: Tab, name: str) -> None:
     """Show the statistics of one weight of the selected layer."""
-    from explorer.panel import weight_statistics
-    from explorer.weight_summary import Stopped
+    from explorer.panel.panel import weight_statistics
+    from explorer.panel.weight_summary import Stopped
 
     path, shows = tab.panel_of, tab.state.panel
     if not path or shows is None or name not in [w["name"] for w in shows["weights"]]:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.draw_list import BoxArrays, DrawList, Label
+from explorer.drawing.draw_list import BoxArrays, DrawList, Label
 from explorer.errors import NeuronautError
-from explorer.view_state import Camera
+from explorer.viewing.view_state import Camera
 
 MAGIC = b"NND1"
 #: Labels sent, the most important ones; more would not fit on a screen.
@@ -50,7 +50,7 @@ class Move:
     camera : callable (float) -> Camera, or None
         The way of the camera over the same times; ``None`` leaves it where it is.
     seconds : float
-        How long it takes; the page eases the time, as `explorer.view_state.ease`.
+        How long it takes; the page eases the time, as `explorer.viewing.view_state.ease`.
     """
 
     blend: Callable[[float], DrawList] | None = None
@@ -119,7 +119,7 @@ def camera_of(row: Sequence[object]) -> Camera:
     NeuronautError
         If it is none.
     """
-    from explorer.view_state import ViewState
+    from explorer.viewing.view_state import ViewState
 
     names = ("position", "focal_point", "up")
     values: dict[str, object] = {n: list(row[3 * i : 3 * i + 3]) for i, n in enumerate(names)}

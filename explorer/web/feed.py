@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from explorer.draw_list import DrawList
+from explorer.drawing.draw_list import DrawList
 from explorer.web.drawn import Move, pack
 
 

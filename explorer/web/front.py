@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from explorer.errors import NeuronautError
-from explorer.view_state import ViewState
+from explorer.viewing.view_state import ViewState
 from explorer.web import page
 from explorer.web.door import Door
 from explorer.web.link import MESSAGE_LIMIT, Link

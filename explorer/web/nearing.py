@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from explorer.on_screen import Screen
+from explorer.viewing.on_screen import Screen
 
 if TYPE_CHECKING:
     from explorer.web.tab import Tab

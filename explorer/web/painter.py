@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.draw_list import DrawList
-from explorer.pace import FULL, Quality
-from explorer.view_state import Camera
+from explorer.drawing.draw_list import DrawList
+from explorer.session.pace import FULL, Quality
+from explorer.viewing.view_state import Camera
 from explorer.web import vtk_thread
 from explorer.web.vtk_thread import VTK
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from explorer import orbit
-from explorer.view_state import Camera
+from explorer.viewing import orbit
+from explorer.viewing.view_state import Camera
 from explorer.web import page, shown
 from explorer.web.pointer import Gesture, Pointer
 

@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from explorer.errors import NeuronautError
-from explorer.view_state import ViewState
+from explorer.viewing.view_state import ViewState
 
 if TYPE_CHECKING:
     from explorer.network import Network
     from explorer.open_model import OpenModel
-    from explorer.session import Session
+    from explorer.session.session import Session
     from explorer.web.front import Front
     from explorer.web.link import Link
     from explorer.web.painter import Painter
@@ -284,7 +284,7 @@ class _Job:
 
     def _session(self, state: ViewState | None, aspect: float) -> Session:
         """A session whose first picture is ready; in a thread."""
-        from explorer.session import Session
+        from explorer.session.session import Session
 
         assert self._model is not None
         session = Session(self._model, state, aspect)
@@ -321,7 +321,7 @@ class _Job:
 def _import_all() -> None:
     """Load what a tab needs while the network is being opened."""
     for name in (
-        "explorer.session", "explorer.renderer", "explorer.web.tab", "PIL.Image",
+        "explorer.session.session", "explorer.renderer", "explorer.web.tab", "PIL.Image",
         "trame_client.widgets.core", "trame_server",
     ):  # fmt: skip
         import_module(name)

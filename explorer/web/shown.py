@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from explorer.color_scale import count, number
+from explorer.drawing.color_scale import count, number
+from explorer.drawing.themes import THEMES
 from explorer.errors import NeuronautError
-from explorer.themes import THEMES
 from explorer.web.figures import css_gradient, heat_map_url, histogram_path, rgb
 
 if TYPE_CHECKING:
-    from explorer.draw_list import Legend
-    from explorer.session import Session
-    from explorer.weight_summary import WeightSummary
+    from explorer.drawing.draw_list import Legend
+    from explorer.panel.weight_summary import WeightSummary
+    from explorer.session.session import Session
 
 MOST_FOUND = 10
 MOST_DEPTHS, MOST_KINDS = 6, 12  # offered in the menu that opens many nodes
@@ -23,7 +23,7 @@ def first_state(session: Session) -> dict[str, Any]:
     """State entries that a page begins with."""
     import layouts
     from explorer.overlays import overlays
-    from explorer.panel import layer_panel
+    from explorer.panel.panel import layer_panel
 
     network = session.network
     notes = "; ".join(network.notes)
@@ -65,7 +65,7 @@ def drawn_state(session: Session) -> dict[str, Any]:
 
 def openings(session: Session) -> list[dict[str, str]]:
     """What can be opened at once: down to each depth, and each of the commonest kinds."""
-    from explorer.opening import known_kinds, levels
+    from explorer.session.opening import known_kinds, levels
 
     hierarchy = session.model.hierarchy
     depths = range(1, min(levels(hierarchy), MOST_DEPTHS) + 1)
@@ -93,7 +93,7 @@ def crumbs(session: Session) -> list[dict[str, str]]:
 
 def around(session: Session, path: str) -> list[str]:
     """Paths of the nodes that hold a node, outermost first; empty for what does not exist."""
-    from explorer import lod
+    from explorer.tree import lod
 
     model = session.model
     try:
@@ -121,7 +121,7 @@ def legend_state(legend: Legend) -> dict[str, Any]:
 
 def find(session: Session, text: str) -> list[dict[str, str]]:
     """Nodes whose name holds a text, for the search field."""
-    from explorer.appearance import node_family
+    from explorer.drawing.appearance import node_family
 
     hierarchy = session.model.hierarchy
     families = THEMES[session.state.theme].families
@@ -144,7 +144,7 @@ def tip(text: str, at: tuple[float, float], size: tuple[int, int]) -> dict[str, 
 
 
 def panel_state(data: Mapping[str, Any], theme: str) -> dict[str, Any]:
-    """`explorer.panel.layer_panel` as the page shows it."""
+    """`explorer.panel.panel.layer_panel` as the page shows it."""
     families = THEMES[theme].families
     children = [
         {
@@ -166,7 +166,7 @@ def panel_state(data: Mapping[str, Any], theme: str) -> dict[str, Any]:
 
 
 def incoming_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """`explorer.panel.incoming` as rows of (from, value)."""
+    """`explorer.panel.panel.incoming` as rows of (from, value)."""
     return [
         [
             f"{e['source']}[{e['unit']}]",
@@ -192,7 +192,7 @@ def failed_state(error: str) -> dict[str, Any]:
 
 
 def weight_state(data: Mapping[str, Any], theme: str) -> dict[str, Any]:
-    """`explorer.panel.weight_statistics` as the page shows it."""
+    """`explorer.panel.panel.weight_statistics` as the page shows it."""
     summary: WeightSummary = data["summary"]
     facts = [
         ["shape", " × ".join(map(str, data["shape"])) or "a single number"],

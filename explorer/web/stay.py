@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from explorer.flight import Held
-from explorer.view_state import Camera
+from explorer.session.flight import Held
+from explorer.viewing.view_state import Camera
 
 
 class Stay(Enum):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pace import FULL, Pace, Quality
+from explorer.session.pace import FULL, Pace, Quality
 
 U1 = NDArray[np.uint8]
 #: Most pixels of a full frame: what software rendering can do in a fraction of a second.

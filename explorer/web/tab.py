@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from explorer.detail import Follow
 from explorer.errors import NeuronautError
-from explorer.flight import Flight, Held, held, straight
-from explorer.on_screen import Screen
-from explorer.pace import Quality
-from explorer.view_state import Camera, ViewState, ease
+from explorer.session.detail import Follow
+from explorer.session.flight import Flight, Held, held, straight
+from explorer.session.pace import Quality
+from explorer.viewing.on_screen import Screen
+from explorer.viewing.view_state import Camera, ViewState, ease
 from explorer.web import drawing, page, shown
 from explorer.web.drawn import Move
 from explorer.web.feed import Feed
@@ -27,8 +27,8 @@ from explorer.web.stream import Stream, png
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from explorer.draw_list import DrawList
-    from explorer.session import Session
+    from explorer.drawing.draw_list import DrawList
+    from explorer.session.session import Session
 
 logger = logging.getLogger(__name__)
 #: Seconds that a change of the picture takes to move.
@@ -250,7 +250,7 @@ class Tab:
 
     def _send(self, start: DrawList, end: DrawList, way: Flight | Follow | None) -> None:
         """Let the page play a move; here all is at its end at once."""
-        from explorer.animation import Blend
+        from explorer.drawing.animation import Blend
 
         blend = Blend(start, end).at if start is not end else None
         if blend is None and way is None:
@@ -289,7 +289,7 @@ class Tab:
             await asyncio.wait([self._motion])
 
     async def _moving(self, start: DrawList, end: DrawList) -> None:
-        from explorer.animation import Blend
+        from explorer.drawing.animation import Blend
 
         blend = Blend(start, end) if start is not end else None
         if self.state.still:

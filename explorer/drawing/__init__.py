@@ -1,0 +1,1 @@
+"""A cut becomes a draw list: places, looks, texts, curves, moves between two pictures."""

@@ -1,0 +1,113 @@
+"""What is written in a picture: labels at nodes, and the legend that says what colours mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from explorer.crossing.rows import Crossing
+from explorer.drawing.appearance import looks_of, title_of
+from explorer.drawing.color_scale import ColorScale, count, percent
+from explorer.drawing.draw_list import Label, Legend
+from explorer.drawing.themes import Theme
+from explorer.open_model import OpenModel
+from explorer.overlays import Overlay
+from explorer.tree.lod import Cut
+from layouts.tree import Boxes
+
+
+def labels_of(model: OpenModel, cut: Cut, boxes: Boxes) -> tuple[Label, ...]:
+    """Labels of the visible nodes and titles of the open ones.
+
+    Parameters
+    ----------
+    model : OpenModel
+    cut : Cut
+    boxes : Boxes
+        One box per row of the cut.
+    """
+    siblings = np.bincount(np.maximum(cut.parent, 0), minlength=len(cut))
+    whole = np.array([u is None for u in cut.units], bool)
+    unit = cut.leaf & ~whole
+    x, y, z = boxes.centers.T
+    wide, high, deep = boxes.sizes.T
+    priority = high * np.maximum(wide, deep) + np.where(cut.leaf, 0, 1000) - np.where(whole, 0, 500)
+    x = np.where(unit, x + wide / 2, x)
+    y = np.where(unit, y, y + np.where(cut.leaf, -0.5, 0.5) * high)
+    anchors = np.stack((x, y, z), axis=1).tolist()
+    order, leaf = priority.tolist(), cut.leaf.tolist()
+    # A crowd of units goes without labels.
+    chosen = np.flatnonzero(~unit | (siblings[cut.parent] <= 16))
+    return tuple(
+        Label(
+            title_of(model.hierarchy, cut, row, model.units_of),
+            (anchors[row][0], anchors[row][1], anchors[row][2]),
+            order[row],
+            row,
+            not leaf[row],
+            leaf[row] and bool(whole[row]),
+        )
+        for row in chosen[chosen > 0].tolist()
+    )
+
+
+def legend_of(
+    model: OpenModel,
+    cut: Cut,
+    crossing: Crossing,
+    overlay: Overlay,
+    scale: ColorScale,
+    theme: Theme,
+) -> Legend:
+    """What colour, width and grey mean in this picture, with numbers."""
+    nodes, first = np.unique(cut.node[cut.leaf], return_index=True)
+    looks = looks_of(model.hierarchy, nodes[np.argsort(first)])
+    families = dict.fromkeys(looks.family)  # in the order of the picture
+    if looks.pool.any():
+        families["pool"] = None
+    kinds = tuple((name, theme.families[name]) for name in families)
+    lines = list(_statements(crossing))
+    if not model.graph.layers:
+        lines.append("this network holds no layers")
+    lines += model.network.notes[:2]
+    weighted = bool((crossing.edges.stats.count > 0).any())
+    ramp = scale.ramp if weighted else scale.ramp[:0]
+    ticks = scale.ticks() if weighted else ()
+    title = f"{overlay.title}, {'log' if scale.log else 'linear'} scale" if weighted else ""
+    return Legend(title, ramp, ticks, kinds, tuple(lines))
+
+
+def _statements(crossing: Crossing) -> Sequence[str]:
+    found = []
+    stats, pending = crossing.edges.stats, crossing.edges.pending
+    if crossing.total:
+        share = crossing.shown_sum_sq / crossing.total_sum_sq if crossing.total_sum_sq else 1.0
+        which = "all of them" if crossing.shown == crossing.total else "the strongest of each link"
+        found.append(
+            f"{count(crossing.shown)} of {count(crossing.total)} connections drawn singly"
+            f" ({which}): {percent(min(share, 1.0))} of Σw²"
+        )
+    if crossing.alone:
+        found.append(
+            f"{count(crossing.alone)} wide lines without their strongest connections:"
+            " too many to tell apart"
+        )
+    for drawn, what in (
+        (crossing.bundles, "wide lines: the strongest"),
+        (crossing.flows, "grey lines without weights: the widest"),
+    ):
+        if drawn.shown < drawn.total:
+            found.append(f"{count(drawn.shown)} of {count(drawn.total)} {what}")
+    if ((stats.count > 1) & ~crossing.edges.strand).any():
+        found.append("wide line: RMS of all weights between two nodes or groups")
+    if ((stats.count + stats.non_finite == 0) & ~pending).any():
+        found.append("grey line: passes data on, no weights")
+    if crossing.non_finite:
+        found.append(f"{count(crossing.non_finite)} weights are NaN or infinite")
+    if len(crossing.unread):
+        unread = int(crossing.table.weights[crossing.unread].sum())
+        found.append(f"still reading {count(unread)} weights: grey until they are read")
+    elif crossing.searches:
+        found.append("still looking for the strongest connections")
+    return found

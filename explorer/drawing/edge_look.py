@@ -1,0 +1,72 @@
+"""How opaque and how wide edges are drawn, so that strong ones stand out of thousands."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.crossing.rows import EdgeRows
+
+F8 = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_MOST_WIDE = 40  # wide lines that a picture bears at full width
+_MOST_FLOW = 300  # grey lines at full opacity
+_PENDING = 70
+_FLOW = (160, 80)  # opacity of a grey line alone, and among thousands
+_FLOW_WIDTH = 1.6
+
+
+def opacity(rows: EdgeRows, strength: F8, weighted: Flags) -> F8:
+    """Opacity of each edge.
+
+    Parameters
+    ----------
+    rows : EdgeRows
+    strength : float64 array, shape (m,)
+        How strong each is among those drawn, 0 to 1.
+    weighted : bool array, shape (m,)
+        Edges that stand for weights that are read; the others are grey.
+
+    Returns
+    -------
+    float64 array, shape (m,)
+        0 to 255.
+    """
+    # The more edges there are, the more each must let the others through.
+    crowd = np.clip(1.25 - 0.16 * np.log10(max(len(rows), 1)), 0.55, 1.0)
+    single = 40 + 205 * strength**1.3 * crowd
+    # An edge that stands for many weights is weak beside single ones, but never unimportant.
+    several = (rows.stats.count > 1) & ~rows.strand
+    many = (150 + 90 * strength) * _room(several)
+    alpha = np.where(several, many, single)
+    flow = int((~weighted & ~rows.pending).sum())
+    grey = max(_FLOW[0] * min((_MOST_FLOW / max(flow, 1)) ** 0.3, 1.0), _FLOW[1])
+    return np.where(weighted, alpha, np.where(rows.pending, _PENDING, grey))
+
+
+def widths(rows: EdgeRows, strength: F8, weighted: Flags) -> NDArray[np.float32]:
+    """Width of each edge: wider for more weights; single connections wider for stronger ones.
+
+    Parameters
+    ----------
+    rows : EdgeRows
+    strength : float64 array, shape (m,)
+        As for `opacity`.
+    weighted : bool array, shape (m,)
+
+    Returns
+    -------
+    float32 array, shape (m,)
+        Pixels of a picture 900 pixels high.
+    """
+    single = rows.strand | (rows.stats.count <= 1)
+    bundle = 1.8 + 0.75 * np.log10(np.maximum(rows.stats.count, 1))
+    bundle = np.maximum(np.minimum(bundle, 7.0) * _room(~single), 1.0)
+    width = np.where(single, 1.0 + 0.6 * (strength > 0.8), bundle)
+    return np.where(weighted, width, _FLOW_WIDTH).astype(np.float32)
+
+
+def _room(several: Flags) -> float:
+    """Share of opacity and width that each of many wide lines may have."""
+    return float(np.clip((_MOST_WIDE / max(int(several.sum()), 1)) ** 0.4, 0.22, 1.0))

@@ -1,0 +1,1 @@
+"""Tours, films and single pictures."""

@@ -1,0 +1,1 @@
+"""The details of what is selected: facts, histograms and heat maps, for every surface."""

@@ -1,0 +1,1 @@
+"""Where edges run: tracks, cables, and ways round what stands between. numpy only."""

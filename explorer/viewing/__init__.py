@@ -1,0 +1,1 @@
+"""What a person can change, as plain data: view states, cameras, their history."""

@@ -1,0 +1,1 @@
+"""What the weights are: connections as matrices, units, statistics at every resolution."""

@@ -1,0 +1,113 @@
+"""All connections of a model by number, with the sums of those whose weights have been read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.network import Network
+from explorer.weights.connections import Connection
+from explorer.weights.pyramid import Pyramid
+from explorer.weights.wires import Wires
+
+I4 = NDArray[np.int32]
+I8 = NDArray[np.int64]
+F8 = NDArray[np.float64]
+
+
+class ConnectionTable:
+    """Connections by number; sums over many are sums over arrays.
+
+    Parameters
+    ----------
+    network : Network
+        Expanded.
+    wires : Wires
+        Of the same network.
+    weighted : iterable of str
+        Paths of the layers that have connections, in the order of the network.
+    pyramid : Pyramid
+        Where weights that have been read are summed.
+
+    Attributes
+    ----------
+    connections : tuple of Connection
+    layer : int32 array, shape (n,)
+        Index of each connection's target in ``network.layers``.
+    ready : bool array, shape (n,)
+        Which have been read; `refresh` brings it up to date.
+    sums : float64 array, shape (n, 4)
+        Σw², Σw, Σ|w| and max|w| over all finite weights of a connection that is ready.
+    counts : int64 array, shape (n, 2)
+        Finite weights and others, of a connection that is ready.
+    """
+
+    def __init__(
+        self, network: Network, wires: Wires, weighted: Iterable[str], pyramid: Pyramid
+    ) -> None:
+        found: list[Connection] = []
+        layer: list[int] = []
+        self._first: dict[int, int] = {}
+        self._stop: dict[int, int] = {}
+        for path in weighted:
+            at = network.position[path]
+            self._first[at] = len(found)
+            found += wires.connections(path)
+            layer += [at] * (len(found) - len(layer))
+            self._stop[at] = len(found)
+        self.connections = tuple(found)
+        self.layer: I4 = np.array(layer, np.int32)
+        self.ready = np.zeros(len(found), bool)
+        self.sums: F8 = np.zeros((len(found), 4))
+        self.counts: I8 = np.zeros((len(found), 2), np.int64)
+        self._number = {c.key: i for i, c in enumerate(found)}
+        self._pyramid = pyramid
+        self._seen = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.connections)
+
+    def of_layer(self, layer: int) -> range:
+        """Numbers of a layer's connections; empty where its links are neutral."""
+        return range(self._first.get(layer, 0), self._stop.get(layer, 0))
+
+    @cached_property
+    def weights(self) -> I8:
+        """Number of weights of each connection."""
+        return np.array([c.weights for c in self.connections], np.int64)
+
+    @cached_property
+    def joined(self) -> I8:
+        """Number of joined pairs of units of each connection."""
+        return np.array([c.joined for c in self.connections], np.int64)
+
+    @cached_property
+    def nbytes(self) -> I8:
+        """Bytes to read for each connection."""
+        needed = self._pyramid.bytes_needed
+        return np.array([needed(c) for c in self.connections], np.int64)
+
+    def refresh(self) -> None:
+        """Take over the sums of connections that have been read since the last call."""
+        with self._lock:
+            for key in self._pyramid.built_since(self._seen):
+                self._seen += 1
+                number = self._number.get(key)
+                if number is not None:
+                    self._sum(number)
+
+    def _sum(self, number: int) -> None:
+        connection = self.connections[number]
+        total, bad = np.zeros(4), 0
+        for _, blocks in self._pyramid.tiles(connection):
+            total[:3] += (blocks.sum_sq.sum(), blocks.sum.sum(), blocks.sum_abs.sum())
+            total[3] = max(total[3], float(blocks.max_abs.max(initial=0.0)))
+            bad += 0 if blocks.bad is None else int(blocks.bad.sum())
+        self.sums[number] = total
+        self.counts[number] = (self.weights[number] - bad, bad)
+        self.ready[number] = True

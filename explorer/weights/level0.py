@@ -1,0 +1,267 @@
+"""The finest level of the pyramid: weights read from the file where they are needed, and summed.
+
+Blocks are small (a few MB), so memory stays bounded whatever the size of a weight.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.network import Weight
+from explorer.weights.connections import Matrix
+
+F8 = NDArray[np.float64]
+Values = NDArray[Any]
+Runs = list[tuple[int, int]]
+BLOCK = 1 << 17
+"""Elements per block: what is worked on at once stays in the processor's cache."""
+WHOLE = 1 << 22
+"""Elements up to which a weight is read and kept in one piece."""
+LARGEST = 1e140
+"""Weights beyond it count as not finite: sums of their squares leave double precision."""
+
+
+class Reader(Protocol):
+    """Reads elements of weights; safe to call from several threads."""
+
+    def read_flat(self, weight: Weight, start: int, stop: int) -> Values:
+        """Elements ``start:stop`` in C order."""
+
+    def read_rows(self, weight: Weight, first: int, rows: int, stride: int, width: int) -> Values:
+        """Runs of `width` elements beginning at ``first + i * stride``: shape (rows, width)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairSums:
+    """Sums over the taps of each (row, column) pair; all arrays have shape (rows, columns).
+
+    Attributes
+    ----------
+    sum_sq, sum, sum_abs, max_abs : float64 array
+    bad : int64 array or None
+        Weights that the sums leave out, NaN, infinite or beyond `LARGEST`; ``None`` when there
+        are none.
+    """
+
+    sum_sq: F8
+    sum: F8
+    sum_abs: F8
+    max_abs: F8
+    bad: NDArray[np.int64] | None = None
+
+    def at(self, seen: NDArray[np.bool_]) -> PairSums:
+        """Some of the pairs, flat."""
+        bad = None if self.bad is None else self.bad[seen]
+        return PairSums(
+            self.sum_sq[seen], self.sum[seen], self.sum_abs[seen], self.max_abs[seen], bad
+        )
+
+
+class Level0:
+    """Reads pieces of weights and keeps the most recently used.
+
+    Parameters
+    ----------
+    reader : Reader
+    cache_bytes : int
+        Most bytes kept.
+    """
+
+    def __init__(self, reader: Reader, cache_bytes: int = 64 << 20) -> None:
+        self._reader = reader
+        self._room = cache_bytes
+        self._kept: OrderedDict[Hashable, Values] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def _cached(self, key: Hashable, read: Callable[[], Values]) -> Values:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        values = read()
+        with self._lock:
+            if key not in self._kept and values.nbytes <= self._room // 2:
+                self._kept[key] = values
+                self._bytes += values.nbytes
+                while self._bytes > self._room:
+                    self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return values
+
+    def _run(self, matrix: Matrix, tap: int, rows: tuple[int, int], columns: tuple[int, int],
+             keep: bool) -> Values:  # fmt: skip
+        """Rows and columns of one tap: shape (rows, columns), the file's own float type."""
+        (r0, r1), (c0, c1) = rows, columns
+        weight, stride, n = matrix.weight, matrix.major_stride, r1 - r0
+        first = matrix.offset + tap * matrix.tap_stride + r0 * stride + c0
+        width = c1 - c0
+        if weight.size <= WHOLE:
+            flat = self._whole(weight)
+            step = flat.itemsize
+            return np.lib.stride_tricks.as_strided(
+                flat[first:], (n, width), (stride * step, step), writeable=False
+            )
+
+        def read() -> Values:
+            if stride == width or n == 1:
+                return _plain(self._reader.read_flat(weight, first, first + n * width)).reshape(
+                    n, width
+                )
+            return _plain(self._reader.read_rows(weight, first, n, stride, width))
+
+        return self._cached((weight.name, first, n, stride, width), read) if keep else read()
+
+    def values(self, matrix: Matrix, tap: int, runs: Runs, columns: tuple[int, int],
+               keep: bool = True) -> Values:  # fmt: skip
+        """Some rows of one tap.
+
+        Parameters
+        ----------
+        matrix : Matrix
+        tap : int
+        runs : list of (first, stop)
+            Rows, in ascending order.
+        columns : (first, stop)
+        keep : bool
+            Whether to remember what was read.
+
+        Returns
+        -------
+        float32 or float64 array, shape (rows, columns)
+            Not to be written to.
+        """
+        blocks = [self._run(matrix, tap, run, columns, keep) for run in runs]
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+    def pairs(self, matrix: Matrix, runs: Runs, columns: tuple[int, int],
+              keep: bool = True) -> PairSums:  # fmt: skip
+        """Sums over the taps of each pair, in double precision."""
+        total: PairSums | None = None
+        for tap in range(matrix.taps):
+            one = _summed(self.values(matrix, tap, runs, columns, keep))
+            total = _own(one) if total is None else _added(total, one)
+        assert total is not None  # a matrix has at least one tap
+        return total
+
+    def tile_pairs(
+        self, matrix: Matrix, rows: NDArray[np.intp], first: NDArray[np.intp], width: int
+    ) -> PairSums:
+        """Sums over the taps for the pairs of single tiles.
+
+        Parameters
+        ----------
+        matrix : Matrix
+        rows, first : int array, shape (n,)
+            Row and first column of each tile.
+        width : int
+            Columns per tile.
+
+        Returns
+        -------
+        PairSums
+            Arrays of shape (n, width).
+        """
+        total: PairSums | None = None
+        starts = matrix.offset + rows.astype(np.int64) * matrix.major_stride + first
+        for tap in range(matrix.taps):
+            at = (starts + tap * matrix.tap_stride).tolist()
+            if matrix.weight.size <= WHOLE:
+                flat = self._whole(matrix.weight)
+                values = np.stack([flat[a : a + width] for a in at])
+            else:
+                read = self._reader.read_flat
+                values = np.stack([_plain(read(matrix.weight, a, a + width)) for a in at])
+            one = _summed(values)
+            total = _own(one) if total is None else _added(total, one)
+        assert total is not None  # a matrix has at least one tap
+        return total
+
+    def _whole(self, weight: Weight) -> Values:
+        return self._cached(
+            (weight.name,), lambda: _plain(self._reader.read_flat(weight, 0, weight.size))
+        )
+
+
+def _summed(values: Values) -> PairSums:
+    """One tap: values that are not finite or cannot be squared are counted and left out."""
+    v = values.astype(np.float64)
+    size, bad = np.abs(v), None
+    if not size.max(initial=0.0) <= LARGEST:  # also false for NaN
+        wrong = ~(size <= LARGEST)
+        v[wrong] = size[wrong] = 0.0
+        bad = wrong.astype(np.int64)
+    return PairSums(v * v, v, size, size, bad)
+
+
+def _own(one: PairSums) -> PairSums:
+    """The same with no array in two places, so that more can be added to it."""
+    return replace(one, max_abs=one.max_abs.copy())
+
+
+def _added(total: PairSums, one: PairSums) -> PairSums:
+    """Add one tap to the total, in its arrays."""
+    np.add(total.sum_sq, one.sum_sq, out=total.sum_sq)
+    np.add(total.sum, one.sum, out=total.sum)
+    np.add(total.sum_abs, one.sum_abs, out=total.sum_abs)
+    np.maximum(total.max_abs, one.max_abs, out=total.max_abs)
+    if one.bad is None:
+        return total
+    return replace(total, bad=one.bad if total.bad is None else total.bad + one.bad)
+
+
+def _plain(values: Values) -> Values:
+    """Float32 or float64 in the machine's byte order."""
+    if values.dtype in (np.float32, np.float64):
+        return values
+    return values.astype(np.float32 if values.dtype == np.float16 else np.float64)
+
+
+def row_blocks(rows: NDArray[np.int32], width: int, gap: int = 16) -> Iterator[Runs]:
+    """Cut the rows with a label into blocks of at most `BLOCK` elements.
+
+    Parameters
+    ----------
+    rows : int32 array
+        Labels; rows with ``-1`` are skipped where more than `gap` of them stand together.
+    width : int
+        Columns that will be read of each row.
+    gap : int
+
+    Yields
+    ------
+    list of (first, stop)
+        Runs of rows, ascending, that together fill one block.
+    """
+    seen = np.flatnonzero(rows >= 0)
+    if not len(seen):
+        return
+    breaks = np.flatnonzero(np.diff(seen) > gap)
+    starts = seen[np.concatenate(([0], breaks + 1))].tolist()
+    stops = (seen[np.concatenate((breaks, [len(seen) - 1]))] + 1).tolist()
+    most = max(1, BLOCK // max(1, width))
+    block: Runs = []
+    room = most
+    for start, stop in zip(starts, stops, strict=True):
+        while start < stop:
+            cut = min(stop, start + room)
+            block.append((start, cut))
+            room -= cut - start
+            start = cut
+            if not room:
+                yield block
+                block, room = [], most
+    if block:
+        yield block
+
+
+def spans(mask: NDArray[np.bool_]) -> Runs:
+    """Runs of true entries as (first, stop)."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
