@@ -14,9 +14,9 @@ import pytest
 import reference_pictures as kept
 from PIL import Image
 
-from explorer.draw_list import DrawList
+from explorer.drawing.draw_list import DrawList
 from explorer.renderer import Renderer
-from explorer.session import Session
+from explorer.session.session import Session
 
 
 @pytest.fixture(scope="module")
