@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from test_desktop import app, closed_cluster, screen, spot, twin
+from test_desktop import app, screen, spot, twin
 
 __all__ = ["app", "screen", "twin"]  # fixtures
 
 MOST_NOTCHES = 40
+LAYER = "hidden"  # of 32 units, closed in the first picture
 
 
 def notch(app, button: int) -> dict:
@@ -34,7 +35,7 @@ def answered(app, times: int) -> list[dict]:
 
 @pytest.mark.window
 def test_the_wheel_opens_what_it_comes_near_to_and_closes_it_again(app, twin) -> None:
-    path = closed_cluster(twin[0])
+    path = LAYER
     first = app.state["opened"]
     x, y = spot(twin, path)
     app.screen.do("mousemove", round(x), round(y))
@@ -60,7 +61,7 @@ def test_the_wheel_opens_what_it_comes_near_to_and_closes_it_again(app, twin) ->
 @pytest.mark.window
 def test_without_it_the_wheel_opens_nothing(app, twin) -> None:
     first = app.state["opened"]
-    x, y = spot(twin, closed_cluster(twin[0]))
+    x, y = spot(twin, LAYER)
     app.screen.do("mousemove", round(x), round(y))
     for _ in range(10):
         assert notch(app, 4)["opened"] == first
@@ -72,7 +73,7 @@ def test_without_it_the_wheel_opens_nothing(app, twin) -> None:
 @pytest.mark.window
 def test_seeing_everything_closes_what_opened_by_itself(app, twin) -> None:
     first, camera = app.state["opened"], app.state["camera"]
-    x, y = spot(twin, closed_cluster(twin[0]))
+    x, y = spot(twin, LAYER)
     app.screen.do("mousemove", round(x), round(y))
     app.key("d")
     app.wait(lambda s: s["note"] and "automatic" in s["note"][0], "automatic detail is on")
