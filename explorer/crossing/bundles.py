@@ -114,6 +114,17 @@ class Bundles:
             self._memory.put(bundle.key, bundle)
         return [bundle for bundle in found if bundle is not None]
 
+    def loop(self, node: int, numbers: I4) -> Bundle:
+        """The weights of these connections, as the loop of a closed node."""
+        key: Hashable = ("loop", node)
+        found = self._memory.get(key)
+        if found is None:
+            found = Bundle(Fed(numbers.tolist()), np.zeros(0, np.int32), node, key)
+            self._count([found])
+            found.ways = 0  # no single ones: a loop stands for one step of all of them
+            self._memory.put(key, found)
+        return found
+
     def _count(self, bundles: list[Bundle]) -> None:
         """Fill in how many weights and ways each bundle has."""
         table = self._model.table

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.bundles import Bundle, Bundles, joined
+from explorer.crossing.loops import Loops
 from explorer.crossing.places import CutLinks, cut_links
 from explorer.crossing.rows import (
     STATS,
@@ -73,6 +74,7 @@ class EdgeFinder:
         self.model = model
         self._bundles = Bundles(model)
         self._units = UnitEdges(model)
+        self._loops = Loops(model)
         self._totals: Memory[tuple[int, float]] = Memory(_ROOM, lambda _: 200)
 
     def crossing(self, cut: Cut, budget: int) -> Crossing:
@@ -93,9 +95,10 @@ class EdgeFinder:
         links = cut_links(self.model, cut)
         unfolded = links.places.open[links.rows].any(axis=1)
         sums: list[Sum] = []
-        closed, bare = self._closed(links, np.flatnonzero(~unfolded), sums)
+        loops, passing = self._looped(links)
+        closed, bare = self._closed(links, np.flatnonzero(~unfolded), loops, sums)
         opened = self._opened(links, np.flatnonzero(unfolded), sums)
-        flow_pairs = np.concatenate((links.rows[bare], *opened.flows))
+        flow_pairs = np.concatenate((links.rows[bare], passing, *opened.flows))
         flow_widths = np.ones(len(flow_pairs), np.int64)
         flow_widths[: len(bare)] = links.counts[bare]
         late = len(opened.late)
@@ -141,13 +144,24 @@ class EdgeFinder:
 
     # -- closed nodes ------------------------------------------------------------------------
 
-    def _closed(
-        self, links: CutLinks, pairs: NDArray[np.intp], sums: list[Sum]
-    ) -> tuple[_Bundled, NDArray[np.intp]]:
-        """What joins closed nodes: by weights, and pairs without any."""
+    def _looped(self, links: CutLinks) -> tuple[dict[int, Bundle], I4]:
+        """Loops of closed nodes: by row those of weights, and rows (twice) that pass data on."""
+        cut, numbers = links.places.cut, self._loops.numbers
+        closed = cut.leaf & np.array([u is None for u in cut.units], bool)
+        found, passing = {}, []
+        for row, node in self._loops.among(cut.node, closed):
+            if len(numbers[node]):
+                found[row] = self._bundles.loop(node, numbers[node])
+            else:
+                passing.append((row, row))
+        return found, np.array(passing, np.int32).reshape(-1, 2)
+
+    def _closed(self, links: CutLinks, pairs: NDArray[np.intp], loops: dict[int, Bundle],
+                sums: list[Sum]) -> tuple[_Bundled, NDArray[np.intp]]:  # fmt: skip
+        """What joins closed nodes, and each to itself: by weights, and pairs without any."""
         bundles = self._bundles.of(links, pairs)
         weighted = np.array([len(b.numbers) > 0 for b in bundles], bool)
-        found = [b for b in bundles if len(b.numbers)]
+        found = [*(b for b in bundles if len(b.numbers)), *loops.values()]
         values, counts = np.zeros((len(found), 4)), np.zeros((len(found), 2), np.int64)
         pending = np.zeros(len(found), bool)
         new = self._newly_read(found)
@@ -160,7 +174,8 @@ class EdgeFinder:
                 counts[at, 1] = bundle.weights  # known by number only
             else:
                 values[at], counts[at] = bundle.sums, bundle.counts
-        chosen = links.rows[pairs[weighted]]
+        turning = np.array([(row, row) for row in loops], np.int32).reshape(-1, 2)
+        chosen = np.concatenate((links.rows[pairs[weighted]], turning))
         joined = np.array([b.joined for b in found], np.int64)
         return _Bundled(chosen, found, values, counts, pending, joined), pairs[~weighted]
 
@@ -203,7 +218,7 @@ class EdgeFinder:
         # Of all others, the weights between two nodes are counted together.
         whole = ~closed.pending
         whole[split] = False
-        tally.alone += int(whole.sum())
+        tally.alone += int((whole & (closed.pairs[:, 0] != closed.pairs[:, 1])).sum())
         whole |= closed.pending
         tally.total += int(closed.joined[whole].sum())
         tally.total_sum_sq += float(closed.sums[whole, 0].sum())
