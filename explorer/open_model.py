@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from explorer import formats
+from explorer.collector import paused
 from explorer.flow.inflow import Inflow
 from explorer.flow.link_index import LinkIndex, link_index
 from explorer.flow.passing import Passing
@@ -51,6 +52,7 @@ class OpenModel:
         Of the cut that was looked at last; kept by `explorer.crossing.places.cut_links`.
     """
 
+    @paused()
     def __init__(self, network: Network) -> None:
         self.network = network
         self.graph = expand(network)
@@ -60,6 +62,7 @@ class OpenModel:
         self.latest_links: tuple[Any, Any] | None = None
 
     @classmethod
+    @paused()
     def open(cls, path: str) -> OpenModel:
         """Open a model file.
 
@@ -81,32 +84,38 @@ class OpenModel:
         return tuple(layer.path for layer in self.graph.layers)
 
     @cached_property
+    @paused()
     def weighted(self) -> dict[str, None]:
         """Paths of the layers whose weights join units, in order (an ordered set)."""
         self.wires.connect(alike(self.graph))
         return {la.path: None for la in self.graph.layers if self.wires.connections(la.path)}
 
     @cached_property
+    @paused()
     def hierarchy(self) -> Hierarchy:
         """The tree that people see."""
         return build_hierarchy(self.graph, self.weighted)
 
     @cached_property
+    @paused()
     def table(self) -> ConnectionTable:
         """All connections by number, with their sums."""
         return ConnectionTable(self.graph, self.wires, self.weighted, self.pyramid)
 
     @cached_property
+    @paused()
     def links(self) -> LinkIndex:
         """Links by the node that holds both their ends."""
         return link_index(self.hierarchy)
 
     @cached_property
+    @paused()
     def passing(self) -> Passing:
         """How units pass through weightless layers."""
         return Passing(self.hierarchy, self.wires, self.table)
 
     @cached_property
+    @paused()
     def inflow(self) -> Inflow:
         """From how far back each connection is fed."""
         return Inflow(self.passing)

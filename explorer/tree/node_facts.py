@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.collector import paused
 from explorer.kinds import family
 from explorer.network import Layer, Shape
 from explorer.tree.hierarchy import Hierarchy, NodeTable
@@ -26,6 +27,7 @@ class NodeFacts:
     hierarchy : Hierarchy
     """
 
+    @paused()
     def __init__(self, hierarchy: Hierarchy) -> None:
         layers = hierarchy.network.layers
         self._hierarchy = hierarchy
