@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -239,11 +240,22 @@ class Network:
     @cached_property
     def position(self) -> dict[str, int]:
         """Index into `layers` by path."""
-        return {layer.path: i for i, layer in enumerate(self.layers)}
+        return dict(zip(map(attrgetter("path"), self.layers), range(len(self.layers)), strict=True))
 
     @cached_property
     def link_ends(self) -> NDArray[np.int32]:
         """Indices into `layers` of each link's source and target, shape (len(links), 2)."""
         at = self.position
-        ends = np.fromiter((i for k in self.links for i in (at[k.source], at[k.target])), np.int32)
-        return ends.reshape(-1, 2)
+        ends = np.empty((len(self.links), 2), np.int32)
+        for side, end in enumerate(("source", "target")):
+            places = map(at.__getitem__, map(attrgetter(end), self.links))
+            ends[:, side] = np.fromiter(places, np.int32, len(self.links))
+        return ends
+
+    @cached_property
+    def link_ports(self) -> NDArray[np.int32]:
+        """Output of the source and input of the target of each link, shape (len(links), 2)."""
+        ports = np.empty((len(self.links), 2), np.int32)
+        for side, port in enumerate(("source_output", "target_input")):
+            ports[:, side] = np.fromiter(map(attrgetter(port), self.links), np.int32)
+        return ports

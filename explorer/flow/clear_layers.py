@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Network
+from explorer.tree.likeness import alike
 from explorer.weights.connection_table import ConnectionTable
 from explorer.weights.units import ELEMENTWISE, GLOBAL, SPATIAL, unusual_layers
 
@@ -27,26 +28,27 @@ def link_sizes(network: Network, table: ConnectionTable) -> I4:
     int32 array, shape (links,)
         0 where it takes a closer look (`explorer.weights.wires.Wires.flow`).
     """
-    unusual = unusual_layers(network)
-    units: list[int] = []  # of each layer: channels told by its kernel, -1 for its link's shape
-    for at, layer in enumerate(network.layers):
-        numbers = table.of_layer(at)
-        if layer.path in unusual or "heads" in layer.config:
-            units.append(0)
-        elif not numbers:
-            units.append(-1)
-        elif layer.kind in _PLAIN and len(numbers) == 1:
-            units.append(table.connections[numbers[0]].out_units)
-        else:
-            units.append(0)
-    sizes = []
-    for link, source in zip(network.links, network.link_ends[:, 0].tolist(), strict=True):
-        size, shape = units[source], link.shape
-        if size < 0 or (size and link.source_output):
-            last = shape[-1] if shape and len(shape) > 1 else 0
-            size = last if size < 0 and last and last > 0 else 0
-        sizes.append(size)
-    return np.array(sizes, np.int32)
+    # Of each layer: channels told by its kernel, -1 where its links' shapes tell, 0 for a closer
+    # look.
+    number = np.diff(table.spans, axis=1)[:, 0]
+    units = np.where(number == 0, -1, 0)
+    same, one = np.unique(alike(network), return_index=True)
+    kinds = [network.layers[at] for at in one.tolist()]
+    which = np.searchsorted(same, alike(network))
+    plain = np.array([la.kind in _PLAIN for la in kinds], bool)
+    kernel = np.flatnonzero((number == 1) & plain[which])
+    out_units = (table.connections[k].out_units for k in table.spans[kernel, 0].tolist())
+    units[kernel] = np.fromiter(out_units, np.int64, len(kernel))
+    units[np.array(["heads" in la.config for la in kinds], bool)[which]] = 0
+    units[[network.position[path] for path in unusual_layers(network)]] = 0
+    source = units[network.link_ends[:, 0]]
+    sizes = np.where(source > 0, source, 0)
+    shaped = (source < 0) | ((source > 0) & (network.link_ports[:, 0] > 0))
+    for k in np.flatnonzero(shaped).tolist():
+        shape = network.links[k].shape
+        last = shape[-1] if shape and len(shape) > 1 else 0
+        sizes[k] = last if source[k] < 0 and last and last > 0 else 0
+    return sizes.astype(np.int32)
 
 
 def clear_layers(network: Network, sizes: I4) -> NDArray[np.bool_]:
@@ -70,7 +72,7 @@ def clear_layers(network: Network, sizes: I4) -> NDArray[np.bool_]:
         layer = network.link_ends[:, end]
         np.minimum.at(low, layer, sizes)
         np.maximum.at(high, layer, sizes)
-    several = np.array([link.source_output > 0 for link in network.links], bool)
+    several = network.link_ports[:, 0] > 0
     same = np.array([layer.kind in SAME for layer in network.layers], bool)
     same[network.link_ends[several, 0]] = False
     return np.asarray(same & (low == high) & (low > 0))

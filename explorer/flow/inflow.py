@@ -24,61 +24,66 @@ class Inflow:
     """
 
     def __init__(self, passing: Passing) -> None:
-        self._passing = passing
-        self._earliest, odd = self._back()
-        layer = passing.table.layer
-        place = np.array(passing.place, np.int32)[layer]
-        self._by_place = np.argsort(place, kind="stable").astype(np.int32)
-        self._places: I4 = place[self._by_place]
+        table, order = passing.table, np.asarray(passing.order, np.int64)
+        place = np.array(passing.place, np.int32)
+        self._source: I4 = place[np.array(passing.source, np.int64)]  # places of the ends of links
+        self._target: I4 = place[np.array(passing.target, np.int64)]
+        ends = np.array([passing.ends(layer) for layer in order.tolist()], bool)
+        links, numbers = passing.all_feeds()
+        self._earliest = np.full(len(table), len(order), np.int32)
+        low, odd = self._back(passing, ends)
+        np.minimum.at(self._earliest, numbers, low[self._source[links]])
+        fed_by = place[table.layer]
+        self._by_place = np.argsort(fed_by, kind="stable").astype(np.int32)
+        self._places: I4 = fed_by[self._by_place]
         self._odd = np.concatenate(([0], np.cumsum(odd)))
-        self._forward()
-        layers = np.array([passing.source, passing.target], np.int64).reshape(2, -1)
-        places = np.array(passing.place, np.int32)[layers[:, np.array(passing.leads, bool)]]
-        order = np.argsort(places[1], kind="stable")
-        self._sources: I4 = places[0][order]
-        self._targets: I4 = places[1][order]
+        feeds = np.zeros(len(self._source), bool)
+        feeds[links] = True
+        leads = self._forward(passing, ends, feeds)
+        passing.leads[:] = leads.tolist()
+        leading = np.flatnonzero(leads)
+        leading = leading[np.argsort(self._target[leading], kind="stable")]
+        self._sources: I4 = self._source[leading]
+        self._targets: I4 = self._target[leading]
 
-    def _back(self) -> tuple[I4, NDArray[np.bool_]]:
-        """Earliest place that feeds each connection, and places where that is not all there is."""
-        passing = self._passing
-        count = len(passing.place)
-        low = list(range(count))  # by place: the earliest that feeds a clear layer
-        odd = np.zeros(count, bool)
-        earliest = np.full(len(passing.table), count, np.int32)
-        for place, layer in enumerate(passing.order):
-            into = passing.into(layer)
-            sources = [passing.place[passing.source[k]] for k in into]
-            if any(source >= place for source in sources):
-                odd[place] = True
-            if passing.ends(layer):
-                for number in passing.table.of_layer(layer):
-                    fed = [low[source] for k, source in zip(into, sources, strict=True)
-                           if passing.feeds(k, number) is not None]  # fmt: skip
-                    earliest[number] = min(fed, default=count)
-            elif passing.clear(layer):
-                low[place] = min((low[source] for source in sources), default=place)
-            elif passing.passes(layer):
-                odd[place] = True
-        return earliest, odd
+    def _back(self, passing: Passing, ends: NDArray[np.bool_]) -> tuple[I4, NDArray[np.bool_]]:
+        """Earliest place that feeds what stands at each, and places where that is not all."""
+        layers = passing.order
+        clear, odd = np.zeros(len(layers), bool), np.zeros(len(layers), bool)
+        for at in np.flatnonzero(~ends).tolist():
+            clear[at] = passing.clear(layers[at])
+            odd[at] = not clear[at] and passing.passes(layers[at])
+        odd[self._target[self._source >= self._target]] = True
+        through = np.flatnonzero(clear[self._target])
+        through = through[np.argsort(self._target[through], kind="stable")]
+        low = list(range(len(layers)))
+        # In the order of the flow, so that what feeds a layer is known when it is met.
+        for source, target in zip(
+            self._source[through].tolist(), self._target[through].tolist(), strict=True
+        ):
+            if low[source] < low[target]:
+                low[target] = low[source]
+        return np.array(low, np.int32), odd
 
-    def _forward(self) -> None:
-        """Tell the passing which links lead to no connection at all."""
-        passing = self._passing
-        leads = [False] * len(passing.place)
-        for place in range(len(passing.order) - 1, -1, -1):
-            layer = passing.order[place]
-            if passing.ends(layer):
-                numbers = passing.table.of_layer(layer)
-                for k in passing.into(layer):
-                    passing.leads[k] = any(passing.feeds(k, n) is not None for n in numbers)
-                continue
-            if passing.passes(layer):
-                out = passing.out(layer)
-                leads[layer] = any(
-                    passing.leads[k] or passing.place[passing.target[k]] <= place for k in out
-                )
-            for k in passing.into(layer):
-                passing.leads[k] = leads[layer]
+    def _forward(
+        self, passing: Passing, ends: NDArray[np.bool_], feeds: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Which links lead to any connection, through however many layers."""
+        passes = np.array([passing.passes(layer) for layer in passing.order], bool)
+        leads = np.zeros(len(passes), bool)  # by place
+        sure = np.where(ends[self._target], feeds, self._target <= self._source)
+        leads[self._source[sure]] = True
+        leads &= passes
+        onward = np.flatnonzero(passes[self._source] & ~leads[self._source] & ~ends[self._target])
+        onward = onward[np.argsort(-self._source[onward], kind="stable")]
+        known = leads.tolist()
+        # Against the flow, so that what lies behind a link is known when it is met.
+        for source, target in zip(
+            self._source[onward].tolist(), self._target[onward].tolist(), strict=True
+        ):
+            if known[target]:
+                known[source] = True
+        return np.where(ends[self._target], feeds, np.array(known, bool)[self._target])
 
     def fed(self, span: tuple[int, int], links: int) -> I4 | None:
         """Numbers of the connections inside a node that some links feed, in all their units.

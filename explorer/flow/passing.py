@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.flow.clear_layers import SAME, clear_layers, link_sizes
+from explorer.flow.link_index import ranges
 from explorer.tree.hierarchy import Hierarchy
 from explorer.weights.connection_table import ConnectionTable
-from explorer.weights.unit_maps import UnitMap, passes, unit_map
+from explorer.weights.unit_maps import LARGEST_MAP, UnitMap, passes, unit_map
 from explorer.weights.wires import Wires, carried
 
 I4 = NDArray[np.int32]
@@ -76,10 +77,9 @@ class Passing:
         self._clear: list[bool | None] = [
             True if seen else None for seen in clear_layers(network, sizes).tolist()
         ]
-        self._ends: list[bool] = [
-            bool(table.of_layer(at)) or layer.kind == "InputLayer"
-            for at, layer in enumerate(network.layers)
-        ]
+        ends_here = np.array([layer.kind == "InputLayer" for layer in network.layers], bool)
+        ends_here[table.layer] = True
+        self._ends: list[bool] = ends_here.tolist()
 
     def channels(self, link: int) -> int:
         """Channels of the tensor that flows along a link; 0 when nothing tells."""
@@ -136,8 +136,10 @@ class Passing:
         """Whether every unit passes through a layer to the unit of the same number."""
         known = self._clear[layer]
         if known is None:
-            ports = self.ports(layer)
-            known = self._layers[layer].kind in SAME and len(ports) == 1 and ports[0][1] > 0
+            known = self._layers[layer].kind in SAME
+            if known:
+                ports = self.ports(layer)
+                known = len(ports) == 1 and ports[0][1] > 0
             if known:
                 known = all(self.channels(k) == ports[0][1] for k in self.into(layer))
             self._clear[layer] = known
@@ -233,6 +235,28 @@ class Passing:
         if self._links[link].target_input != connection.input:
             return None
         return carried(connection.in_units, self.channels(link))
+
+    def all_feeds(self) -> tuple[I4, I4]:
+        """Links, and the connections that they feed: what `feeds` tells, for all at once.
+
+        Returns
+        -------
+        links, numbers : int32 array, shape (n,)
+            Pairs of them.
+        """
+        table, into = self.table, self._network.link_ports[:, 1]
+        first, stop = table.spans[self._network.link_ends[:, 1]].T
+        links = np.repeat(np.arange(len(into)), stop - first)
+        numbers = ranges(first, stop)
+        inputs = np.array([c.input for c in table.connections], np.int32)
+        counts = np.array([c.in_units for c in table.connections], np.int64)
+        own = into[links] == inputs[numbers]
+        links, numbers = links[own], numbers[own]
+        known = np.array([self.channels(k) for k in links.tolist()], np.int64)
+        count = counts[numbers]
+        fits = (known == 0) | (known == count)
+        fits |= (count % np.maximum(known, 1) == 0) & (count <= LARGEST_MAP)
+        return links[fits].astype(np.int32), numbers[fits].astype(np.int32)
 
     def _feed(
         self, number: int, arrivals: list[tuple[int, I4]], found: dict[int, list[I4]]

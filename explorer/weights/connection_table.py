@@ -38,6 +38,8 @@ class ConnectionTable:
     connections : tuple of Connection
     layer : int32 array, shape (n,)
         Index of each connection's target in ``network.layers``.
+    spans : int32 array, shape (layers, 2)
+        First and last + 1 number of the connections of each layer.
     ready : bool array, shape (n,)
         Which have been read; `refresh` brings it up to date.
     sums : float64 array, shape (n, 4)
@@ -51,20 +53,17 @@ class ConnectionTable:
     ) -> None:
         found: list[Connection] = []
         layer: list[int] = []
-        self._first: dict[int, int] = {}
-        self._stop: dict[int, int] = {}
         for path in weighted:
-            at = network.position[path]
-            self._first[at] = len(found)
             found += wires.connections(path)
-            layer += [at] * (len(found) - len(layer))
-            self._stop[at] = len(found)
+            layer += [network.position[path]] * (len(found) - len(layer))
         self.connections = tuple(found)
         self.layer: I4 = np.array(layer, np.int32)
+        bounds = np.searchsorted(self.layer, np.arange(len(network.layers) + 1))
+        self._bounds: list[int] = bounds.tolist()
+        self.spans: I4 = np.stack((bounds[:-1], bounds[1:]), axis=1).astype(np.int32)
         self.ready = np.zeros(len(found), bool)
         self.sums: F8 = np.zeros((len(found), 4))
         self.counts: I8 = np.zeros((len(found), 2), np.int64)
-        self._number = {c.key: i for i, c in enumerate(found)}
         self._pyramid = pyramid
         self._seen = 0
         self._lock = threading.Lock()
@@ -74,7 +73,11 @@ class ConnectionTable:
 
     def of_layer(self, layer: int) -> range:
         """Numbers of a layer's connections; empty where its links are neutral."""
-        return range(self._first.get(layer, 0), self._stop.get(layer, 0))
+        return range(self._bounds[layer], self._bounds[layer + 1])
+
+    @cached_property
+    def _number(self) -> dict[tuple[str, str], int]:
+        return {c.key: i for i, c in enumerate(self.connections)}
 
     @cached_property
     def weights(self) -> I8:
