@@ -140,8 +140,10 @@ async def test_no_argument_harms_the_session(handle: Handle, arguments: list[Any
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["draw_by", "nobody"], ["rested", 1, []], ["rested", 1, ["x"] * 10], ["rested", True, 7],
-        ["rested", 1, [0.0] * 10], ["rested", 1, [1e300] * 10], ["rested", 10**18, [1.0] * 10],
+        ["draw_by", "nobody"], ["rested", 1, [], []], ["rested", 1, ["x"] * 10, []],
+        ["rested", True, 7], ["rested", 1, [0.0] * 10, [5, 5]], ["rested", 1, [1e300] * 10, []],
+        ["rested", 10**18, [1.0] * 10, []], ["rested", 1, [0, 0, 9, 0, 0, 0, 0, 1, 0, 30], ["x"]],
+        ["rested", 1, [0, 0, 9, 0, 0, 0, 0, 1, 0, 30], [float("nan"), float("inf"), 3]],
         ["hit", "click", 1, 10**9, -1, 0, 0], ["hit", "click", 1, -5, 10**9, 0, 0],
         ["hit", "rest", 1, -1, -10**9, 0, 0], ["hit", "rest", 1, 0, -1, 10**18, -10**18],
         ["hit", "\x00", 1, 0, 0, 0, 0], ["hit", "click", 0, 0, 0, 0, 0], ["hit", "click"],

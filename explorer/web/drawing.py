@@ -47,7 +47,7 @@ async def rested(tab: Tab, number: int, row: list[object], focus: list[object]) 
     tab.camera = camera_of(row)
     if tab.feed.on:
         tab.on_full(True)
-        at = [float(v) for v in focus if isinstance(v, int | float)]
+        at = [float(v) for v in focus[:2] if isinstance(v, int | float) and abs(v) <= 8192]
         tab.nearing.look((at[0], at[1]) if len(at) == 2 else None)
     else:  # the last word of a page that the server draws for again
         tab.stir()
