@@ -87,8 +87,7 @@ class OpenModel:
     @paused()
     def weighted(self) -> dict[str, None]:
         """Paths of the layers whose weights join units, in order (an ordered set)."""
-        self.wires.connect(alike(self.graph))
-        return {la.path: None for la in self.graph.layers if self.wires.connections(la.path)}
+        return dict.fromkeys(self.wires.connect(alike(self.graph)))
 
     @cached_property
     @paused()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Network
-from explorer.tree.likeness import alike
+from explorer.tree.likeness import classes
 from explorer.weights.connection_table import ConnectionTable
 from explorer.weights.units import ELEMENTWISE, GLOBAL, SPATIAL, unusual_layers
 
@@ -32,22 +32,20 @@ def link_sizes(network: Network, table: ConnectionTable) -> I4:
     # look.
     number = np.diff(table.spans, axis=1)[:, 0]
     units = np.where(number == 0, -1, 0)
-    same, one = np.unique(alike(network), return_index=True)
-    kinds = [network.layers[at] for at in one.tolist()]
-    which = np.searchsorted(same, alike(network))
-    plain = np.array([la.kind in _PLAIN for la in kinds], bool)
-    kernel = np.flatnonzero((number == 1) & plain[which])
+    like = classes(network)
+    plain = like.each(lambda la: la.kind in _PLAIN)
+    kernel = np.flatnonzero((number == 1) & plain)
     out_units = (table.connections[k].out_units for k in table.spans[kernel, 0].tolist())
     units[kernel] = np.fromiter(out_units, np.int64, len(kernel))
-    units[np.array(["heads" in la.config for la in kinds], bool)[which]] = 0
+    units[like.each(lambda la: "heads" in la.config)] = 0
     units[[network.position[path] for path in unusual_layers(network)]] = 0
     source = units[network.link_ends[:, 0]]
     sizes = np.where(source > 0, source, 0)
     shaped = (source < 0) | ((source > 0) & (network.link_ports[:, 0] > 0))
-    for k in np.flatnonzero(shaped).tolist():
-        shape = network.links[k].shape
-        last = shape[-1] if shape and len(shape) > 1 else 0
-        sizes[k] = last if source[k] < 0 and last and last > 0 else 0
+    sizes[shaped] = 0
+    lasts = np.flatnonzero(shaped & (source < 0))
+    shapes = [network.links[k].shape for k in lasts.tolist()]
+    sizes[lasts] = [max(s[-1] or 0, 0) if s and len(s) > 1 else 0 for s in shapes]
     return sizes.astype(np.int32)
 
 
@@ -73,6 +71,6 @@ def clear_layers(network: Network, sizes: I4) -> NDArray[np.bool_]:
         np.minimum.at(low, layer, sizes)
         np.maximum.at(high, layer, sizes)
     several = network.link_ports[:, 0] > 0
-    same = np.array([layer.kind in SAME for layer in network.layers], bool)
+    same = classes(network).each(lambda la: la.kind in SAME)
     same[network.link_ends[several, 0]] = False
     return np.asarray(same & (low == high) & (low > 0))

@@ -28,7 +28,7 @@ class Inflow:
         place = np.array(passing.place, np.int32)
         self._source: I4 = place[np.array(passing.source, np.int64)]  # places of the ends of links
         self._target: I4 = place[np.array(passing.target, np.int64)]
-        ends = np.array([passing.ends(layer) for layer in order.tolist()], bool)
+        ends = passing.all_ends[order]
         links, numbers = passing.all_feeds()
         self._earliest = np.full(len(table), len(order), np.int32)
         low, odd = self._back(passing, ends)
@@ -49,10 +49,9 @@ class Inflow:
     def _back(self, passing: Passing, ends: NDArray[np.bool_]) -> tuple[I4, NDArray[np.bool_]]:
         """Earliest place that feeds what stands at each, and places where that is not all."""
         layers = passing.order
-        clear, odd = np.zeros(len(layers), bool), np.zeros(len(layers), bool)
-        for at in np.flatnonzero(~ends).tolist():
-            clear[at] = passing.clear(layers[at])
-            odd[at] = not clear[at] and passing.passes(layers[at])
+        clear = ~ends
+        clear[clear] = [passing.clear(layers[at]) for at in np.flatnonzero(clear).tolist()]
+        odd = passing.all_passes[np.asarray(layers, np.int64)] & ~clear
         odd[self._target[self._source >= self._target]] = True
         through = np.flatnonzero(clear[self._target])
         through = through[np.argsort(self._target[through], kind="stable")]
@@ -69,7 +68,7 @@ class Inflow:
         self, passing: Passing, ends: NDArray[np.bool_], feeds: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Which links lead to any connection, through however many layers."""
-        passes = np.array([passing.passes(layer) for layer in passing.order], bool)
+        passes = passing.all_passes[np.asarray(passing.order, np.int64)]
         leads = np.zeros(len(passes), bool)  # by place
         sure = np.where(ends[self._target], feeds, self._target <= self._source)
         leads[self._source[sure]] = True

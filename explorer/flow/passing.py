@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from explorer.flow.clear_layers import SAME, clear_layers, link_sizes
 from explorer.flow.link_index import ranges
 from explorer.tree.hierarchy import Hierarchy
+from explorer.tree.likeness import classes
 from explorer.weights.connection_table import ConnectionTable
 from explorer.weights.unit_maps import LARGEST_MAP, UnitMap, passes, unit_map
 from explorer.weights.wires import Wires, carried
@@ -48,6 +49,8 @@ class Passing:
         Layer at each place.
     source, target : list of int
         Layer that each link comes from, and leads to.
+    all_ends, all_passes : bool array, shape (layers,)
+        What `ends` and `passes` tell of each layer.
     leads : list of bool
         Whether any connection may lie behind each link; `explorer.flow.inflow.Inflow` finds it out.
     """
@@ -74,12 +77,19 @@ class Passing:
         self.leads: list[bool] = [True] * len(self._links)
         self._ports: dict[int, tuple[Port, ...]] = {}
         self._steps: dict[tuple[int, int, int], UnitMap | None] = {}
+        like = classes(network)
+        self.all_ends = like.each(lambda la: la.kind == "InputLayer")
+        self.all_ends[table.layer] = True
+        self.all_passes = like.each(lambda la: passes(la.kind)) & ~self.all_ends
+        # What is not seen at a glance is none, unless a closer look at it tells otherwise.
+        closer = like.each(lambda la: la.kind in SAME)
+        self._ends: list[bool] = self.all_ends.tolist()
+        self._passes: list[bool] = self.all_passes.tolist()
+        clear = clear_layers(network, sizes)
         self._clear: list[bool | None] = [
-            True if seen else None for seen in clear_layers(network, sizes).tolist()
+            seen or (None if look else False)
+            for seen, look in zip(clear.tolist(), closer.tolist(), strict=True)
         ]
-        ends_here = np.array([layer.kind == "InputLayer" for layer in network.layers], bool)
-        ends_here[table.layer] = True
-        self._ends: list[bool] = ends_here.tolist()
 
     def channels(self, link: int) -> int:
         """Channels of the tensor that flows along a link; 0 when nothing tells."""
@@ -103,7 +113,7 @@ class Passing:
 
     def passes(self, layer: int) -> bool:
         """Whether units may pass through a layer."""
-        return not self.ends(layer) and passes(self._layers[layer].kind)
+        return self._passes[layer]
 
     def step(self, link: int, output: int, count: int) -> UnitMap | None:
         """From the units of a weightless layer's output to those that a link brings to it.
@@ -136,10 +146,8 @@ class Passing:
         """Whether every unit passes through a layer to the unit of the same number."""
         known = self._clear[layer]
         if known is None:
-            known = self._layers[layer].kind in SAME
-            if known:
-                ports = self.ports(layer)
-                known = len(ports) == 1 and ports[0][1] > 0
+            ports = self.ports(layer)
+            known = len(ports) == 1 and ports[0][1] > 0
             if known:
                 known = all(self.channels(k) == ports[0][1] for k in self.into(layer))
             self._clear[layer] = known

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,37 @@ _END = object()  # of a mapping or a list
 def alike(network: Network) -> NDArray[np.int64]:
     """`attribute_ids` of a network's layers, made once and kept beside it."""
     found: NDArray[np.int64] = memo(network, "_alike", lambda: attribute_ids(network.layers))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """Layers that differ in nothing but their names, put together; get it from `classes`.
+
+    Attributes
+    ----------
+    which : int64 array, shape (layers,)
+        Class of each layer.
+    ones : list of Layer
+        One layer of each class.
+    """
+
+    which: NDArray[np.int64]
+    ones: list[Layer]
+
+    def each(self, holds: Callable[[Layer], bool]) -> NDArray[np.bool_]:
+        """What holds for each layer of the network, looked up once per class; shape (layers,)."""
+        return np.array([holds(layer) for layer in self.ones], bool)[self.which]
+
+
+def classes(network: Network) -> Classes:
+    """The classes of a network's layers, made once and kept beside it."""
+
+    def make() -> Classes:
+        _, first, which = np.unique(alike(network), return_index=True, return_inverse=True)
+        return Classes(which.astype(np.int64), [network.layers[i] for i in first.tolist()])
+
+    found: Classes = memo(network, "_classes", make)
     return found
 
 

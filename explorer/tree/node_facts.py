@@ -11,6 +11,7 @@ from explorer.collector import paused
 from explorer.kinds import family
 from explorer.network import Layer, Shape
 from explorer.tree.hierarchy import Hierarchy, NodeTable
+from explorer.tree.likeness import classes
 
 _LIGHT = ("norm", "merge", "shape", "activation")  # families whose weights never name a node
 _TELLING = ("attention", "recurrent", "conv", "dense", "embedding")
@@ -32,11 +33,13 @@ class NodeFacts:
         layers = hierarchy.network.layers
         self._hierarchy = hierarchy
         self._layers = [layers[i] for i in hierarchy.order]
-        families = [family(layer.kind) for layer in self._layers]
+        like = classes(hierarchy.network)
+        which = like.which[np.asarray(hierarchy.order, np.int64)]
+        families = [family(layer.kind) for layer in like.ones]
         self._names = sorted(set(families))
         code = {name: k for k, name in enumerate(self._names)}
-        codes = np.array([code[name] for name in families], np.int64)
-        sizes = np.array([layer.parameters for layer in self._layers], np.int64)
+        codes = np.array([code[name] for name in families], np.int64)[which]
+        sizes = np.array([layer.parameters for layer in like.ones], np.int64)[which]
         self._parameters = _prefix(sizes)
         light = np.array([name in _LIGHT for name in self._names], bool)
         heavy = np.where(light[codes], 0, sizes) if len(codes) else sizes
@@ -46,7 +49,7 @@ class NodeFacts:
         self._count = np.stack([_prefix(codes == k) for k in code.values()]) \
             if code else np.zeros((0, 1), np.int64)  # fmt: skip
         self._attention = _prefix(np.where(_in_attention(hierarchy), heavy, 0))
-        shaped = np.array([bool(layer.output_shape) for layer in self._layers], bool)
+        shaped = np.array([bool(layer.output_shape) for layer in like.ones], bool)[which]
         last = np.where(shaped, np.arange(len(self._layers)), -1)
         self._shaped = np.maximum.accumulate(last) if len(last) else last
         self._family: dict[int, str] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from operator import attrgetter
 from typing import Any
 
 from explorer.network import Layer, Link, Network, Shape
@@ -179,10 +180,17 @@ def outgoing(network: Network) -> dict[str, tuple[Link, ...]]:
 
 
 def _group(network: Network, end: str) -> dict[str, tuple[Link, ...]]:
-    groups: dict[str, list[Link]] = {}
-    for link in network.links:
-        groups.setdefault(getattr(link, end), []).append(link)
-    return {path: tuple(links) for path, links in groups.items()}
+    groups: LinkGroups = {}
+    several: dict[str, list[Link]] = {}
+    for path, link in zip(map(attrgetter(end), network.links), network.links, strict=True):
+        if path not in groups:
+            groups[path] = (link,)  # most layers have one link: no list is made for it
+        elif path in several:
+            several[path].append(link)
+        else:
+            several[path] = [*groups[path], link]
+    groups.update((path, tuple(links)) for path, links in several.items())
+    return groups
 
 
 def memo(network: Network, name: str, build: Any) -> Any:
@@ -228,11 +236,11 @@ def channel_axis(layer: Layer, network: Network) -> int:
 
 def _vocabularies(network: Network) -> dict[str, int]:
     """Vocabulary size of every weightless layer whose output holds token numbers."""
-    layers, into = network.layer_by_path, incoming(network)
+    layers = network.layer_by_path
     found: dict[str, int] = {}
-    for layer in network.layers:
-        if layer.kind != "Embedding":
-            continue
+    embeddings = [layer for layer in network.layers if layer.kind == "Embedding"]
+    into = incoming(network) if embeddings else {}
+    for layer in embeddings:
         table = layer.weight("embeddings")
         size = table.shape[0] if table and table.shape else whole(layer.config.get("input_dim"))
         todo = [k.source for k in into.get(layer.path, ())]

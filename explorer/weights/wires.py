@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,10 @@ from explorer.weights.units import (
 
 MOST_STEPS = 20_000
 """Steps of one walk back; where a walk would be longer it ends at the layers it has reached."""
+
+
+# Connections of one layer; of each of their matrices the number of its weight, and the rest.
+_Model = list[tuple[Connection, list[tuple[int, tuple[Any, ...]]]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,23 +70,32 @@ class Wires:
             self._connections[path] = () if layer is None else connections_of(layer)
         return self._connections[path]
 
-    def connect(self, alike: NDArray[np.int64]) -> None:
+    def connect(self, alike: NDArray[np.int64]) -> list[str]:
         """Make the connections of all layers, each kind of layer worked out once.
 
         Parameters
         ----------
         alike : int64 array, shape (layers,)
             Equal for layers that differ in nothing but names and where their bytes lie.
+
+        Returns
+        -------
+        list of str
+            Paths of the layers that have connections, in the order of the network.
         """
-        made: dict[int, tuple[Layer, tuple[Connection, ...]]] = {}
+        made: dict[int, _Model] = {}
+        weighted: list[str] = []
         for layer, number in zip(self.network.layers, alike.tolist(), strict=True):
             known = made.get(number)
             if known is None:
                 found = connections_of(layer)
-                made[number] = (layer, found)
+                made[number] = _model(layer, found)
             else:
-                found = tuple([_moved(c, known[0], layer) for c in known[1]])
+                found = tuple([_moved(layer, c, pieces) for c, pieces in known]) if known else ()
             self._connections[layer.path] = found
+            if found:
+                weighted.append(layer.path)
+        return weighted
 
     def units(self, path: str) -> Units:
         """Units of a layer."""
@@ -186,16 +200,22 @@ def _joined(entries: list[Entry]) -> tuple[Entry, ...]:
     return tuple(Entry(source, way) for source, maps in made.items() for way in maps)
 
 
-def _moved(connection: Connection, one: Layer, other: Layer) -> Connection:
-    """The connection of a layer that is like another, from that of the other."""
-    weights = {id(w): own for w, own in zip(one.weights, other.weights, strict=True)}
-    pieces = [
-        Matrix(weights[id(m.weight)], m.offset, m.taps, m.tap_stride, m.major, m.major_stride,
-               m.minor, m.transposed, m.out_start, m.in_start, m.diagonal, m.out_step, m.in_step)
-        for m in connection.matrices
+def _model(layer: Layer, connections: tuple[Connection, ...]) -> _Model:
+    """A layer's connections as a model for those of layers like it."""
+    at = {id(weight): i for i, weight in enumerate(layer.weights)}
+    return [
+        (c, [(at[id(m.weight)], (m.offset, m.taps, m.tap_stride, m.major, m.major_stride, m.minor,
+              m.transposed, m.out_start, m.in_start, m.diagonal, m.out_step, m.in_step))
+             for m in c.matrices])
+        for c in connections
     ]  # fmt: skip
-    return Connection(other.path, connection.input, connection.name, connection.out_units,
-                      connection.in_units, tuple(pieces))  # fmt: skip
+
+
+def _moved(layer: Layer, c: Connection, pieces: list[tuple[int, tuple[Any, ...]]]) -> Connection:
+    """The connection of a layer that is like another, from that of the other."""
+    own = layer.weights
+    matrices = tuple([Matrix(own[at], *rest) for at, rest in pieces])
+    return Connection(layer.path, c.input, c.name, c.out_units, c.in_units, matrices)
 
 
 def wires(network: Network) -> Wires:
