@@ -49,15 +49,31 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Closed:
+    """The children of one scope, whatever is open now.
+
+    Attributes
+    ----------
+    shut : Pieces
+        As they would be closed: their order goes by these.
+    usual : Pieces
+        As they usually are: rows are planned by these. The same object if all are usually closed.
+    """
+
+    shut: Pieces
+    usual: Pieces
+
+
+@dataclass(frozen=True)
 class _Ordered:
     """What what is open in a scope does not change."""
 
     flow: Flow
-    strip: Strip  # closed
+    strip: Strip  # of the usual pieces
     place: F8
 
 
-def place_parts(pieces: Pieces, closed: Pieces, links: I8, wish: Wish, style: Style) -> Placement:
+def place_parts(pieces: Pieces, closed: Closed, links: I8, wish: Wish, style: Style) -> Placement:
     """Place the children of a scope along the flow.
 
     Parts that do not hang together stand one under another (many of them in columns, like the
@@ -65,36 +81,40 @@ def place_parts(pieces: Pieces, closed: Pieces, links: I8, wish: Wish, style: St
 
     Parameters
     ----------
-    pieces, closed : Pieces
-        Of the k children, as they are and as they would be closed; the same object if all are.
+    pieces : Pieces
+        Of the k children, as they are; the same object as `closed.shut` if all are closed.
+    closed : Closed
     links : int64 array, shape (m, 2)
         Among the children, in any direction; sorted, unique.
     wish : Wish
     style : Style
     """
-    shut = digest(closed, links, wish, style)
-    key = shut if pieces is closed else digest(shut, pieces)
+    usual = () if closed.usual is closed.shut else (closed.usual,)
+    shut = digest(closed.shut, *usual, links, wish, style)
+    key = shut if pieces is closed.shut else digest(shut, pieces)
     return _PLACED.recall(key, lambda: _placed(pieces, closed, links, wish, style))
 
 
-def _placed(pieces: Pieces, closed: Pieces, links: I8, wish: Wish, style: Style) -> Placement:
-    def ordered() -> _Ordered:
-        flow = order_children(len(closed.reach), links)
-        return _Ordered(flow, *measure(flow, closed, closed, style.across))
+def _placed(pieces: Pieces, closed: Closed, links: I8, wish: Wish, style: Style) -> Placement:
+    shut, usual = closed.shut, closed.usual
 
-    key = digest(closed, links, style)
+    def ordered() -> _Ordered:
+        flow = order_children(len(shut.reach), links)
+        return _Ordered(flow, *measure(flow, usual, shut, style.across))
+
+    key = digest(shut, links, style) if usual is shut else digest(shut, usual, links, style)
     known = _ORDERED.recall(key, ordered)
-    flow, shut = known.flow, known.strip
-    strip, place = shut, known.place
-    if pieces is not closed:
-        strip, place = measure(flow, pieces, closed, style.across)
+    wish = replace(wish, open=usual is not shut and not np.array_equal(usual.size, shut.size))
+    flow, strip, place = known.flow, known.strip, known.place
+    if pieces is not usual:
+        strip, place = measure(flow, pieces, shut, style.across)
         if style.wind and wish.main:
-            wish = replace(wish, grown=growth(shut, strip))
+            wish = replace(wish, grown=growth(known.strip, strip))
     plan = _PLANNED.recall(
-        digest(key, wish), lambda: make_plan(flow, shut, closed, known.place, wish, style)
+        digest(key, wish), lambda: make_plan(flow, known.strip, usual, known.place, wish, style)
     )
-    shut, strip = shut.with_gaps(plan.gap), strip.with_gaps(plan.gap)
-    laid = lay(flow, strip, place, pieces, break_rows(flow, plan, shut, strip))
+    planned, strip = known.strip.with_gaps(plan.gap), strip.with_gaps(plan.gap)
+    laid = lay(flow, strip, place, pieces, break_rows(flow, plan, planned, strip))
     spot, gutter = laid.spot, laid.gutter
     if flow.parts > 1:
         move = column_shifts(laid, flow.parts - flow.shelf, plan.columns)[flow.part[flow.rank]]

@@ -27,6 +27,7 @@ from layouts._style import Style, Wish
 from layouts._winding import cut_to_wind
 
 IN_ONE_ROW = 8
+FEW_OPEN = 2
 MAX_MAIN_ASPECT = 4.5
 MAX_INNER_ASPECT = 6.0
 TOO_LONG, TOO_LONG_INSIDE = 2.0, 1.5
@@ -94,7 +95,7 @@ def make_plan(
     elif flow.shelf:
         top, bottom = strip.top.max(), strip.bottom.min()
         if flow.ranks > IN_ONE_ROW and whole[0] > wish.aspect * (top - bottom):
-            cuts, gap, gutter = cut_to_aspect(strip, wish.aspect)
+            cuts, gap, gutter = cut_to_aspect(strip, wish.aspect, wish.drawn)
             return _with_cuts(plan, flow, 0, cuts, gap, gutter)
     return plan
 
@@ -114,7 +115,8 @@ def _wrap(plan: Plan, flow: Flow, strip: Strip, wish: Wish, style: Style) -> Pla
         np.maximum(longest, (aspect * area) ** 0.5, out=longest)
     too_long = TOO_LONG if wish.main else TOO_LONG_INSIDE
     limit = too_long * whole * np.maximum(IN_ONE_ROW / ranks, 1.0)
-    for part in np.flatnonzero((ranks > IN_ONE_ROW) & (whole > longest))[::-1].tolist():
+    many = ranks > (FEW_OPEN if wish.open else IN_ONE_ROW)
+    for part in np.flatnonzero(many & (whole > longest))[::-1].tolist():
         if part >= linked:
             continue
         here = strip.piece(int(start[part]), int(start[part + 1]))
@@ -122,9 +124,11 @@ def _wrap(plan: Plan, flow: Flow, strip: Strip, wish: Wish, style: Style) -> Pla
             cuts, gap, gutter = cut_to_wind(here, aspect), 1.0, 1.0
             plan.rows.wound[part] = len(cuts) > 1
         else:
-            cuts, gap, gutter = cut_to_aspect(here, aspect)
+            cuts, gap, gutter = cut_to_aspect(here, aspect, wish.drawn)
         widest = float(row_extents(here, cuts)[0].max())
-        limit[part] = too_long * max(widest, IN_ONE_ROW * here.length / len(here.width))
+        limit[part] = too_long * widest
+        if not wish.open:
+            limit[part] = max(limit[part], too_long * IN_ONE_ROW * here.length / len(here.width))
         plan = _with_cuts(plan, flow, part, cuts, gap, gutter)
     return replace(plan, limit=limit)
 

@@ -14,6 +14,7 @@ from layouts._strip import Strip, gutters, row_extents
 from layouts._winding import wind
 
 FIRST_GUTTER = 0.06
+LINE_AT = 0.6  # of the height between rows: more room for titles below than for names above
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def lay(flow: Flow, strip: Strip, place: F8, pieces: Pieces, rows: Rows) -> Laid
     middle[:, 1] = axis[row_of_rank]
     face = np.zeros(flow.parts)
     np.maximum.at(face, flow.part[flow.rank], pieces.face)
-    above = np.append(0.0, free / 2)
+    above = np.append(0.0, LINE_AT * free)
     above[begins] = FIRST_GUTTER * face[part_of_row[begins]]
     gutter, back = axis + top + above, np.zeros(len(cuts), bool)
     for part in np.flatnonzero(rows.wound).tolist():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from layouts._flow import F8
 from layouts._lanes import Pieces
 from layouts._links import Family, check, family, lift_links
-from layouts._parts import place_grid, place_parts
+from layouts._parts import Closed, place_grid, place_parts
 from layouts._ranks import I8
 from layouts._style import Style, Wish
 from layouts.tree import Boxes, Tree
@@ -54,6 +56,7 @@ def arrange(tree: Tree, aspect: float, style: Style) -> Boxes:
     if not (np.isfinite(wished).all() and (wished > 0).all()):
         raise ValueError("every leaf needs a size of three positive numbers")
     closed = _leaf_pieces(_closed_sizes(tree, kin, scope, style))
+    usual = closed if tree.room is None else _usual(closed, tree.room)
     state = Pieces(
         *(column.copy() for column in (closed.size, closed.axis, closed.face, closed.reach))
     )
@@ -69,8 +72,13 @@ def arrange(tree: Tree, aspect: float, style: Style) -> Boxes:
         if cols > 0:
             placed = place_grid(pieces, shut, cols, style)
         else:
-            wish = Wish(aspect if main[node] else INNER_ASPECT, main[node])
-            placed = place_parts(pieces, shut, links.get(node, NO_LINKS), wish, style)
+            wish = Wish(INNER_ASPECT, False)
+            if main[node]:
+                wish = Wish(aspect, True, style.drawn)
+            known = shut if usual is closed else usual.of(inside)
+            placed = place_parts(
+                pieces, Closed(shut, known), links.get(node, NO_LINKS), wish, style
+            )
         place = placed.place.copy()
         place[:, 1] -= pieces.axis
         middle = _frame(state, node, place, pieces, cols > 0, style)
@@ -97,6 +105,12 @@ def _closed_sizes(tree: Tree, kin: Family, scope: NDArray[np.bool_], style: Styl
     for node in np.flatnonzero(silent)[::-1].tolist():
         size[node] = size[kin.children(node)].max(axis=0)
     return size
+
+
+def _usual(closed: Pieces, room: F8) -> Pieces:
+    """Pieces to plan rows with: as large as they usually are."""
+    told = np.isfinite(room).all(axis=1) & (room > 0).all(axis=1)
+    return replace(closed, size=np.where(np.asarray(told)[:, None], room, closed.size))
 
 
 def _leaf_pieces(size: F8) -> Pieces:

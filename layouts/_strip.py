@@ -14,8 +14,9 @@ from layouts._ranks import I8
 from layouts._style import Across
 
 CUT_WINDOW = 0.2
-GUTTER = 1.2
+GUTTER = 1.35
 SLOPE = 0.45
+WORTH_A_CUT = 0.8  # of the size of one row
 MAX_GAP_STRETCH = 1.25
 MAX_GUTTER_STRETCH = 2.0
 
@@ -124,10 +125,19 @@ def strip_aspect(strip: Strip) -> float:
     return _aspect(strip, one_row())
 
 
-def cut_to_aspect(strip: Strip, aspect: float) -> tuple[I8, float, float]:
-    """Cut into rows that together come closest to width / height.
+def cut_to_aspect(
+    strip: Strip, aspect: float, drawn: tuple[float, float, float]
+) -> tuple[I8, float, float]:
+    """Cut into the rows that can be drawn largest in a picture of a width / height.
 
     What is then still missing is made up, within limits, by longer gaps or higher gutters.
+
+    Parameters
+    ----------
+    strip : Strip
+    aspect : float
+    drawn : (float, float, float)
+        How far right and up a step along x leads in the picture, and how far up one along y.
 
     Returns
     -------
@@ -136,11 +146,23 @@ def cut_to_aspect(strip: Strip, aspect: float) -> tuple[I8, float, float]:
     gap, gutter : float
         Factors for the gaps between ranks and the gutters between rows.
     """
-    cuts = best_cut(strip, lambda cuts: _aspect(strip, cuts) / aspect)
-    width, height = extent(strip, cuts)
-    missing = width / aspect - height
+    right, rise, up = drawn
+
+    def in_picture(cuts: I8) -> tuple[float, float]:
+        width, height = extent(strip, cuts)
+        return right * width / aspect, rise * width + up * height
+
+    def ratio(cuts: I8) -> float:
+        width, height = in_picture(cuts)
+        return width / height
+
+    cuts = best_cut(strip, ratio, lambda cuts: max(in_picture(cuts)))
+    if max(in_picture(cuts)) > WORTH_A_CUT * max(in_picture(one_row())):
+        return one_row(), 1.0, 1.0
+    width, height = in_picture(cuts)
+    missing = (width - height) / up
     if missing < 0:
-        return cuts, min(height * aspect / width, MAX_GAP_STRETCH), 1.0
+        return cuts, min(height / width, MAX_GAP_STRETCH), 1.0
     free = float(gutters(strip, cuts).sum())
     return cuts, 1.0, min(1 + missing / free, MAX_GUTTER_STRETCH) if free else 1.0
 
@@ -184,15 +206,20 @@ def even_cuts(boundary: F8, length: float, rows: int) -> I8:
     return np.unique(np.append(0, np.where(nearer, before, after) + 1))
 
 
-def best_cut(strip: Strip, ratio: Callable[[I8], float]) -> I8:
-    """Cut into the number of rows whose ratio, falling with that number, is nearest to 1."""
+def best_cut(
+    strip: Strip, ratio: Callable[[I8], float], cost: Callable[[I8], float] | None = None
+) -> I8:
+    """Cut into the number of rows whose ratio, falling with that number, is nearest to 1.
+
+    With a cost, that of the cheapest of the numbers next to it.
+    """
 
     def cuts(rows: int) -> I8:
         return even_cuts(strip.boundary, strip.length, rows)
 
     count = best_count(lambda rows: ratio(cuts(rows)), len(strip.width))
     tried = [_clean_cuts(strip, cuts(n)) for n in range(max(1, count - 1), count + 2)]
-    return min(tried, key=lambda cuts: abs(float(np.log(ratio(cuts)))))
+    return min(tried, key=cost or (lambda cuts: abs(float(np.log(ratio(cuts))))))
 
 
 def _clean_cuts(strip: Strip, cuts: I8) -> I8:

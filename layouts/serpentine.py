@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from layouts._scopes import arrange
-from layouts._style import Style
+from layouts._style import ASLANT, Style
 from layouts.tree import Boxes, Layout, Tree
 
-STYLE = Style(wrap=True)
+STYLE = Style(wrap=True, drawn=ASLANT)
 
 
 def place(tree: Tree, aspect: float = 16 / 9) -> Boxes:

@@ -30,12 +30,18 @@ class Tree:
         Rows and columns for an inner node whose children stand, in order, row by row on a grid in
         the y-z plane facing the flow; ``(0, 0)`` for one whose children follow the flow. For a
         grid node, the children's order fills rows from the top.
+    room : float64 array, shape (n, 3), or None
+        Extents to reckon with where rows are planned, for nodes that usually stand open: a strip
+        of these breaks into as many rows as fill the picture when they are open. Zeros or NaN
+        where a node is reckoned with as closed, ``None`` if all are. For rows to stay as they are,
+        it must not depend on what is open now.
     """
 
     parent: NDArray[np.int32]
     size: NDArray[np.float64]
     links: NDArray[np.int32]
     grid: NDArray[np.int32]
+    room: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.parent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -100,12 +101,20 @@ def sign(values: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", STRICT)
 @settings(max_examples=120, deadline=None)
-@given(tree=dags(), data=st.data(), count=st.integers(1, 60), grid=st.booleans())
+@given(
+    tree=dags(), data=st.data(), count=st.integers(1, 60), grid=st.booleans(), long=st.booleans()
+)
 def test_siblings_keep_rows_and_sides_when_a_node_opens(
-    name: str, tree: Tree, data: st.DataObject, count: int, grid: bool
+    name: str, tree: Tree, data: st.DataObject, count: int, grid: bool, long: bool
 ) -> None:
     node = leaf_of(data, tree)
-    before, after = place(tree, name), place(open_node(tree, node, count, grid), name)
+    if long:  # rows are planned as if some stood open, whatever does
+        room = tree.size * (np.arange(len(tree)) % 3 == 0)[:, None] * (6.0, 2.0, 2.0)
+        tree = replace(tree, room=room)
+    more = open_node(tree, node, count, grid)
+    if long:
+        more = replace(more, room=np.concatenate([room, np.zeros((count, 3))]))
+    before, after = place(tree, name), place(more, name)
     assert before.row is not None
     assert after.row is not None
     for group, rank, together in ranked_siblings(tree):
@@ -205,6 +214,41 @@ def test_a_wide_row_breaks_at_what_is_open_and_nowhere_else() -> None:
     for row in np.unique(before[others]):
         members = np.flatnonzero(before[:61] == row)
         assert len(np.unique(after[members[members > 0]])) == 1
+
+
+def boxes_in_rows(room: float | None, opened: int = 0) -> tuple[Boxes, int]:
+    """Twelve scopes in a chain, the first so many open, all reckoned with as so long."""
+    tree = make([-1] + [0] * 12, [(i, i + 1) for i in range(1, 12)], [(1.0, 2.0, 2.0)] * 13)
+    for node in range(1, opened + 1):
+        tree = open_node(tree, node, 6, grid=False)
+    if room is not None:
+        rooms = np.zeros((len(tree), 3))
+        rooms[1:13] = (room, 3.0, 3.0)
+        tree = replace(tree, room=rooms)
+    boxes = place(tree, "serpentine")
+    assert boxes.row is not None
+    return boxes, len(np.unique(boxes.row[1:13]))
+
+
+def test_rows_are_planned_for_what_usually_stands_open() -> None:
+    _, few = boxes_in_rows(None)
+    planned, many = boxes_in_rows(8.0)
+    assert many > few
+    # the first row is broken where it is as long as the others when all are open
+    opened, rows = boxes_in_rows(8.0, opened=12)
+    assert rows == many
+    assert np.array_equal(opened.row[:13], planned.row)  # type: ignore[index]
+    wide, high = opened.sizes[0, :2]
+    assert 0.6 < wide / high / (16 / 9) < 1.7
+
+
+def test_a_room_that_is_none_or_nothing_changes_nothing() -> None:
+    tree = two_levels(12, 10)
+    for room in (np.zeros((len(tree), 3)), np.full((len(tree), 3), np.nan)):
+        for name in NAMES:
+            assert same_boxes(place(tree, name), place(replace(tree, room=room), name))
+    with pytest.raises(ValueError, match="rooms"):
+        place(replace(tree, room=np.zeros((3, 3))), "flat")
 
 
 def test_a_memory_is_bounded_and_forgets_the_oldest() -> None:

@@ -11,10 +11,10 @@ F8 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 _MOST_WIDE = 40  # wide lines that a picture bears at full width
-_MOST_FLOW = 300  # grey lines at full opacity
+_MOST_FLOW = 100  # grey lines at full opacity
 _PENDING = 70
-_FLOW = (160, 80)  # opacity of a grey line alone, and among thousands
-_FLOW_WIDTH = 1.6
+_FLOW = (235, 80)  # opacity of a grey line alone, and among thousands
+_FLOW_WIDTH = 1.9
 
 
 def opacity(rows: EdgeRows, strength: F8, weighted: Flags) -> F8:
@@ -41,7 +41,7 @@ def opacity(rows: EdgeRows, strength: F8, weighted: Flags) -> F8:
     many = (150 + 90 * strength) * _room(several)
     alpha = np.where(several, many, single)
     flow = int((~weighted & ~rows.pending).sum())
-    grey = max(_FLOW[0] * min((_MOST_FLOW / max(flow, 1)) ** 0.3, 1.0), _FLOW[1])
+    grey = max(_FLOW[0] * min((_MOST_FLOW / max(flow, 1)) ** 0.35, 1.0), _FLOW[1])
     return np.where(weighted, alpha, np.where(rows.pending, _PENDING, grey))
 
 

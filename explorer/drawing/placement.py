@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Lock
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +14,16 @@ from explorer.crossing.places import cut_links
 from explorer.drawing.appearance import looks_of, unit_size
 from explorer.errors import UnknownNameError
 from explorer.open_model import OpenModel
-from explorer.tree.lod import Cut, make_cut
+from explorer.tree.lod import Cut, first_cut, make_cut
 from explorer.viewing.view_state import ViewState
-from layouts.tree import Boxes, Tree
+from layouts.tree import Boxes, Layout, Tree
 
 F8 = NDArray[np.float64]
 ASPECT = 16 / 9
+
+# By model and layout: extents of what is open in the first picture, by node.
+_ROOMS: WeakKeyDictionary[OpenModel, dict[str, dict[int, list[float]]]] = WeakKeyDictionary()
+_LOCK = Lock()
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,29 @@ def place(model: OpenModel, state: ViewState, aspect: float = ASPECT) -> Placed:
     if state.layout not in known:
         raise UnknownNameError("layout", state.layout, known)
     cut = make_cut(model.hierarchy, model.units_of, state.opened)
+    layout = known[state.layout]
     tree = Tree(cut.parent, _sizes(model, cut), _links(model, cut), cut.grid)
-    return Placed(cut, known[state.layout].place(tree, aspect))
+    tree = replace(tree, room=_room(model, cut, layout))
+    return Placed(cut, layout.place(tree, aspect))
+
+
+def _room(model: OpenModel, cut: Cut, layout: Layout) -> F8:
+    """Extents of nodes that are open in the first picture, as they are there; else zeros."""
+    with _LOCK:
+        known = _ROOMS.setdefault(model, {})
+    if layout.name not in known:
+        first = make_cut(model.hierarchy, model.units_of, first_cut(model.hierarchy))
+        tree = Tree(first.parent, _sizes(model, first), _links(model, first), first.grid)
+        boxes = layout.place(tree, ASPECT)
+        opened = np.flatnonzero(~first.leaf)
+        known[layout.name] = dict(
+            zip(first.node[opened].tolist(), boxes.sizes[opened].tolist(), strict=True)
+        )
+    found, room = known[layout.name], np.zeros((len(cut), 3))
+    for row, (node, units) in enumerate(zip(cut.node.tolist(), cut.units, strict=True)):
+        if units is None and node in found:
+            room[row] = found[node]
+    return room
 
 
 def _sizes(model: OpenModel, cut: Cut) -> F8:
