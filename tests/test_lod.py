@@ -214,8 +214,8 @@ def test_the_first_cut_keeps_to_its_bounds(spec):
     hierarchy = tree(spec)
     opened = lod.first_cut(hierarchy)
     count = len(seen(hierarchy, opened))
-    assert count <= max(45, len(hierarchy.nodes[0].children))
+    assert count <= max(40, len(hierarchy.nodes[0].children))
     if count < 8:  # nothing that is visible and fits was left closed
         for i in seen(hierarchy, opened):
             inner = len(hierarchy.nodes[i].children)
-            assert not inner or count - 1 + inner > 45
+            assert not inner or count - 1 + inner > 40

@@ -17,9 +17,10 @@ from explorer.kinds import family
 from explorer.network import Network
 from explorer.tree import likeness, repeats, structure
 from explorer.tree.convex import Nesting, nested
+from explorer.tree.endings import group_by_endings
 from explorer.tree.forest import SCOPE, Forest, Links, Meta, mixed
 from explorer.tree.hierarchy import GroupTexts, Hierarchy, NodeTable
-from explorer.tree.names import Groups, Paths, layer_title, named_groups
+from explorer.tree.names import ENDING, Groups, Paths, layer_title, named_groups
 from explorer.tree.order import layer_order
 from explorer.tree.titles import Titles
 
@@ -46,9 +47,11 @@ def build_hierarchy(network: Network, weighted: Collection[str]) -> Hierarchy:
     taken = Paths(network)
     groups = named_groups(network, taken)
     of_layer = np.array(groups.of_layer, np.int64)[order]
-    nesting = nested(groups, of_layer, np.stack((links.a, links.b), axis=1), taken)
-    forest = _forest(groups, nesting, links, alike)
     layers = [network.layers[i] for i in order.tolist()]
+    pairs = np.stack((links.a, links.b), axis=1)
+    group_by_endings(layers, groups, of_layer, pairs, taken)
+    nesting = nested(groups, of_layer, pairs, taken)
+    forest = _forest(groups, nesting, links, alike)
     titles = Titles(forest, layers, taken)
     kinds = {layer.kind for layer in layers}
     families = {kind: family(kind) for kind in kinds}
@@ -58,6 +61,7 @@ def build_hierarchy(network: Network, weighted: Collection[str]) -> Hierarchy:
     inputs = np.array([families[la.kind] == "input" for la in layers], bool)
     open_ = _open(forest, np.arange(forest.layers, len(forest.parent)))
     structure.stages(forest, titles, open_, leads, follow & ~leads)
+    open_ = open_[~_told_by_endings(forest)[open_]]
     for _ in range(_MOST_ROUNDS):
         new = [structure.regions(forest, titles, open_, inputs)]
         new.append(repeats.series(forest, titles, open_))
@@ -75,6 +79,14 @@ def _open(forest: Forest, groups: I8) -> I8:
     closed[forest.layers :] = forest.meta.composite
     closed |= forest.kinds != SCOPE
     return groups[~closed[groups]]
+
+
+def _told_by_endings(forest: Forest) -> NDArray[np.bool_]:
+    """Groups whose branches their names have told, and that are readable as they are."""
+    held = np.bincount(forest.parent[forest.parent >= 0], minlength=len(forest.parent))
+    told = np.zeros(len(forest.parent), bool)
+    told[forest.layers :] = [ENDING in prefix for prefix in forest.meta.prefix]
+    return np.asarray(told & (held <= structure.MOST_CHILDREN))
 
 
 def _graph(network: Network) -> tuple[I8, Links, NDArray[np.uint64]]:

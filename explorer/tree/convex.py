@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.tree.names import Groups, Paths
+from explorer.tree.names import Groups, Paths, short
 from explorer.tree.order import kahn, knots
 
 I8 = NDArray[np.int64]
@@ -164,7 +164,7 @@ def nested(groups: Groups, of_layer: I8, links: I8, taken: Paths) -> Nesting:
                 orders.append(order)
         if not changed:
             break
-        _renumbered(groups, of_layer, dissolved)
+        renumbered(groups, of_layer, dissolved)
     rank = now.first.astype(np.float64)
     for order in orders:
         rank[order] = np.sort(rank[order])
@@ -293,8 +293,29 @@ def _copied(groups: Groups, row: int, parent: int, taken: Paths, count: int) -> 
     return groups.add(path, title, groups.type[row], parent, flags, groups.prefix[row])
 
 
-def _renumbered(groups: Groups, of_layer: I8, dissolved: set[int]) -> None:
-    """Drop groups that are dissolved or without layers; put parents before children again."""
+def _with_head(groups: Groups, row: int, outer: int, above: int) -> str:
+    """Title of a group with the words that a group around it took when that is dissolved."""
+    title, prefix = groups.title[row], groups.prefix[outer]
+    named = groups.prefix[row]
+    head = short(prefix, groups.prefix[above])
+    given = groups.prefix[above].startswith(prefix) or title.startswith(head)
+    if given or not named.startswith(prefix) or len(named) == len(prefix):
+        return title
+    return f"{head}{named[len(prefix)]}{title}"
+
+
+def renumbered(groups: Groups, of_layer: I8, dissolved: set[int]) -> None:
+    """Drop groups that are dissolved or without layers; put parents before children again.
+
+    Parameters
+    ----------
+    groups : Groups
+        Changed in place; the root stays row 0.
+    of_layer : int64 array, shape (n,)
+        Innermost group of each layer; changed in place.
+    dissolved : set of int
+        Rows whose members go to the parent.
+    """
     n = len(groups.path)
     kept = list(range(n))  # nearest row at or above each that is not dissolved
     for row in dissolved:
@@ -302,6 +323,10 @@ def _renumbered(groups: Groups, of_layer: I8, dissolved: set[int]) -> None:
         while at in dissolved:
             at = groups.parent[at]
         kept[row] = at
+    for row in range(1, n):
+        outer = groups.parent[row]
+        if outer in dissolved and row not in dissolved and groups.inferred[row]:
+            groups.title[row] = _with_head(groups, row, outer, kept[outer])
     groups.parent = [kept[p] if p >= 0 else -1 for p in groups.parent]
     of_layer[:] = np.array(kept, np.int64)[of_layer]
     used = [False] * n

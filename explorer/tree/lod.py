@@ -200,9 +200,8 @@ def first_cut(
     beside it and are of about its size (all series, where it is a series): what looks alike is
     opened alike. This goes on while fewer than `aim` nodes are visible and ends where the next
     ones would take the count above `most`, so that nothing is open beside something larger that is
-    closed. Only while fewer than `least` nodes are visible, an eighth more than `most` is let pass,
-    the largest is opened without those beside it, what does not fit is left for what is smaller,
-    and stages are opened too.
+    closed. Only while fewer than `least` nodes are visible, the largest is opened without those
+    beside it, what does not fit is left for what is smaller, and stages are opened too.
 
     Returns
     -------
@@ -214,8 +213,7 @@ def first_cut(
     visible = dict.fromkeys(nodes[0].children, 1)  # depth of each visible node
 
     def fits(level: list[int]) -> bool:
-        room = most if len(visible) >= least else most + most // 8
-        return len(visible) + sum(len(nodes[i].children) - 1 for i in level) <= room
+        return len(visible) + sum(len(nodes[i].children) - 1 for i in level) <= most
 
     for kinds, enough in ((("scope", "series"), aim), (("stage",), least)):
         refused: set[int] = set()

@@ -16,6 +16,7 @@ import numpy as np
 from explorer.network import Layer, Network
 
 MOST_WORDS = 30  # of a path below the scopes that are recorded; what follows counts as one word
+ENDING = "\0"
 _FEWEST = 4  # members of a scope below which its names are not looked at
 _SEPARATORS = re.compile(r"[_./-]+")
 _DIMENSIONS = re.compile(r"(conv|pool|pooling|padding|dropout|sampling|cropping|norm)[123]d\Z")
@@ -38,7 +39,8 @@ class Groups:
         Recorded, or a scope in names (``/`` and ``.``): where such a group is not convex it is
         split; a prefix of flat names is given up instead.
     prefix : list of str
-        What the paths of all members begin with: their titles go without it.
+        What the paths of all members begin with: their titles go without it. Behind `ENDING`
+        may stand what the names of members end with.
     of_layer : list of int
         The innermost group of each layer.
     """
@@ -110,6 +112,9 @@ def short(name: str, prefix: str) -> str:
 
 def layer_title(path: str, prefix: str) -> str:
     """What is written on a layer inside a group with this prefix."""
+    if ENDING in prefix:
+        prefix, _, ending = prefix.partition(ENDING)
+        path = path.removesuffix(ending) or path
     name = path.rstrip("/").rsplit("/", 1)[-1] or path
     if prefix and path.startswith(prefix) and len(path) > len(prefix):
         title = short(path, prefix)

@@ -150,7 +150,8 @@ def _folded(forest: Forest, titles: Titles, rows: Rows, chosen: list[_Run]) -> I
         which, group = np.unique(run[keep], return_inverse=True)
         at = np.cumsum(count) - count
         firsts, lasts = members[at[which]], members[at[which] + count[which] - 1]
-        forest.nest(members[keep], group, titles.series(firsts, lasts))
+        meta = titles.series(firsts, lasts, members[keep], group)
+        forest.nest(members[keep], group, meta)
     return made
 
 

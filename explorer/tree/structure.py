@@ -11,7 +11,8 @@ from explorer.tree.titles import Titles
 I8 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-MOST_CHILDREN = 40
+MOST_CHILDREN = 34
+"""A scope with this many children can be opened beside six other nodes and leaves 40 in sight."""
 STRUCTURE_FROM = 8
 """Below this many children a scope is readable without further grouping."""
 _BRANCHES_FROM = 20

@@ -14,6 +14,7 @@ from explorer.tree.names import Paths, is_default, layer_title
 
 I8 = NDArray[np.int64]
 _LONGEST = 60  # characters of each end of a title
+_LETTER = re.compile(r"[^\W\d_]")
 _COUNTED = re.compile(r"[^\W_]*[_.-]\d+")
 
 
@@ -63,17 +64,29 @@ class Titles:
         return meta
 
     def regions(self, joins: I8, members: I8, group: I8) -> Meta:
-        """Regions, named after the joins that end them, or the only scope inside."""
+        """Regions, named after the joins that end them, or the only scope inside.
+
+        A join that is itself a recorded scope keeps its name to itself: the region around it is
+        named after its first member and the join.
+        """
         n, meta = self.forest.layers, Meta()
         inner = members >= n
         inner &= self.forest.kinds[members] == SCOPE
         one = np.bincount(group[inner], minlength=len(joins)) == 1
         scope = np.zeros(len(joins), np.int64)
         scope[group[inner]] = members[inner]
-        for join, within, single in zip(joins.tolist(), scope.tolist(), one.tolist(), strict=True):
+        # The first member, where the join is a recorded scope that is not alone; else -1.
+        recorded = self.forest.kinds == SCOPE
+        recorded[n:] &= ~np.array(self.forest.meta.inferred, bool)
+        first = members[np.unique(group, return_index=True)[1]]
+        first = np.where(recorded[joins] & (first != joins), first, -1)
+        columns = (joins, scope, one, first)
+        for join, within, single, start in zip(*(c.tolist() for c in columns), strict=True):
             title, path = self.title(join), self.path(join)
             above = int(self.forest.parent[join]) - n
-            if not self._telling(join):
+            if start >= 0:
+                title = span(self.title(start), title)
+            elif not self._telling(join):
                 title = self.title(within) if single else f"{title} block"
             elif title == self.forest.meta.title[above]:
                 title = f"{title} block"
@@ -98,13 +111,24 @@ class Titles:
             self._add(meta, path, f"block {count}", SCOPE, "", self.prefix(first))
         return meta
 
-    def series(self, firsts: I8, lasts: I8) -> Meta:
-        """Series, named after their first and last member."""
-        meta = Meta()
-        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+    def series(self, firsts: I8, lasts: I8, members: I8, group: I8) -> Meta:
+        """Series, named after their first and last member.
+
+        The numbered words that these begin with are left to the series, ``stage_0 · block_0 …
+        block_2``: groups among the members go without them.
+        """
+        meta, n, heads = Meta(), self.forest.layers, {}
+        for row, (first, last) in enumerate(zip(firsts.tolist(), lasts.tolist(), strict=True)):
             title = span(self.title(first), self.title(last))
+            if first >= n and (head := shared(self.title(first), self.title(last))):
+                heads[row] = head
             path = f"{self.path(first)}~series"
             self._add(meta, path, title, SERIES, "", self.prefix(first))
+        if heads:
+            own = self.forest.meta.title
+            for vertex, row in zip(members.tolist(), group.tolist(), strict=True):
+                if row in heads and vertex >= n:
+                    own[vertex - n] = own[vertex - n].removeprefix(heads[row])
         return meta
 
     def segments(self, firsts: I8, lasts: I8, kinds: I8, pieces: I8) -> Meta:
@@ -138,10 +162,29 @@ class Titles:
         meta.piece.append(False)
 
 
+def shared(first: str, last: str) -> str:
+    """What two titles both begin with up to the word that tells them apart, if it has a number.
+
+    ``stage_0_`` of ``stage_0_block_0`` and ``stage_0_block_2``; nothing of ``block_0`` and
+    ``block_2``, where the number itself is the difference.
+    """
+    if first == last or "…" in first or "…" in last:
+        return ""
+    pairs = enumerate(zip(first, last, strict=False))
+    head = first[: next((k for k, (a, b) in pairs if a != b), len(first))]
+    while head and not (head[-1] in "_./-" and _LETTER.match(first[len(head) :] or "0")
+                        and _LETTER.match(last[len(head) :] or "0")):  # fmt: skip
+        head = head[:-1]
+    return head if any(c.isdigit() for c in head) else ""
+
+
 def span(first: str, last: str) -> str:
     """A title for a row of things: ``first … last``, without repeating what a span begins with."""
-    first, last = _clipped(first.split(" … ")[0]), _clipped(last.split(" … ")[-1])
-    return first if first == last else f"{first} … {last}"
+    first, last = first.split(" … ")[0], last.split(" … ")[-1]
+    head = shared(first, last)
+    first, last = _clipped(first[len(head) :]), _clipped(last[len(head) :])
+    ends = first if first == last else f"{first} … {last}"
+    return f"{_clipped(head.rstrip('_./-'))} · {ends}" if head else ends
 
 
 def _clipped(title: str) -> str:
