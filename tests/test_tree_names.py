@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from test_tree_properties import check_tree
 
@@ -117,7 +119,12 @@ def test_series_of_blocks_in_different_stages_tell_the_stage():
             layers.append((f"add_{adds}", "Add"))
             links += [(before, f"add_{adds}"), (last, f"add_{adds}")]
             last = f"add_{adds}"
-    nodes = tree_of(net(layers, links)).nodes
+    network = net(layers, links)
+    wider = tuple(  # each stage has a width of its own
+        replace(la, config={"units": int(la.path[10]) if "stage" in la.path else 4})
+        for la in network.layers
+    )
+    nodes = tree_of(replace(network, layers=wider)).nodes
     series = [n for n in nodes if n.kind == "series"]
     assert [n.title for n in series] == [
         "stage_0 · block_0 … block_2",
