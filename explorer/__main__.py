@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,10 +51,14 @@ FocusOn = Annotated[str | None, typer.Option("--focus", help="the node that does
 
 def main() -> None:
     """Run the command line; a wrong input ends in one line on stderr and exit code 2."""
-    if hasattr(signal, "SIGPIPE"):  # a closed pipe (``| head``) is no error
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # a closed pipe (``| head``) is no error
+        # Only what is printed may end so. The signal itself stays ignored, as Python has it: a
+        # browser that goes away while the page is sent must not end the server.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except NeuronautError as error:
         _fail(str(error))
     except typer.Exit as end:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import keras
@@ -169,3 +172,31 @@ def test_info_imports_no_framework_and_no_renderer():
         [sys.executable, "-c", code, DIGITS], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+def test_a_closed_pipe_ends_what_is_printed_and_never_the_server() -> None:
+    # The reader goes before a word is printed.
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "explorer", "info", DIGITS, "--json"],
+        stdout=writer, stderr=subprocess.PIPE, timeout=120, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.stderr == b""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "explorer", "serve", DIGITS, "--port", "0", "--no-browser"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split(" at ")[1].strip()
+        # What the system sends to a process that writes to a browser that has gone.
+        process.send_signal(signal.SIGPIPE)
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert answer.status == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode in (0, 130), errors

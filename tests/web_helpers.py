@@ -40,7 +40,7 @@ def serving(path: Path) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
-    assert process.returncode in (0, 130)
+    assert process.returncode in (0, 130), (process.returncode, errors)
     assert "Traceback" not in errors, errors
 
 
