@@ -239,6 +239,33 @@ def test_overlay_layout_theme_and_keys(page: Page) -> None:
     )
 
 
+@pytest.mark.parametrize("width", [1000, 1081, 1181, 1341, 1501, 1600])
+def test_all_tools_and_the_path_are_seen_and_can_be_hit(page: Page, twin: Twin, width: int) -> None:
+    with page.change():
+        page.click_at(twin.node("conv_1"))
+    page.page.set_viewport_size({"width": width, "height": 700})
+    page.settled()
+    names = "overlay layout opening see-all start-over theme detail draw-by save toggle-panel help"
+    hidden = page.page.evaluate(
+        """(names) => [...names.split(" "), "search", "crumb-close"].filter((name) => {
+            const found = [...document.querySelectorAll(`[data-testid=${name}]`)];
+            return !found.length || found.some((element) => {
+                const box = element.getBoundingClientRect();
+                return [box.left + 1, box.right - 1].some((x) => {
+                    const top = document.elementFromPoint(x, (box.top + box.bottom) / 2);
+                    return top === null || !element.contains(top);
+                });
+            });
+        })""",
+        names,
+    )
+    assert hidden == []
+    page.element("crumb-close").last.click()
+    page.page.wait_for_function(
+        "() => !document.querySelector('[data-testid=crumb][data-path=conv_1]')"
+    )
+
+
 def test_the_picture_can_be_saved(page: Page) -> None:
     with page.page.expect_download() as download:
         page.element("save").click()
