@@ -23,6 +23,7 @@ class Tab:
         self.session, self.aspect = session, 1.5
         self.state = SimpleNamespace(weight="", overlays=[], layouts=[], panel=None)
         self.panel_of, self.sent, self.flushed = "", [], {}
+        self.pointing = SimpleNamespace(hide_tip=lambda: None)
 
     async def change(self, work, fly_to=None):
         work()
@@ -33,9 +34,6 @@ class Tab:
 
     def flush(self, **entries):
         self.flushed.update(entries)
-
-    def hide_tip(self):
-        pass
 
 
 @pytest.fixture
