@@ -96,9 +96,8 @@ def _graph(network: Network) -> tuple[I8, Links, NDArray[np.uint64]]:
     order, forward = layer_order(n, ends)
     place = np.empty(n, np.int64)
     place[order] = np.arange(n)
-    what = mixed(
-        np.array([64 * k.target_input + k.source_output for k in network.links], np.int64), 20
-    )
+    output, into = network.link_ports.astype(np.int64).T
+    what = mixed(64 * into + output, 20)
     at = place[ends]
     alike = mixed(likeness.alike(network)[order], 21)
     # What closes a loop is part of what its ends are.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from explorer.network import Layer, Link, Network, Scope, Shape, Weight
@@ -249,6 +250,7 @@ _SPLITS: dict[str, _Split] = {
     "SeparableConvolution1D": _separable_parts,
     "SeparableConvolution2D": _separable_parts,
 }
+_WRAPPERS = frozenset(("TimeDistributed", "SpectralNormalization", "RNN"))
 _CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "SimpleRNN"}
 
 
@@ -314,14 +316,20 @@ def expand(network: Network) -> Network:
     layers, scopes, links = network.layers, network.scopes, network.links
     changed = True
     while changed:  # a bidirectional layer may itself be wrapped in another composite
-        layers = tuple(unwrapped(layer) for layer in layers)
-        into: dict[str, list[Link]] = {}
+        kinds = set(map(attrgetter("kind"), layers))
+        if not kinds.isdisjoint(_WRAPPERS):
+            layers = tuple(unwrapped(layer) for layer in layers)
+            kinds = set(map(attrgetter("kind"), layers))
+        if kinds.isdisjoint(_SPLITS):
+            break
+        into: dict[str, list[Link]] = {la.path: [] for la in layers if la.kind in _SPLITS}
         for link in links:
-            into.setdefault(link.target, []).append(link)
+            if link.target in into:
+                into[link.target].append(link)
         parts: dict[str, Parts] = {}
         for layer in layers:
             split = _SPLITS.get(layer.kind)
-            made = split(layer, tuple(into.get(layer.path, ()))) if split else None
+            made = split(layer, tuple(into[layer.path])) if split else None
             if made is not None:
                 parts[layer.path] = made
         changed = bool(parts)

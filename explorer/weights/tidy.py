@@ -5,12 +5,18 @@ Formats hand out such networks; one that a program put together may be anything.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
+from itertools import chain, filterfalse
+from operator import attrgetter
 
 from explorer.errors import ModelError
 from explorer.network import Network
-from explorer.plain_text import clean, path_part
+from explorer.plain_text import LONGEST_NAME, clean, path_part
+
+# A part of a path that needs no closer look: letters, digits and signs without brackets.
+_SIMPLE = re.compile(rf"[!-.0-Z\\^-~]{{1,{LONGEST_NAME}}}").fullmatch
 
 
 def tidy(network: Network) -> Network:
@@ -42,6 +48,9 @@ def _check(network: Network) -> None:
         counts = Counter(la.path for la in network.layers)
         twice = counts.most_common(1)[0][0]
         raise ModelError(clean(network.name), f"there are two layers called {clean(twice)!r}")
+    both = (map(attrgetter(end), network.links) for end in ("source", "target"))
+    if all(map(layers.__contains__, chain.from_iterable(both))):
+        return
     for link in network.links:
         if link.source not in layers or link.target not in layers:
             ends = [
@@ -53,9 +62,11 @@ def _check(network: Network) -> None:
 
 def _renamed(network: Network) -> Network:
     paths = [s.path for s in network.scopes] + [la.path for la in network.layers]
-    plain = {part: path_part(part) for part in {p for path in paths for p in path.split("/")}}
-    if all(part == made for part, made in plain.items()):
+    parts = set("/".join(paths).split("/"))
+    odd = {part: path_part(part) for part in filterfalse(_SIMPLE, parts)}
+    if all(part == made for part, made in odd.items()):
         return network
+    plain = dict(zip(parts, parts, strict=True)) | odd
     known = _with_outer(paths, plain)
     outer = {path.rpartition("/")[0] for path in known} - {""}
     new: dict[str, str] = {}
@@ -93,7 +104,7 @@ def _with_outer(paths: list[str], plain: dict[str, str]) -> dict[str, bool]:
 
 
 def _with_clean_kinds(network: Network) -> Network:
-    kinds = {la.kind for la in network.layers} | {s.kind for s in network.scopes}
+    kinds = set(map(attrgetter("kind"), chain(network.layers, network.scopes)))
     plain = {kind: clean(kind) for kind in kinds}
     name = clean(network.name)
     if name == network.name and all(kind == made for kind, made in plain.items()):
