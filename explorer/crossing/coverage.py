@@ -92,6 +92,14 @@ def coverage(
         if everything is not None:  # what anything outside feeds, this group feeds
             fed[int(np.argmax(leading))].whole = everything.tolist()
             return fed
+    simple = inflow.fed_by(span, groups)
+    if simple is not None:
+        for bits, numbers in _by_bits(simple).items():
+            for group in _bits(bits):
+                fed[group].whole += numbers
+        for one in fed:
+            one.whole.sort()
+        return fed
     found = _Coverage(passing, span).run(groups)
     for number in sorted(found):
         reached = found[number]
@@ -189,6 +197,14 @@ class _Coverage:
             if way.index is not None:
                 parts = {group: along(labels, way) for group, labels in parts.items()}
             self.found.setdefault(number, _Reached()).add(whole, parts)
+
+
+def _by_bits(found: dict[int, int]) -> dict[int, list[int]]:
+    """Numbers of the connections that the same groups feed."""
+    made: dict[int, list[int]] = {}
+    for number, bits in found.items():
+        made.setdefault(bits, []).append(number)
+    return made
 
 
 def _bits(number: int) -> Iterator[int]:

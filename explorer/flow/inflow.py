@@ -7,6 +7,8 @@ that pass units on unchanged, tells for every node at once whether it is fed fro
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,6 +47,11 @@ class Inflow:
         leading = leading[np.argsort(self._target[leading], kind="stable")]
         self._sources: I4 = self._source[leading]
         self._targets: I4 = self._target[leading]
+        self._ends, self._channels = ends.tolist(), passing.channels
+        self._through = _Ways(self, leading[~ends[self._targets]])
+        by_target = np.argsort(self._target[links], kind="stable")
+        self._feeding = _Ways(self, links[by_target])
+        self._fed: list[int] = numbers[by_target].tolist()
 
     def _back(self, passing: Passing, ends: NDArray[np.bool_]) -> tuple[I4, NDArray[np.bool_]]:
         """Earliest place that feeds what stands at each, and places where that is not all."""
@@ -84,6 +91,43 @@ class Inflow:
                 known[source] = True
         return np.where(ends[self._target], feeds, np.array(known, bool)[self._target])
 
+    def fed_by(self, span: tuple[int, int], groups: Sequence[I4]) -> dict[int, int] | None:
+        """Connections inside a node by the groups of links into it that feed them.
+
+        Parameters
+        ----------
+        span : (first, stop)
+            Places of the layers inside the node.
+        groups : sequence of int32 array
+            Numbers of links into it from outside.
+
+        Returns
+        -------
+        dict of int: int, or None
+            By the number of a connection, a bit for each group that feeds it, in all its units;
+            ``None`` where the node holds layers that choose or mix units, or links that run back.
+        """
+        first, stop = span
+        if self._odd[stop] != self._odd[first]:
+            return None
+        at: dict[int, int] = {}  # by place, and by link into a layer with weights
+        direct: dict[int, int] = {}
+        for group, links in enumerate(groups):
+            for link, place in zip(links.tolist(), self._target[links].tolist(), strict=True):
+                if self._channels(link):
+                    into, key = (direct, link) if self._ends[place] else (at, place)
+                    into[key] = into.get(key, 0) | 1 << group
+        for _, source, target in self._through.inside(span):
+            if source in at:
+                at[target] = at.get(target, 0) | at[source]
+        found: dict[int, int] = {}
+        fed = self._fed[self._feeding.begin(first) : self._feeding.begin(stop)]
+        for (link, source, _), number in zip(self._feeding.inside(span), fed, strict=True):
+            bits = at.get(source, 0) | direct.get(link, 0)
+            if bits:
+                found[number] = found.get(number, 0) | bits
+        return found
+
     def fed(self, span: tuple[int, int], links: int) -> I4 | None:
         """Numbers of the connections inside a node that some links feed, in all their units.
 
@@ -110,3 +154,21 @@ class Inflow:
         a, b = np.searchsorted(self._places, (first, stop))
         numbers = self._by_place[a:b]
         return np.sort(numbers[self._earliest[numbers] < first])
+
+
+class _Ways:
+    """Links in the order of the places that they lead to, with the places of their ends."""
+
+    def __init__(self, inflow: Inflow, links: NDArray[np.integer]) -> None:
+        self._places = inflow._target[links]
+        self._links: list[int] = links.tolist()
+        self._sources: list[int] = inflow._source[links].tolist()
+        self._targets: list[int] = self._places.tolist()
+
+    def begin(self, place: int) -> int:
+        return int(np.searchsorted(self._places, place))
+
+    def inside(self, span: tuple[int, int]) -> Iterable[tuple[int, int, int]]:
+        """Links into a span: each with the places of its source and its target."""
+        own = slice(self.begin(span[0]), self.begin(span[1]))
+        return zip(self._links[own], self._sources[own], self._targets[own], strict=True)
