@@ -8,6 +8,7 @@ from math import prod
 from operator import attrgetter
 from typing import Any
 
+from explorer.collector import paused
 from explorer.network import Layer, Link, Network, Shape
 
 LinkGroups = dict[str, tuple[Link, ...]]
@@ -179,6 +180,7 @@ def outgoing(network: Network) -> dict[str, tuple[Link, ...]]:
     return found
 
 
+@paused()
 def _group(network: Network, end: str) -> dict[str, tuple[Link, ...]]:
     groups: LinkGroups = {}
     several: dict[str, list[Link]] = {}
