@@ -82,13 +82,16 @@ def _shoulders(corners: NDArray[np.float64]) -> tuple[float, float]:
 def _upper_edge(corners: NDArray[np.float64], xs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Upper edge of the hull of some points, over these x: float64, shape (len(xs),).
 
-    The hull's upper edge over x is the highest of all segments between two points there.
+    By Andrew's monotone chain (1979), in plain Python: the points are a box's eight corners.
     """
-    first, second = np.triu_indices(len(corners), 1)
-    a, b = corners[first], corners[second]
-    low, high = np.minimum(a[:, 0], b[:, 0]), np.maximum(a[:, 0], b[:, 0])
-    at = np.clip(xs, corners[:, 0].min(), corners[:, 0].max())[:, None]
-    run = np.where(b[:, 0] == a[:, 0], 1.0, b[:, 0] - a[:, 0])
-    y = a[:, 1] + (at - a[:, 0]) / run * (b[:, 1] - a[:, 1])
-    y = np.where((at >= low - 1e-9) & (at <= high + 1e-9), y, np.inf)
-    return np.asarray(y.min(axis=1))
+    hull: list[tuple[float, float]] = []
+    for x, y in sorted(corners.tolist()):
+        if hull and hull[-1][0] == x:
+            continue  # the higher of two above one another came first
+        while len(hull) > 1:
+            (ax, ay), (bx, by) = hull[-2:]
+            if (bx - ax) * (y - ay) > (by - ay) * (x - ax):
+                break
+            hull.pop()
+        hull.append((x, y))
+    return np.asarray(np.interp(xs, *np.array(hull).T))
