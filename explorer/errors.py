@@ -38,11 +38,16 @@ class UnknownNameError(NeuronautError):
         # Comparing costs len(name) * len(names): both are bounded, both may come from a stranger.
         names = [str(k)[:_LONGEST] for k in islice(known, _MOST_NAMES)]  # type: ignore[call-overload]
         short = name if len(name) <= 80 else name[:77] + "…"
-        near = _nearest(name[:_LONGEST], list(names)) or sorted(names)[:3]
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        near = _nearest(name[:_LONGEST], list(names))
+        hint = f"; did you mean {', '.join(near or names[:1])}?" if near or len(names) == 1 else ""
+        if not hint and names:
+            all_of_them = len(names) <= _FEW
+            told = ", ".join(sorted(names)[: _FEW if all_of_them else 3])
+            hint = f"; there are {told}" if all_of_them else f"; there are {told} and others"
         super().__init__(f"no {what} called {short!r}{hint}")
 
 
+_FEW = 12  # names that are all told where none is near
 _LONGEST = 200  # characters of a name
 _MOST_NAMES = 20_000  # looked at
 _MOST_WEIGHED = 2_500  # of those, compared by the pairs of letters they share

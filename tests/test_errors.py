@@ -49,3 +49,11 @@ def test_without_any_name_there_is_no_hint() -> None:
     assert str(UnknownNameError("node", "a", [])) == "no node called 'a'"
     assert "did you mean b?" in str(UnknownNameError("node", "a", ["b"]))
     UnknownNameError("node", "", ["", "b"])
+
+
+def test_of_few_names_all_are_told_where_none_is_near() -> None:
+    known = ["layered", "flat", "helix", "radial", "serpentine"]
+    told = str(UnknownNameError("layout", "zzz", known))
+    assert told == "no layout called 'zzz'; there are flat, helix, layered, radial, serpentine"
+    many = str(UnknownNameError("node", "zzz", [f"conv_{i}" for i in range(100)]))
+    assert many.endswith("and others")

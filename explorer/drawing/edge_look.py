@@ -40,8 +40,7 @@ def opacity(rows: EdgeRows, strength: F8, weighted: Flags) -> F8:
     several = (rows.stats.count > 1) & ~rows.strand
     many = (150 + 90 * strength) * _room(several)
     alpha = np.where(several, many, single)
-    flow = int((~weighted & ~rows.pending).sum())
-    grey = max(_FLOW[0] * min((_MOST_FLOW / max(flow, 1)) ** 0.35, 1.0), _FLOW[1])
+    grey = max(_FLOW[0] * _thinned(rows, weighted) ** 0.6, _FLOW[1])
     return np.where(weighted, alpha, np.where(rows.pending, _PENDING, grey))
 
 
@@ -64,7 +63,14 @@ def widths(rows: EdgeRows, strength: F8, weighted: Flags) -> NDArray[np.float32]
     bundle = 1.8 + 0.75 * np.log10(np.maximum(rows.stats.count, 1))
     bundle = np.maximum(np.minimum(bundle, 7.0) * _room(~single), 1.0)
     width = np.where(single, 1.0 + 0.6 * (strength > 0.8), bundle)
-    return np.where(weighted, width, _FLOW_WIDTH).astype(np.float32)
+    grey = max(_FLOW_WIDTH * _thinned(rows, weighted) ** 0.35, 1.0)
+    return np.where(weighted, width, grey).astype(np.float32)
+
+
+def _thinned(rows: EdgeRows, weighted: Flags) -> float:
+    """One while grey lines are few, then less the more there are."""
+    flows = int((~weighted & ~rows.pending).sum())
+    return min(_MOST_FLOW / max(flows, 1), 1.0)
 
 
 def _room(several: Flags) -> float:

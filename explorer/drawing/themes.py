@@ -69,6 +69,13 @@ _FAMILIES: dict[str, RGB] = {
     "other": (176, 168, 150),
 }
 
+
+def _shaded(ramp: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    """A diverging ramp, its middle darker by a share, its ends as they were."""
+    middle = 1.0 - np.abs(np.linspace(-1.0, 1.0, len(ramp)))[:, None]
+    return np.rint(ramp * (1.0 - share * middle)).astype(np.uint8)
+
+
 THEMES: dict[str, Theme] = {
     "dark": Theme(
         families=_FAMILIES,
@@ -86,6 +93,7 @@ THEMES: dict[str, Theme] = {
         label=(28, 36, 52),
         # On white the strong end must be the dark one.
         sequential=_ramp(_BUPU, 0.42, 1.0),
-        diverging=np.ascontiguousarray(_ramp(_PUOR)),
+        # Paper is white: what is near zero must not be.
+        diverging=_shaded(_ramp(_PUOR), 0.2),
     ),
 }
