@@ -229,7 +229,7 @@ class UnitEdges:
         model, (source, target) = self._model, rows
         n_in = 1 if ways.coarse else len(places.shown(source))
         shape = (len(places.shown(target)), n_in)
-        total = {name: np.zeros(shape) for name in STATS}
+        total: dict[str, F8] = {}
         for number, maps in ways.ways:
             connection = model.table.connections[number]
             out = places.labels(target, np.arange(connection.out_units))
@@ -241,9 +241,13 @@ class UnitEdges:
                     inside = np.where(inside == other, np.int32(-1), inside)
                 earlier.append(inside)
                 stats = model.pyramid.stats(connection, out, inside, *shape)
-                for name, grid in total.items():
-                    more = getattr(stats, name)
-                    (np.maximum if name == "max_abs" else np.add)(grid, more, out=grid)
+                for name in STATS:
+                    more, grid = getattr(stats, name), total.get(name)
+                    if grid is None:
+                        total[name] = more.astype(np.float64)
+                    else:
+                        (np.maximum if name == "max_abs" else np.add)(grid, more, out=grid)
+        total = total or {name: np.zeros(shape) for name in STATS}
         joined = total["count"] + total["non_finite"] > 0
         alone = np.zeros(1, bool) if ways.coarse else places.single(source)
         return _strongest(total, joined, places.single(target)[:, None] & alone)
@@ -313,12 +317,16 @@ class UnitEdges:
 
 def _strongest(total: dict[str, F8], joined: Grid, alone: Grid) -> UnitSums:
     """The strongest pairs, strongest first; equal ones by position."""
-    out, inside = np.nonzero(joined)
-    mean_square = total["sum_sq"][out, inside] / np.maximum(total["count"][out, inside], 1)
-    best = np.argsort(-mean_square, kind="stable")[:MOST_OPEN]
-    single = (alone & joined)[out, inside]
-    every = total["sum_sq"][out, inside]
-    out, inside = out[best], inside[best]
+    # Of a million pairs only some are drawn: all are compared, only those are sorted.
+    strength = np.where(joined, total["sum_sq"] / np.maximum(total["count"], 1), -1.0).ravel()
+    most = min(MOST_OPEN, int(np.count_nonzero(joined)))
+    best = np.flatnonzero(strength >= 0.0)
+    if most < len(best):
+        least = np.partition(strength, len(strength) - most)[len(strength) - most]
+        best = np.flatnonzero(strength >= least)
+    best = best[np.argsort(-strength[best], kind="stable")][:most]
+    single = alone & joined
+    out, inside = np.divmod(best, joined.shape[1])
     sum_sq, total_sum, sum_abs, max_abs, count, bad = (total[s][out, inside] for s in STATS)
     return UnitSums(
         out.astype(np.int32),
@@ -327,9 +335,9 @@ def _strongest(total: dict[str, F8], joined: Grid, alone: Grid) -> UnitSums:
             sum_sq, total_sum, sum_abs, max_abs, count.astype(np.int64), bad.astype(np.int64)
         ),
         joined,
-        single[best],
-        int(single.sum()),
-        float(every[single].sum()),
+        single.ravel()[best],
+        int(np.count_nonzero(single)),
+        float(np.sum(total["sum_sq"], where=single)),
         int(total["non_finite"].sum()),
     )
 
