@@ -204,7 +204,7 @@ def test_a_units_strongest_incoming_weights(
 def test_unknown_names_offer_the_nearest(model: OpenModel) -> None:
     with pytest.raises(NeuronautError, match="did you mean"):
         panel.layer_panel(model, "hiden")
-    with pytest.raises(NeuronautError, match="did you mean"):
+    with pytest.raises(NeuronautError, match="there are layers/dense/vars/0, layers/dense/vars/1"):
         panel.weight_statistics(model, "hidden", "../../etc/passwd")
 
 
