@@ -44,7 +44,7 @@ def layer_panel(model: OpenModel, path: str) -> dict[str, Any]:
     UnknownNameError
         If there is no such node.
     """
-    index, here = _locate(model, path)
+    index, here = lod.locate(model.hierarchy, path)
     node = model.hierarchy.nodes[index]
     layer = model.hierarchy.layer(index)
     if here is not None and layer is not None:
@@ -83,7 +83,7 @@ def incoming(model: OpenModel, path: str, top: int = STRONGEST) -> list[dict[str
     ModelError
         If the file was changed or cannot be read.
     """
-    index, here = _locate(model, path)
+    index, here = lod.locate(model.hierarchy, path)
     layer = model.hierarchy.layer(index)
     if here is None or layer is None:
         return []
@@ -137,7 +137,7 @@ def weight_statistics(
         If there is no such weight, its bytes are not in the file or are no numbers, or the file
         was changed.
     """
-    index, _ = _locate(model, path)
+    index, _ = lod.locate(model.hierarchy, path)
     layer = model.hierarchy.layer(index)
     weights = {w.name: w for w in layer.weights} if layer is not None else {}
     if layer is None or name not in weights:
@@ -201,16 +201,6 @@ def _short(value: object, depth: int = 0) -> str:
         shown = [_short(v, depth + 1) for v in value[:16]]
         return f"[{', '.join([*shown, '…'] if len(value) > 16 else shown)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _locate(model: OpenModel, path: str) -> tuple[int, UnitRange | None]:
-    by_path = model.hierarchy.by_path
-    if path in by_path:
-        return by_path[path], None
-    split = lod.split_unit_path(path)
-    if split is None or split[0] not in by_path:
-        raise UnknownNameError("node", path, by_path)
-    return by_path[split[0]], split[1]
 
 
 def _layer_facts(model: OpenModel, layer: Layer) -> list[tuple[str, str]]:

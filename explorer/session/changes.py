@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
-from explorer.errors import NeuronautError, UnknownNameError
+from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
 from explorer.session import opening
 from explorer.session.opening import Opening
@@ -231,20 +231,11 @@ class Changes(ABC):
 
     def can_open(self, path: str) -> bool:
         """Whether there is something inside a node."""
-        node, here = self._node(path)
+        node, here = lod.locate(self.model.hierarchy, path)
         layer = self.model.hierarchy.layer(node)
         if layer is None:
             return bool(self.model.hierarchy.nodes[node].children)
         return bool(lod.open_units(self.model.units_of(layer), here)[0])
-
-    def _node(self, path: str) -> tuple[int, lod.UnitRange | None]:
-        by_path = self.model.hierarchy.by_path
-        if path in by_path:
-            return by_path[path], None
-        split = lod.split_unit_path(path)
-        if split is None or split[0] not in by_path:
-            raise UnknownNameError("node", path, by_path)
-        return by_path[split[0]], split[1]
 
 
 def _told(state: ViewState) -> ViewState:

@@ -233,7 +233,7 @@ class Session(Changes):
 
     def describe(self, path: str) -> str:
         """One line on a node: name, kind, shape, number of weights."""
-        node, here = self._node(path)
+        node, here = lod.locate(self.model.hierarchy, path)
         return describe(self.model.hierarchy, node, here, self.model.units_of)
 
     def describe_edge(self, index: int) -> str:

@@ -328,6 +328,23 @@ def _named(hierarchy: Hierarchy, name: str) -> str:
     raise UnknownNameError("node", name, ends or titled or known)
 
 
+def locate(hierarchy: Hierarchy, path: str) -> tuple[int, UnitRange | None]:
+    """The node of a path, and the range of its units that the path means, if any.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such node.
+    """
+    by_path = hierarchy.by_path
+    if path in by_path:
+        return by_path[path], None
+    split = split_unit_path(path)
+    if split is None or split[0] not in by_path:
+        raise UnknownNameError("node", path, by_path)
+    return by_path[split[0]], split[1]
+
+
 def opening(hierarchy: Hierarchy, units_of: UnitsOf, path: str) -> list[str]:
     """The paths that must be open for a node to be visible, outermost first, without itself."""
     split = None if path in hierarchy.by_path else split_unit_path(path)
