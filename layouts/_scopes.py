@@ -37,6 +37,7 @@ def arrange(tree: Tree, aspect: float, style: Style) -> Boxes:
     Returns
     -------
     Boxes
+        The root's box is centred on the origin.
 
     Raises
     ------

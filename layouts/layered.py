@@ -1,37 +1,18 @@
-"""Layers in ranks along the flow, in one row: the plain way to read a network."""
+"""Layers in ranks along the flow, in one row: the plain way to read a network.
+
+The children of every scope stand by rank along +x, branches spread over y and z. The rank of a node
+is the length of the longest path that leads to it (Sugiyama's layering, but without a dummy node
+per crossed rank, so that long links cost nothing). O(V + E).
+"""
 
 from __future__ import annotations
 
+from functools import partial
+
 from layouts._scopes import arrange
 from layouts._style import Style
-from layouts.tree import Boxes, Layout, Tree
+from layouts.tree import Layout
 
-STYLE = Style(wrap=False)
-
-
-def place(tree: Tree, aspect: float = 16 / 9) -> Boxes:
-    """Place the children of every scope by rank along +x, branches spread over y and z.
-
-    The rank of a node is the length of the longest path that leads to it (Sugiyama's layering, but
-    without a dummy node per crossed rank, so that long links cost nothing). O(V + E).
-
-    Parameters
-    ----------
-    tree : Tree
-    aspect : float
-        Width / height of the picture to fill.
-
-    Returns
-    -------
-    Boxes
-        The root's box is centred on the origin.
-
-    Raises
-    ------
-    ValueError
-        If the tree breaks its own rules or the aspect is not a positive number.
-    """
-    return arrange(tree, aspect, STYLE)
-
+place = partial(arrange, style=Style(wrap=False))
 
 LAYOUT = Layout("layered", "one row from the first layer to the last", place)

@@ -87,7 +87,9 @@ class Layout:
     summary : str
         One line for menus.
     place : callable (Tree, float) -> Boxes
-        The layout itself; the second argument is the width / height of the picture to fill.
+        The layout itself; the second argument is the width / height of the picture to fill. The
+        root's box is centred on the origin. ValueError if the tree breaks its own rules or the
+        aspect is not a positive number.
     forward : {"right", "reading", "winding"}
         What it means that a link between siblings runs forward. ``right``: the target's centre is
         further along +x. ``reading``: that, or it stands in a lower row. ``winding``: it is
