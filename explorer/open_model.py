@@ -13,13 +13,13 @@ from explorer.flow.link_index import LinkIndex, link_index
 from explorer.flow.passing import Passing
 from explorer.memory import Memory
 from explorer.network import Layer, Network
+from explorer.pyramid.connection_table import ConnectionTable
+from explorer.pyramid.pyramid import Pyramid
+from explorer.pyramid.strongest import Strongest
 from explorer.tree.builder import build_hierarchy
 from explorer.tree.hierarchy import Hierarchy
 from explorer.tree.likeness import alike
 from explorer.weights.composites import expand
-from explorer.weights.connection_table import ConnectionTable
-from explorer.weights.pyramid import Pyramid
-from explorer.weights.strongest import Strongest
 from explorer.weights.units import Units
 from explorer.weights.weight_reader import WeightReader
 from explorer.weights.wires import Wires, wires

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from explorer.network import ByteRange, FileStamp, Layer, Link, Network, Weight
+from explorer.pyramid.pyramid import Pyramid
 from explorer.weights.composites import expand
-from explorer.weights.pyramid import Pyramid
 from explorer.weights.weight_reader import WeightReader
 from explorer.weights.wires import wires
 

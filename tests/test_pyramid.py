@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from explorer.network import ByteRange, Layer, Weight
+from explorer.pyramid.pyramid import Pyramid
+from explorer.pyramid.strongest import strongest
 from explorer.weights.connections import Connection, Matrix, connections_of
-from explorer.weights.pyramid import Pyramid
-from explorer.weights.strongest import strongest
 
 
 class ArrayReader:
@@ -156,9 +156,9 @@ def test_strongest_equals_a_full_sort(case, k, searched):
     pyramid = Pyramid(ArrayReader(arrays))
     with pytest.MonkeyPatch.context() as patch:
         if searched:  # take the way of large matrices
-            patch.setattr("explorer.weights.strongest.FULL_READ", 0)
+            patch.setattr("explorer.pyramid.strongest.FULL_READ", 0)
             pyramid.build(connection)
-        patch.setattr("explorer.weights.strongest._CHUNK", 500)
+        patch.setattr("explorer.pyramid.strongest._CHUNK", 500)
         found = strongest(pyramid, connection, out_label, in_label, k)
     sets = brute(connection, arrays, out_label, in_label)
     good = {at: values[np.isfinite(values)] for at, values in sets.items()}

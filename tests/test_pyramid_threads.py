@@ -11,8 +11,8 @@ from test_pyramid import ArrayReader, weight
 
 from explorer.errors import ModelError
 from explorer.network import Layer
+from explorer.pyramid.pyramid import Pyramid
 from explorer.weights.connections import connections_of
-from explorer.weights.pyramid import Pyramid
 
 
 class SlowReader(ArrayReader):

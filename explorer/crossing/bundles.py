@@ -13,8 +13,8 @@ from explorer.crossing.rows import Search, Sum
 from explorer.flow.passing import TooManyWays
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
+from explorer.pyramid.pyramid import labels_of
 from explorer.weights.connections import Connection
-from explorer.weights.pyramid import labels_of
 
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]

@@ -27,8 +27,8 @@ from explorer.crossing.unit_edges import UnitEdges, UnitSums
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
 from explorer.overlays import EdgeStats
+from explorer.pyramid.strongest import Strongest, strongest
 from explorer.tree.lod import Cut
-from explorer.weights.strongest import Strongest, strongest
 
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]

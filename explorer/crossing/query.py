@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Network
+from explorer.pyramid.pyramid import Pyramid
+from explorer.pyramid.strongest import Strongest, strongest
 from explorer.weights.connections import Connection
-from explorer.weights.pyramid import Pyramid
-from explorer.weights.strongest import Strongest, strongest
 from explorer.weights.units import Units
 from explorer.weights.wires import Entry, Wires, wires
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.overlays import EdgeStats
-from explorer.weights.connection_table import ConnectionTable
+from explorer.pyramid.connection_table import ConnectionTable
 from explorer.weights.connections import Connection
 
 I4 = NDArray[np.int32]
@@ -195,5 +195,5 @@ def plain_rows(ends: I4, stats: EdgeStats, pending: NDArray[np.bool_] | None = N
 
 
 def stats_of(sums: F8, counts: NDArray[np.int64]) -> EdgeStats:
-    """Statistics out of the columns of `explorer.weights.connection_table.ConnectionTable`."""
+    """Statistics out of the columns of `explorer.pyramid.connection_table.ConnectionTable`."""
     return EdgeStats(sums[:, 0], sums[:, 1], sums[:, 2], sums[:, 3], counts[:, 0], counts[:, 1])

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Network
+from explorer.pyramid.connection_table import ConnectionTable
 from explorer.tree.likeness import classes
-from explorer.weights.connection_table import ConnectionTable
 from explorer.weights.units import ELEMENTWISE, GLOBAL, SPATIAL, unusual_layers
 
 I4 = NDArray[np.int32]

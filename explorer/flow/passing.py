@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from explorer.flow.clear_layers import SAME, clear_layers, link_sizes
 from explorer.flow.link_index import ranges
+from explorer.pyramid.connection_table import ConnectionTable
 from explorer.tree.hierarchy import Hierarchy
 from explorer.tree.likeness import classes
-from explorer.weights.connection_table import ConnectionTable
 from explorer.weights.unit_maps import LARGEST_MAP, UnitMap, passes, unit_map
 from explorer.weights.wires import Wires, carried
 

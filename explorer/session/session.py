@@ -18,13 +18,13 @@ from explorer.drawing.edge_text import describe_edge
 from explorer.drawing.placement import ASPECT, Placed
 from explorer.network import Network
 from explorer.open_model import OpenModel
+from explorer.pyramid.pyramid import Pyramid
 from explorer.session.background import BackgroundReading, unread
 from explorer.session.changes import Changes
 from explorer.session.detail import ROOM, Detail, Follow, decide, follow
 from explorer.tree import lod
 from explorer.viewing.on_screen import Screen
 from explorer.viewing.view_state import Camera, ViewState, frame
-from explorer.weights.pyramid import Pyramid
 from explorer.weights.weight_reader import WeightReader
 
 AT_ONCE = 0.06  # seconds that a person may be kept waiting by reading

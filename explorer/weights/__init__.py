@@ -1,1 +1,1 @@
-"""What the weights are: connections as matrices, units, statistics at every resolution."""
+"""What the weights are: connections as matrices, units, and how their bytes are read."""

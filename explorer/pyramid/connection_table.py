@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Network
+from explorer.pyramid.pyramid import Pyramid
 from explorer.weights.connections import Connection
-from explorer.weights.pyramid import Pyramid
 from explorer.weights.wires import Wires
 
 I4 = NDArray[np.int32]

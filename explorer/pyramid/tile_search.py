@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.weights.candidates import Candidates
+from explorer.pyramid.candidates import Candidates
+from explorer.pyramid.pyramid import Pyramid, visible
+from explorer.pyramid.tiles import TILE, Tiles
 from explorer.weights.connections import Connection, Matrix
-from explorer.weights.pyramid import Pyramid, visible
-from explorer.weights.tiles import TILE, Tiles
 
 I4 = NDArray[np.int32]
 _MOST_TILES = 20_000

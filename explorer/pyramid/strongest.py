@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.weights.candidates import Candidates
+from explorer.pyramid.candidates import Candidates
+from explorer.pyramid.label_sums import Sums
+from explorer.pyramid.level0 import spans
+from explorer.pyramid.pyramid import Pyramid, Stats, finished, visible
+from explorer.pyramid.tile_search import search, seen_tiles
+from explorer.pyramid.tiles import TILE
 from explorer.weights.connections import Connection
-from explorer.weights.label_sums import Sums
-from explorer.weights.level0 import spans
-from explorer.weights.pyramid import Pyramid, Stats, finished, visible
-from explorer.weights.tile_search import search, seen_tiles
-from explorer.weights.tiles import TILE
 
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]

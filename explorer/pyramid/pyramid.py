@@ -14,10 +14,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.pyramid.label_sums import Sums, period_of
+from explorer.pyramid.level0 import Level0, Reader, row_blocks, spans
+from explorer.pyramid.tiles import TILE, Tiles, measure, tile_count
 from explorer.weights.connections import Connection, Matrix
-from explorer.weights.label_sums import Sums, period_of
-from explorer.weights.level0 import Level0, Reader, row_blocks, spans
-from explorer.weights.tiles import TILE, Tiles, measure, tile_count
 
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.pyramid.level0 import BLOCK, Level0, Values
 from explorer.weights.connections import Matrix
-from explorer.weights.level0 import BLOCK, Level0, Values
 
 TILE = 64
 """Columns per tile, and rows of tiles per block."""

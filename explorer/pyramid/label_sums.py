@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.weights.level0 import PairSums, Values
-from explorer.weights.tiles import Tiles
+from explorer.pyramid.level0 import PairSums, Values
+from explorer.pyramid.tiles import Tiles
 
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
