@@ -127,6 +127,45 @@ def test_end_of_a_row_turns_round_into_the_next_one_behind_it() -> None:
     assert curve[-2, 0] > curve[-1, 0]
 
 
+@pytest.mark.parametrize(("front", "back"), [(6.0, 2.0), (2.0, 6.0)])
+def test_of_two_rows_the_shorter_runs_on_to_where_the_line_turns(front, back) -> None:
+    centers = [(0, 0, 0), (front, 0, 0), (back, -1, -4), (0, -1, -4)]
+    world = World(centers, [(0.5, 1, 1)] * 4, [(1, 2)])
+    world.back[2:] = True
+    cables = world.cables()
+    cables.steps[:, 1] = -1
+    cables.end[:, 0] = cables.inner[:, 1] = back + 0.25
+    routes = plan(cables, world.obstacles())
+    points = follow(routes, cables, (cables.start, cables.end), np.zeros(1, np.int64))
+    line = fine(points[0])
+    level = cables.end[0, 1:] if back < front else cables.start[0, 1:]
+    before = line[line[:, 0] < 6.2, 1:]
+    assert len(before) > 10
+    np.testing.assert_allclose(before, np.broadcast_to(level, before.shape), atol=1e-5)
+    assert 6.5 < line[:, 0].max() < 7.5
+    assert world.hits(points) == []
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_line_climbs_outside_the_frame_that_holds_one_end_of_it(leaves) -> None:
+    centers = [(0, 3, 0), (3, 1, 0), (0, 0, 0), (9, 2, 0)]
+    world = World(centers, [(0.5, 1, 1)] * 4, [(2, 3)])
+    cables = world.cables()
+    cables.inner[0] = 5.0, 8.75
+    if not leaves:  # the mirror image, with the ends exchanged
+        world.centers[:, 0] *= -1
+        world.links = world.links[:, ::-1]
+        cables = world.cables()
+        cables.inner[0] = -8.75, -5.0
+    routes = plan(cables, world.obstacles())
+    points = follow(routes, cables, (cables.start, cables.end), np.zeros(1, np.int64))
+    line = fine(points[0])
+    inside = line[np.abs(line[:, 0]) < 5.0]
+    assert len(inside) > 10
+    np.testing.assert_allclose(inside[:, 1], 0.0, atol=1e-5)
+    assert world.hits(points) == []
+
+
 def row(count, links, size=(0.5, 1.0, 1.0)):
     return World([(1.3 * k, 0.0, 0.0) for k in range(count)], [size] * count, links)
 

@@ -17,6 +17,7 @@ I8 = NDArray[np.int64]
 
 _WINDOW = 14  # columns of a gap in which a line may climb
 _UNDER = 0.5  # what a length under a row, among labels, costs more
+_INSIDE = 0.05  # what climbing inside a frame that holds one end only costs more
 _FRONT = 1.3  # what a length in front of boxes costs
 _MOST_MAPS = 4  # depths of scopes with a map of their own
 
@@ -190,6 +191,10 @@ class Router:
         between = np.maximum(over, under)  # negative between the ends: the nearer of them
         cost = (high - low) + 2 * np.maximum(between, 0) - np.float32(0.01) * between
         cost += np.float32(_UNDER) * np.maximum(under, 0, out=under)
+        # Outside of it there is nothing that the line does not concern.
+        for k, x in enumerate((self.cables.start[:, 0], self.cables.end[:, 0])):
+            held = np.flatnonzero(np.abs(self.cables.inner[:, k] - x) > 1e-6 * self.unit)
+            cost[held] += np.float32(_INSIDE) * np.abs(heights - y[k, held, None])
         wish = np.flatnonzero(self.back & np.isfinite(self.cables.gutter))
         gutter = self.cables.gutter[wish].astype(np.float32)
         cost[wish] += 4 * np.abs(heights - gutter[:, None])

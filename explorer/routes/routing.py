@@ -25,6 +25,7 @@ from explorer.routes.cables import Cables, Obstacles, Ramps
 from explorer.routes.curves import POINTS, curves
 from explorer.routes.detours import Router
 from explorer.routes.route_map import Flags, Grid, RouteMap
+from explorer.routes.turns import round_the_end, turns_round
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -33,7 +34,6 @@ _PITCH = 0.11  # height of a track; this and the next in shares of a usual box's
 _CLEARANCE = 0.06  # between a box and the nearest track's border
 _WIDTH = 0.07  # of a column of the map
 _CABLE = 0.14  # how far apart edges run on a track, as a share of how far apart they start
-_SWING = 1.0  # how far a line swings out that turns round into the next row
 _MOST_SHEETS = 4
 _MARGIN = (1.5, 4.0)  # of the map around all boxes
 
@@ -143,15 +143,10 @@ def _plan(cables: Cables, obstacles: Obstacles, unit: float, through: float) -> 
         (_MARGIN[0] * unit, _MARGIN[1] * unit),
     )
     solid = RouteMap(grid, low[closed] - clearance, high[closed] + clearance)
-    turning = np.flatnonzero(_turns_round(cables, solid, unit))
+    turning = np.flatnonzero(turns_round(cables, obstacles, solid, unit))
     routed = ~_is_direct(cables, solid, unit) | np.isfinite(through)
     routed[turning] = False
-    which = np.flatnonzero(routed)
-    turns = Ramps.none(len(turning))
-    turns.pieces[:] = 1
-    height = np.linalg.norm((cables.start - cables.end)[turning, 1:], axis=1)
-    swing = np.minimum(height / 2, _SWING * unit)
-    turns.bulge[:, 0] = cables.steps[turning, 0] * swing
+    which, turns = np.flatnonzero(routed), round_the_end(cables.take(turning), unit)
     if not len(which):
         return turning, turns
     ways = Router(cables.take(which), obstacles, solid, unit).ramps(through)
@@ -170,19 +165,6 @@ def _is_direct(cables: Cables, solid: RouteMap, unit: float) -> Flags:
     near = np.abs(y[0] - y[1]) <= unit * np.maximum(last - first, 1)
     forward = (cables.steps.T * (x[1] - x[0]) > 0).all(axis=0)
     return np.asarray(free & forward & near)
-
-
-def _turns_round(cables: Cables, solid: RouteMap, unit: float) -> Flags:
-    """Cables at the end of a row that only have to turn round into the next one."""
-    grid, ahead = solid.grid, cables.steps[:, 0] > 0
-    x, y = (np.stack((cables.start[:, k], cables.end[:, k])) for k in (0, 1))
-    swing = _SWING * unit
-    near = np.where(ahead, x.max(axis=0), x.min(axis=0) - swing)
-    first = np.clip(grid.after(near), 0, grid.columns)
-    last = np.clip(grid.before(near + swing) + 1, 0, grid.columns)
-    free = solid.free_boxes(first, last, grid.row(y.min(axis=0)), grid.row(y.max(axis=0)) + 1)
-    opposite = cables.steps[:, 0] != cables.steps[:, 1]
-    return np.asarray(free & opposite & (np.abs(x[0] - x[1]) < unit))
 
 
 def follow(routes: Routes, cables: Cables, ends: tuple[F8, F8], member: I8) -> NDArray[np.float32]:
