@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ F8 = NDArray[np.float64]
 Grid = NDArray[np.bool_]
 MOST_OPEN = 2500  # edges shown of one pair whose units are visible
 MOST_FLOWS = 1024  # unit-to-unit links shown between two layers
+_SAMPLE = 8  # times as many values as are wanted tell about how large those are
 AT_ONCE = 24
 """Connections summed while a person waits."""
 _ROOM = 64 << 20  # bytes of sums, and as many of ways
@@ -229,7 +231,7 @@ class UnitEdges:
         model, (source, target) = self._model, rows
         n_in = 1 if ways.coarse else len(places.shown(source))
         shape = (len(places.shown(target)), n_in)
-        total: dict[str, F8] = {}
+        total: dict[str, NDArray[Any]] = {}
         for number, maps in ways.ways:
             connection = model.table.connections[number]
             out = places.labels(target, np.arange(connection.out_units))
@@ -244,7 +246,7 @@ class UnitEdges:
                 for name in STATS:
                     more, grid = getattr(stats, name), total.get(name)
                     if grid is None:
-                        total[name] = more.astype(np.float64)
+                        total[name] = more  # made for this question alone
                     else:
                         (np.maximum if name == "max_abs" else np.add)(grid, more, out=grid)
         total = total or {name: np.zeros(shape) for name in STATS}
@@ -315,18 +317,18 @@ class UnitEdges:
         grid[out[seen], inside[seen]] = True
 
 
-def _strongest(total: dict[str, F8], joined: Grid, alone: Grid) -> UnitSums:
+def _strongest(total: dict[str, NDArray[Any]], joined: Grid, alone: Grid) -> UnitSums:
     """The strongest pairs, strongest first; equal ones by position."""
-    # Of a million pairs only some are drawn: all are compared, only those are sorted.
-    strength = np.where(joined, total["sum_sq"] / np.maximum(total["count"], 1), -1.0).ravel()
-    most = min(MOST_OPEN, int(np.count_nonzero(joined)))
-    best = np.flatnonzero(strength >= 0.0)
-    if most < len(best):
-        least = np.partition(strength, len(strength) - most)[len(strength) - most]
-        best = np.flatnonzero(strength >= least)
-    best = best[np.argsort(-strength[best], kind="stable")][:most]
+    # Of a million pairs only some are drawn: all are compared, only those are sorted. They are
+    # compared as they lie in memory, where the rows shown of the target are side by side.
+    sum_sq, count, there = total["sum_sq"].T, total["count"].T, joined.T
+    strength = np.where(there, sum_sq / np.maximum(count, 1), -1.0).ravel()
+    pairs = int(np.count_nonzero(joined))
+    best = np.flatnonzero(strength >= (_least(strength, MOST_OPEN) if pairs > MOST_OPEN else 0.0))
+    inside, out = np.divmod(best, joined.shape[0])
+    order = np.lexsort((inside, out, -strength[best]))[:MOST_OPEN]
+    out, inside = out[order], inside[order]
     single = alone & joined
-    out, inside = np.divmod(best, joined.shape[1])
     sum_sq, total_sum, sum_abs, max_abs, count, bad = (total[s][out, inside] for s in STATS)
     return UnitSums(
         out.astype(np.int32),
@@ -335,11 +337,23 @@ def _strongest(total: dict[str, F8], joined: Grid, alone: Grid) -> UnitSums:
             sum_sq, total_sum, sum_abs, max_abs, count.astype(np.int64), bad.astype(np.int64)
         ),
         joined,
-        single.ravel()[best],
+        single[out, inside],
         int(np.count_nonzero(single)),
         float(np.sum(total["sum_sq"], where=single)),
         int(total["non_finite"].sum()),
     )
+
+
+def _least(values: F8, most: int) -> F8:
+    """The smallest of the `most` largest of some values, of which there are more."""
+    # What is surely not among them is left out first: a few of all tell about where to look.
+    few = values[:: len(values) // (_SAMPLE * most) or 1]
+    rank = min(2 * most * len(few) // len(values) + 8, len(few))
+    bound = np.partition(few, len(few) - rank)[len(few) - rank]
+    likely = values[values >= bound]
+    if len(likely) < most:
+        likely = values
+    return np.asarray(np.partition(likely, len(likely) - most)[len(likely) - most])
 
 
 def _bytes_of_ways(ways: UnitWays) -> int:
