@@ -7,8 +7,8 @@ import pytest
 
 from explorer.crossing.rows import STATS
 from explorer.crossing.unit_edges import MOST_OPEN, _strongest
-from explorer.weights.label_sums import Sums
-from explorer.weights.level0 import PairSums
+from explorer.pyramid.label_sums import Sums
+from explorer.pyramid.level0 import PairSums
 
 RNG = np.random.default_rng(5)
 
