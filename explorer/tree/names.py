@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from explorer.network import Layer, Network
+from explorer.tree.words import SEPARATORS, LastWords, Trie, last_words
 
-MOST_WORDS = 30  # of a path below the scopes that are recorded; what follows counts as one word
 ENDING = "\0"
+_OTHERS = re.compile(r"[^a-z]+")
 _FEWEST = 4  # members of a scope below which its names are not looked at
-_SEPARATORS = re.compile(r"[_./-]+")
-_DIMENSIONS = re.compile(r"(conv|pool|pooling|padding|dropout|sampling|cropping|norm)[123]d\Z")
 
 
 @dataclass
@@ -122,111 +122,57 @@ def layer_title(path: str, prefix: str) -> str:
     return short(name, "")
 
 
-class _Trie:
-    """Words of paths; row 0 is the empty path, parents stand before children."""
-
-    def __init__(self, network: Network) -> None:
-        self.scopes = {scope.path for scope in network.scopes}
-        self.row = {"": 0}  # a scope that is recorded has a slash behind its path
-        self.path = [""]
-        self.parent = [-1]
-        self.counter = [False]  # the word is a plain number
-        self.behind = [""]  # separators before the words that follow, joined
-        self.words = [0]  # since the innermost recorded scope
-        self.scope = [0]  # 1 + row of the recorded scope; 0 for none
-        for at, scope in enumerate(network.scopes):
-            if scope.path:
-                self.scope[self.add(scope.path + "/", recorded=True)] = at + 1
-
-    def add(self, path: str, recorded: bool = False) -> int:
-        """Row of a path, made with all its beginnings."""
-        known = self.row.get(path)
-        if known is not None and not (recorded and self.path[known] != path):
-            return known
-        missing = [path]
-        while (known := self.row.get(self.beginning(missing[-1]))) is None:
-            missing.append(self.beginning(missing[-1]))
-            if len(missing) > 2 * MOST_WORDS:  # hostile: look at the first words alone
-                ends = [m.start() for m in _SEPARATORS.finditer(path, 1)]
-                missing = [path, *(path[:end] for end in reversed(ends[:MOST_WORDS]))]
-                known = 0
-                break
-        at = known
-        for beginning in reversed(missing):
-            here = self.row.get(beginning)
-            if self.words[at] >= MOST_WORDS - 1 and not (recorded and beginning == path):
-                self.row[beginning] = at
-            elif here is not None and self.path[here] == beginning:
-                at = here
-            else:
-                at = self._child(at, beginning)
-        if recorded:
-            self.words[at] = 0
-        return at
-
-    def beginning(self, path: str) -> str:
-        """A path without its last word; with a slash behind it where it is a recorded scope."""
-        if path[-1:] == "/" and path[:-1] in self.scopes:
-            return path[:-1]
-        if path[-1:].islower() and path[-2:-1].isdigit() and not _DIMENSIONS.search(path):
-            return path[:-1]  # block2 of block2a, block2b
-        cut = max(path.rfind("_"), path.rfind("/"), path.rfind("."), path.rfind("-"))
-        if cut <= 0:
-            return ""
-        if path[cut] == "/" and path[:cut] in self.scopes:
-            return path[: cut + 1]
-        beginning = path[:cut].rstrip("_./-")
-        if len(beginning) < cut:  # several separators: one may end the path of a scope
-            folder = path[:cut].rpartition("/")[0]
-            if len(folder) >= len(beginning) and folder in self.scopes:
-                return folder + "/"
-        return beginning
-
-    def _child(self, parent: int, path: str) -> int:
-        word = path[len(self.path[parent]) :]
-        bare = word.lstrip("_./-")
-        if bare:
-            self.behind[parent] += word[: len(word) - len(bare)][:4]
-        self.row[path] = len(self.path)
-        self.path.append(path)
-        self.parent.append(parent)
-        self.counter.append(bare.isdigit())
-        self.behind.append("")
-        self.words.append(self.words[parent] + 1)
-        self.scope.append(0)
-        return len(self.path) - 1
+@lru_cache(1024)
+def _letters(kind: str) -> str:
+    return re.sub(r"[^a-z]", "", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower())
 
 
 def is_default(kind: str, stem: str) -> bool:
     """Whether a name without its counter is made from the kind of the layer, like ``dense``."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
-    return re.sub(r"[^a-z]", "", stem.lower()) == re.sub(r"[^a-z]", "", words)
+    return _OTHERS.sub("", stem.lower()) == _letters(kind)
 
 
-def _homes(trie: _Trie, layers: Sequence[Layer]) -> tuple[list[int], set[int]]:
+def _homes(trie: Trie, layers: Sequence[Layer]) -> tuple[list[int], set[int]]:
     """The row of the trie under which each layer stands; the rows where not all words count."""
-    default: dict[tuple[str, str], bool] = {}
-    rows, homes, telling = trie.row, [], set()
-    for layer in layers:
-        path = layer.path
-        folder, _, name = path.rpartition("/")
-        stem = name.rstrip("0123456789")
-        plain = stem[:1].lower() == layer.kind[:1].lower()
-        if plain:
-            key = (layer.kind, stem)
-            known = default.get(key)
-            plain = default[key] = is_default(*key) if known is None else known
-        if plain:
-            prefix = folder + "/" if folder in trie.scopes else folder.rstrip("_./-")
-        else:
-            prefix = trie.beginning(path)
-        at = rows.get(prefix)
-        if at is None:
-            at = trie.add(prefix)
-        homes.append(at)
-        if at not in telling and not path[len(prefix) :].lstrip("_./-").isdigit():
-            telling.add(at)
+    paths = [layer.path for layer in layers]
+    words = last_words(paths)
+    prefixes = _prefixes(trie, layers, paths, words)
+    rows = {prefix: trie.add(prefix) for prefix in dict.fromkeys(prefixes)}
+    homes = [rows[prefix] for prefix in prefixes]
+    counted = words.counted.tolist()
+    telling = {home for home, counts in zip(homes, counted, strict=True) if not counts}
+    for i in np.flatnonzero(words.counted).tolist():
+        word = paths[i][len(prefixes[i]) :]
+        if homes[i] not in telling and not word.lstrip("_./-").isdigit():
+            telling.add(homes[i])
     return homes, telling
+
+
+def _prefixes(trie: Trie, layers: Sequence[Layer], paths: list[str],
+              words: LastWords) -> list[str]:  # fmt: skip
+    """What each path begins with: the path in the trie under which the layer stands."""
+    cut = np.maximum(words.separator, 0).tolist()
+    found = [path[:at] for path, at in zip(paths, cut, strict=True)]
+    if trie.scopes:
+        for i in np.flatnonzero(words.separator == words.slash).tolist():
+            if found[i] and found[i] in trie.scopes:
+                found[i] += "/"
+    for i in np.flatnonzero(words.odd).tolist():
+        found[i] = trie.beginning(paths[i])
+    initials = {kind: ord(kind[:1].lower()[:1] or "?") for kind in {layer.kind for layer in layers}}
+    own = np.array([initials[layer.kind] for layer in layers], np.int64)
+    plain = (words.initial == own) | (words.initial == ord("?")) | (own == ord("?")) | (own > 127)
+    known: dict[tuple[str, str], bool] = {}
+    for i in np.flatnonzero(plain).tolist():
+        kind, (folder, _, name) = layers[i].kind, paths[i].rpartition("/")
+        stem = name.rstrip("0123456789")
+        default = known.get((kind, stem))
+        if default is None:
+            alike = stem[:1].lower() == kind[:1].lower()
+            default = known[kind, stem] = alike and is_default(kind, stem)
+        if default:
+            found[i] = folder + "/" if folder in trie.scopes else folder.rstrip("_./-")
+    return found
 
 
 def named_groups(network: Network, taken: Paths) -> Groups:
@@ -244,21 +190,21 @@ def named_groups(network: Network, taken: Paths) -> Groups:
         Whether they are convex is not looked at. Every group has at least two members, or is
         recorded.
     """
-    trie = _Trie(network)
+    trie = Trie(network)
     homes, telling = _homes(trie, network.layers)
     # A layer whose own name is the beginning of others belongs to them: conv1 to conv1_bn.
-    for i, layer in enumerate(network.layers):
-        row = trie.row.get(layer.path)
-        if row is None or trie.path[row] != layer.path or trie.scope[row]:
+    for row, path in enumerate(trie.path):
+        at = network.position.get(path)
+        if at is None or trie.row[path] != row or trie.scope[row]:
             continue
         if "/" not in trie.behind[row]:
-            homes[i] = row
+            homes[at] = row
             telling.add(row)
     kept = _kept(network, trie, homes, telling)
     return _made(network, trie, homes, kept, taken)
 
 
-def _kept(network: Network, trie: _Trie, homes: list[int], telling: set[int]) -> list[bool]:
+def _kept(network: Network, trie: Trie, homes: list[int], telling: set[int]) -> list[bool]:
     """Which rows of the trie become groups."""
     n = len(trie.path)
     layers = np.bincount(np.array(homes, np.int64), minlength=n).tolist()
@@ -297,7 +243,7 @@ def _kept(network: Network, trie: _Trie, homes: list[int], telling: set[int]) ->
     return kept
 
 
-def _made(network: Network, trie: _Trie, homes: list[int], kept: list[bool],
+def _made(network: Network, trie: Trie, homes: list[int], kept: list[bool],
           taken: Paths) -> Groups:  # fmt: skip
     """The kept rows as groups, without a group that holds all its parent's members."""
     n = len(trie.path)
@@ -334,11 +280,11 @@ def _made(network: Network, trie: _Trie, homes: list[int], kept: list[bool],
 def _own_name(network: Network) -> str:
     """The network's name and a ``_``, where most names begin so; else nothing."""
     own = network.name + "_"
-    found = sum(layer.path.startswith(own) for layer in network.layers)
+    found = sum([layer.path.startswith(own) for layer in network.layers])
     return own if network.name and 2 * found > len(network.layers) else ""
 
 
-def _group(network: Network, trie: _Trie, row: int, groups: Groups, above: int,
+def _group(network: Network, trie: Trie, row: int, groups: Groups, above: int,
            taken: Paths) -> int:  # fmt: skip
     path = trie.path[row]
     scope = network.scopes[trie.scope[row] - 1] if trie.scope[row] else None
@@ -355,5 +301,5 @@ def _group(network: Network, trie: _Trie, row: int, groups: Groups, above: int,
     name = path if prefix and path.startswith(prefix) else path.rsplit("/", 1)[-1]
     title = short(name, prefix)
     if len(title) == 1 and not title.isdigit():  # block2a, not a
-        title = _SEPARATORS.split(name.strip("_./-"))[-1] or title
+        title = SEPARATORS.split(name.strip("_./-"))[-1] or title
     return groups.add(taken.unique(path), title, "", above, (True, False, strong), path)

@@ -138,8 +138,9 @@ def _widest(rows: Rows, bottleneck: Flags) -> I8:
     run = np.arange(len(bottleneck))
     last = np.maximum.accumulate(np.where(bottleneck, run, -1))
     length = run - np.maximum(last, rows.start - 1)
-    widest = np.maximum.reduceat(length, np.unique(rows.start))
-    return np.asarray(np.repeat(widest, np.diff(np.append(np.unique(rows.start), len(run)))))
+    first = np.flatnonzero(rows.start == run)
+    widest = np.maximum.reduceat(length, first)
+    return np.asarray(np.repeat(widest, np.diff(np.append(first, len(run)))))
 
 
 def _contracted(forest: Forest, titles: Titles, rows: Rows, region: I8, large: Flags,
