@@ -47,11 +47,15 @@ class Inflow:
         leading = leading[np.argsort(self._target[leading], kind="stable")]
         self._sources: I4 = self._source[leading]
         self._targets: I4 = self._target[leading]
-        self._ends, self._channels = ends.tolist(), passing.channels
-        self._through = _Ways(self, leading[~ends[self._targets]])
-        by_target = np.argsort(self._target[links], kind="stable")
-        self._feeding = _Ways(self, links[by_target])
-        self._fed: list[int] = numbers[by_target].tolist()
+        self._ends: list[bool] = ends.tolist()
+        self._leads, self._channels = passing.leads, passing.channels
+        onward = leading[~ends[self._targets]]
+        count = len(order)
+        self._onward = _Lists(self._source[onward], self._target[onward], count)
+        # Connections by the place of the layer before theirs, and by link.
+        self._fed = _Lists(self._source[links], self._target[links], count)
+        self._numbers = _Lists(self._source[links], numbers, count).values
+        self._fed_by = _Lists(links, numbers, len(self._source))
 
     def _back(self, passing: Passing, ends: NDArray[np.bool_]) -> tuple[I4, NDArray[np.bool_]]:
         """Earliest place that feeds what stands at each, and places where that is not all."""
@@ -110,23 +114,45 @@ class Inflow:
         first, stop = span
         if self._odd[stop] != self._odd[first]:
             return None
-        at: dict[int, int] = {}  # by place, and by link into a layer with weights
-        direct: dict[int, int] = {}
-        for group, links in enumerate(groups):
-            for link, place in zip(links.tolist(), self._target[links].tolist(), strict=True):
-                if self._channels(link):
-                    into, key = (direct, link) if self._ends[place] else (at, place)
-                    into[key] = into.get(key, 0) | 1 << group
-        for _, source, target in self._through.inside(span):
-            if source in at:
-                at[target] = at.get(target, 0) | at[source]
+        at: dict[int, int] = {}  # by place
         found: dict[int, int] = {}
-        fed = self._fed[self._feeding.begin(first) : self._feeding.begin(stop)]
-        for (link, source, _), number in zip(self._feeding.inside(span), fed, strict=True):
-            bits = at.get(source, 0) | direct.get(link, 0)
-            if bits:
-                found[number] = found.get(number, 0) | bits
+        for group, links in enumerate(groups):
+            bit = 1 << group
+            for link, place in zip(links.tolist(), self._target[links].tolist(), strict=True):
+                if not self._leads[link] or not self._channels(link):
+                    continue
+                if not self._ends[place]:
+                    at[place] = at.get(place, 0) | bit
+                    continue
+                by_link = self._fed_by.starts
+                for number in self._fed_by.values[by_link[link] : by_link[link + 1]]:
+                    found[number] = found.get(number, 0) | bit
+        # In the order of the flow, so that all that comes to a place is known when it is met.
+        onward, targets = self._onward.starts, self._onward.values
+        feeding, fed, numbers = self._fed.starts, self._fed.values, self._numbers
+        for place in sorted(self._reached(at, span)):
+            bits = at[place]
+            for target in targets[onward[place] : onward[place + 1]]:
+                if first <= target < stop:
+                    at[target] = at.get(target, 0) | bits
+            for k in range(feeding[place], feeding[place + 1]):
+                if first <= fed[k] < stop:
+                    number = numbers[k]
+                    found[number] = found.get(number, 0) | bits
         return found
+
+    def _reached(self, places: Iterable[int], span: tuple[int, int]) -> set[int]:
+        """Places inside that these lead to through layers that pass units on, and they."""
+        first, stop = span
+        starts, targets = self._onward.starts, self._onward.values
+        seen, todo = set(places), list(places)
+        while todo:
+            place = todo.pop()
+            for target in targets[starts[place] : starts[place + 1]]:
+                if first <= target < stop and target not in seen:
+                    seen.add(target)
+                    todo.append(target)
+        return seen
 
     def fed(self, span: tuple[int, int], links: int) -> I4 | None:
         """Numbers of the connections inside a node that some links feed, in all their units.
@@ -156,19 +182,11 @@ class Inflow:
         return np.sort(numbers[self._earliest[numbers] < first])
 
 
-class _Ways:
-    """Links in the order of the places that they lead to, with the places of their ends."""
+class _Lists:
+    """Numbers by a key: those of key k are ``values[starts[k]:starts[k + 1]]``."""
 
-    def __init__(self, inflow: Inflow, links: NDArray[np.integer]) -> None:
-        self._places = inflow._target[links]
-        self._links: list[int] = links.tolist()
-        self._sources: list[int] = inflow._source[links].tolist()
-        self._targets: list[int] = self._places.tolist()
-
-    def begin(self, place: int) -> int:
-        return int(np.searchsorted(self._places, place))
-
-    def inside(self, span: tuple[int, int]) -> Iterable[tuple[int, int, int]]:
-        """Links into a span: each with the places of its source and its target."""
-        own = slice(self.begin(span[0]), self.begin(span[1]))
-        return zip(self._links[own], self._sources[own], self._targets[own], strict=True)
+    def __init__(self, keys: NDArray[np.integer], values: NDArray[np.integer], count: int) -> None:
+        order = np.argsort(keys, kind="stable")
+        bounds = np.searchsorted(keys[order], np.arange(count + 1))
+        self.starts: list[int] = bounds.tolist()
+        self.values: list[int] = values[order].tolist()
