@@ -15,6 +15,7 @@ import pytest
 from explorer.crossing.coverage import coverage
 from explorer.network import Link, Network
 from explorer.open_model import OpenModel
+from explorer.session.session import Session
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "layer_graphs.py"
 
@@ -77,3 +78,23 @@ def test_groups_of_links_reach_what_each_link_reaches(graph: str, tmp_path: Path
         several += sum(len(one.whole) > 0 for one in fed) > 1
     assert several > 3
     model.close()
+
+
+def test_a_cut_looks_the_same_whatever_was_open_before(tmp_path: Path) -> None:
+    weights = layer_graphs.write_weights(tmp_path / "weights.bin", kernels=8)
+    with OpenModel(layer_graphs.chain(300, 300, weights)) as model:
+        walking, choose = Session(model), random.Random(3)
+        for _ in range(12):
+            cut = walking.placed.cut
+            paths = [p for p in cut.paths[1:] if walking.can_open(p) or p in walking.state.opened]
+            walking.click(choose.choice(paths))
+            fresh = Session(model, walking.state)
+            walking.wait()
+            fresh.wait()
+            mine, other = walking.draw_list, fresh.draw_list
+            assert list(mine.nodes) == list(other.nodes)
+            assert mine.legend == other.legend
+            for name, values in vars(mine.edges).items():
+                np.testing.assert_array_equal(values, getattr(other.edges, name), name)
+            fresh.close_session()
+        walking.close_session()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from explorer.weights.connections import Connection
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 MOST_WAYS = 16
 """Tensors and connections that join two nodes, above which no single connections are drawn."""
 AT_ONCE = 32
@@ -73,6 +76,68 @@ class Bundle:
         return _OWN + sum(a.nbytes for a in arrays)
 
 
+@dataclass(frozen=True, eq=False)
+class BundleRows:
+    """What is known of several bundles, side by side; one row each.
+
+    Attributes
+    ----------
+    keys : int64 array, shape (n,)
+        One number for each pair of nodes.
+    found : array of Bundle, shape (n,)
+    weighted : bool array, shape (n,)
+        Whether any connection is among a pair's links.
+    sums : float64 array, shape (n, 4)
+        As of `Bundle`; zero where they are not known.
+    counts : int64 array, shape (n, 2)
+        Likewise; of what is not summed up the second is how many weights there are.
+    pending : bool array, shape (n,)
+        Where the sums are not known.
+    joined, ways : int64 array, shape (n,)
+        As of `Bundle`.
+    """
+
+    keys: I8
+    found: NDArray[Any]
+    weighted: Flags
+    sums: F8
+    counts: I8
+    pending: Flags
+    joined: I8
+    ways: I8
+
+    @classmethod
+    def of(cls, keys: I8, bundles: list[Bundle]) -> BundleRows:
+        """Rows of bundles that are not summed up."""
+        n = len(bundles)
+        found = np.empty(n, object)
+        found[:] = bundles
+        counts = np.zeros((n, 2), np.int64)
+        counts[:, 1] = [b.weights for b in bundles]
+        weighted = np.array([len(b.numbers) > 0 for b in bundles], bool)
+        joined, ways = (np.array(v, np.int64) for v in ([b.joined for b in bundles],
+                                                        [b.ways for b in bundles]))  # fmt: skip
+        return cls(keys, found, weighted, np.zeros((n, 4)), counts, weighted.copy(), joined, ways)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, index: NDArray[Any]) -> BundleRows:
+        """Some of the rows, as copies."""
+        return BundleRows(*(getattr(self, f)[index] for f in self.__dataclass_fields__))
+
+    def joined_to(self, other: BundleRows) -> BundleRows:
+        """These rows, then others."""
+        columns = ((getattr(self, f), getattr(other, f)) for f in self.__dataclass_fields__)
+        return BundleRows(*(np.concatenate(pair) for pair in columns))
+
+    def fill(self, at: int) -> None:
+        """Write down the sums of a bundle, if they are known."""
+        bundle = self.found[at]
+        if bundle.sums is not None:
+            self.sums[at], self.counts[at], self.pending[at] = bundle.sums, bundle.counts, False
+
+
 class Bundles:
     """Finds what joins two closed nodes, and remembers it.
 
@@ -83,15 +148,73 @@ class Bundles:
 
     def __init__(self, model: OpenModel) -> None:
         self._model = model
+        self._latest = BundleRows.of(np.zeros(0, np.int64), [])
         self._memory: Memory[Bundle] = Memory(_ROOM, lambda bundle: bundle.nbytes)
         self._searches: Memory[tuple[Search, ...]] = Memory(_ROOM >> 2, _bytes_of)
 
-    def of(self, links: CutLinks, pairs: NDArray[np.intp]) -> list[Bundle]:
+    def of(
+        self, links: CutLinks, pairs: NDArray[np.intp], loops: Sequence[Bundle]
+    ) -> tuple[BundleRows, list[Sum]]:
         """What the links of some pairs of closed nodes lead to.
 
         Which weights they reach depends on the links and on the target alone: what is opened
         elsewhere changes nothing, and opening the source only where its parts share the links.
+
+        Parameters
+        ----------
+        links : CutLinks
+        pairs : int array, shape (p,)
+            Positions in `links` of pairs of closed nodes.
+        loops : sequence of Bundle
+            Loops that are visible too.
+
+        Returns
+        -------
+        BundleRows
+            In the order of the pairs, then the loops.
+        list of Sum
+            What is still to be added up.
         """
+        nodes = links.places.cut.node[links.rows[pairs]].astype(np.int64)
+        many = len(self._model.hierarchy.spans)
+        around = np.array([bundle.target * (many + 1) for bundle in loops], np.int64)
+        keys = np.append(nodes[:, 0] * many + nodes[:, 1], around)
+        # All links from one closed node to another are theirs in every cut that shows both: most
+        # pairs of a cut are in the cut before it, and are taken over all at once.
+        before = self._latest
+        at = np.minimum(np.searchsorted(before.keys, keys), len(before) - 1)
+        same = before.keys[at] == keys if len(before) else np.zeros(len(keys), bool)
+        fresh = np.flatnonzero(~same)
+        of_pairs = pairs[fresh[fresh < len(pairs)]]
+        found = self._find(links, of_pairs)
+        found += [loops[k - len(pairs)] for k in fresh[len(of_pairs) :].tolist()]
+        rows = before.take(at[same]).joined_to(BundleRows.of(keys[fresh], found))
+        place = np.empty(len(keys), np.intp)
+        place[np.concatenate((np.flatnonzero(same), fresh))] = np.arange(len(keys))
+        rows = rows.take(place)
+        sums = self._sum_up(rows)
+        self._latest = rows.take(np.argsort(keys, kind="stable"))
+        return rows, sums
+
+    def _sum_up(self, rows: BundleRows) -> list[Sum]:
+        """Fill in sums of connections that have been read meanwhile; what would take long."""
+        late = []
+        waiting = np.flatnonzero(rows.pending)
+        if not len(waiting):
+            return []
+        bundles = rows.found[waiting].tolist()
+        numbers = [bundle.numbers for bundle in bundles]
+        starts = np.cumsum([0, *(len(n) for n in numbers[:-1])])
+        ready = self._model.table.ready[np.concatenate(numbers)]
+        read = np.logical_and.reduceat(ready, starts)
+        for at, bundle in zip(waiting[read].tolist(), rows.found[waiting[read]], strict=True):
+            task = self.sum(bundle)
+            late += [task] if task is not None else []
+            rows.fill(at)
+        return late
+
+    def _find(self, links: CutLinks, pairs: NDArray[np.intp]) -> list[Bundle]:
+        """The bundles of some pairs, remembered from earlier cuts or made now."""
         found: list[Bundle | None] = []
         wanted: dict[int, list[tuple[int, I4, Hashable]]] = {}
         nodes = links.places.cut.node[links.rows[pairs, 1]].tolist()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.crossing.bundles import Bundle, Bundles, joined
+from explorer.crossing.bundles import Bundle, BundleRows, Bundles, joined
 from explorer.crossing.loops import Loops
 from explorer.crossing.places import CutLinks, cut_links
 from explorer.crossing.rows import (
@@ -36,16 +36,12 @@ F8 = NDArray[np.float64]
 _ROOM = 1 << 20  # bytes of numbers that are told in the legend
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Bundled:
-    """Pairs of closed nodes that weights join."""
+    """Pairs of closed nodes that weights join, and what is known of each."""
 
     pairs: I4
-    found: list[Bundle]
-    sums: F8
-    counts: I8
-    pending: NDArray[np.bool_]
-    joined: I8
+    rows: BundleRows
 
 
 @dataclass
@@ -104,9 +100,7 @@ class EdgeFinder:
         late = len(opened.late)
         bundles = len(closed.pairs) + late
         singles = [len(found.out) for found in opened.found]
-        room, quota = shares(
-            budget, (bundles, len(flow_pairs)), singles, np.array([b.ways for b in closed.found])
-        )
+        room, quota = shares(budget, (bundles, len(flow_pairs)), singles, closed.rows.ways)
         shown = _strongest_bundles(closed, max(int(room[0]) - late, 0))
         flows = widest(flow_widths, int(room[1]))
         rows = [_bundle_rows(closed, shown), _late_rows(opened)]
@@ -159,45 +153,22 @@ class EdgeFinder:
     def _closed(self, links: CutLinks, pairs: NDArray[np.intp], loops: dict[int, Bundle],
                 sums: list[Sum]) -> tuple[_Bundled, NDArray[np.intp]]:  # fmt: skip
         """What joins closed nodes, and each to itself: by weights, and pairs without any."""
-        bundles = self._bundles.of(links, pairs)
-        weighted = np.array([len(b.numbers) > 0 for b in bundles], bool)
-        found = [*(b for b in bundles if len(b.numbers)), *loops.values()]
-        values, counts = np.zeros((len(found), 4)), np.zeros((len(found), 2), np.int64)
-        pending = np.zeros(len(found), bool)
-        new = self._newly_read(found)
-        for at, bundle in enumerate(found):
-            if at in new:
-                task = self._bundles.sum(bundle)
-                sums += [task] if task is not None else []
-            if bundle.sums is None or bundle.counts is None:
-                pending[at] = True
-                counts[at, 1] = bundle.weights  # known by number only
-            else:
-                values[at], counts[at] = bundle.sums, bundle.counts
+        rows, late = self._bundles.of(links, pairs, list(loops.values()))
+        sums += late
         turning = np.array([(row, row) for row in loops], np.int32).reshape(-1, 2)
-        chosen = np.concatenate((links.rows[pairs[weighted]], turning))
-        joined = np.array([b.joined for b in found], np.int64)
-        return _Bundled(chosen, found, values, counts, pending, joined), pairs[~weighted]
-
-    def _newly_read(self, found: list[Bundle]) -> set[int]:
-        """Positions of the bundles that have been read but not yet summed up."""
-        waiting = [at for at, bundle in enumerate(found) if bundle.sums is None]
-        if not waiting:
-            return set()
-        numbers = [found[at].numbers for at in waiting]
-        starts = np.cumsum([0, *(len(n) for n in numbers[:-1])])
-        ready = self.model.table.ready[np.concatenate(numbers)]
-        return set(np.array(waiting)[np.logical_and.reduceat(ready, starts)].tolist())
+        ends = np.concatenate((links.rows[pairs], turning))
+        bare = pairs[~rows.weighted[: len(pairs)]]
+        return _Bundled(ends[rows.weighted], rows.take(rows.weighted)), bare
 
     def _strand_rows(
         self, closed: _Bundled, shown: NDArray[np.intp], quota: I8, tally: _Tally
     ) -> list[EdgeRows]:
         rows = []
-        wanted = (quota > 0) & ~closed.pending
+        wanted = (quota > 0) & ~closed.rows.pending
         wanted[np.setdiff1d(np.arange(len(wanted)), shown)] = False
         split: list[int] = []
         for at in np.flatnonzero(wanted).tolist():
-            searches = self._bundles.searches(closed.found[at])
+            searches = self._bundles.searches(closed.rows.found[at])
             each = min(int(quota[at]) // max(len(searches), 1), STRANDS)
             if not searches or each < FEWEST:
                 continue
@@ -216,12 +187,12 @@ class EdgeFinder:
                     rows.append(self._strands(closed.pairs[at], search, known, each))
                     tally.add(rows[-1])
         # Of all others, the weights between two nodes are counted together.
-        whole = ~closed.pending
+        whole = ~closed.rows.pending
         whole[split] = False
         tally.alone += int((whole & (closed.pairs[:, 0] != closed.pairs[:, 1])).sum())
-        whole |= closed.pending
-        tally.total += int(closed.joined[whole].sum())
-        tally.total_sum_sq += float(closed.sums[whole, 0].sum())
+        whole |= closed.rows.pending
+        tally.total += int(closed.rows.joined[whole].sum())
+        tally.total_sum_sq += float(closed.rows.sums[whole, 0].sum())
         return rows
 
     def _all(self, search: Search) -> tuple[int, float]:
@@ -332,7 +303,7 @@ class EdgeFinder:
     # -- what is told besides ----------------------------------------------------------------
 
     def _unread(self, closed: _Bundled, opened: _Unfolded) -> I4:
-        late = [b.numbers for b, p in zip(closed.found, closed.pending, strict=True) if p]
+        late = [bundle.numbers for bundle in closed.rows.found[closed.rows.pending].tolist()]
         shown = self._among([*late, *opened.late_numbers])
         return np.flatnonzero(shown & ~self.model.table.ready).astype(np.int32)
 
@@ -348,7 +319,7 @@ class EdgeFinder:
         table = self.model.table
         if not table.counts[:, 1].any():
             return 0
-        lists: list[I4 | list[int]] = [b.numbers for b in closed.found]
+        lists: list[I4 | list[int]] = [bundle.numbers for bundle in closed.rows.found.tolist()]
         lists += opened.numbers + opened.late_numbers
         return int(table.counts[self._among(lists), 1].sum())
 
@@ -374,14 +345,14 @@ def _strongest_bundles(closed: _Bundled, most: int) -> NDArray[np.intp]:
     """Positions of the strongest bundles; those not yet read come last, the widest first."""
     if len(closed.pairs) <= most:
         return np.arange(len(closed.pairs))
-    mean_square = closed.sums[:, 0] / np.maximum(closed.counts[:, 0], 1)
-    order = np.lexsort((-closed.counts[:, 1], -mean_square, closed.pending))
+    mean_square = closed.rows.sums[:, 0] / np.maximum(closed.rows.counts[:, 0], 1)
+    order = np.lexsort((-closed.rows.counts[:, 1], -mean_square, closed.rows.pending))
     return np.sort(order[:most])
 
 
 def _bundle_rows(closed: _Bundled, shown: NDArray[np.intp]) -> EdgeRows:
-    stats = stats_of(closed.sums[shown], closed.counts[shown])
-    return plain_rows(closed.pairs[shown], stats, closed.pending[shown])
+    stats = stats_of(closed.rows.sums[shown], closed.rows.counts[shown])
+    return plain_rows(closed.pairs[shown], stats, closed.rows.pending[shown])
 
 
 def _late_rows(opened: _Unfolded) -> EdgeRows:
