@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.routes.cables import Cables, Obstacles, Ramps
+from explorer.routes.gaps import WINDOW, Gap
 from explorer.routes.nets import FAR, apart, hubs, shared_rows
 from explorer.routes.route_map import Flags, RouteMap
 
@@ -15,65 +16,11 @@ F4 = NDArray[np.float32]
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 
-_WINDOW = 14  # columns of a gap in which a line may climb
 _UNDER = 0.5  # what a length under a row, among labels, costs more
 _INSIDE = 0.05  # what climbing inside a frame that holds one end only costs more
 _FRONT = 1.3  # what a length in front of boxes costs
+_BLOCK = 256  # cables looked at together, so that what is worked on stays in the cache
 _MOST_MAPS = 4  # depths of scopes with a map of their own
-
-
-class _Gap:
-    """The columns beside one end of each cable, from its face outwards."""
-
-    def __init__(self, solid: RouteMap, column: I8, row: I8, step: I8) -> None:
-        grid = solid.grid
-        columns = column[:, None] + step[:, None] * np.arange(_WINDOW)
-        inside = (columns >= 0) & (columns < grid.columns)
-        columns = np.clip(columns, 0, grid.columns - 1)
-        at = row[:, None]
-        self.open = np.logical_and.accumulate(inside & ~solid.taken[columns, at], axis=1)
-        self.above, self.below = solid.above[columns, at], solid.below[columns, at]
-        self.row, self.step = row, step
-        self.column = np.clip(column, 0, grid.columns - 1)
-        self.highest = np.where(self.open, self.above, -1).max(axis=1)
-        self.lowest = np.where(self.open, self.below, grid.rows).min(axis=1)
-        self._solid = solid
-
-    def reaches(self, which: I8) -> Flags:
-        """Rows that can be reached in the gap, shape (m, rows)."""
-        rows = np.arange(self._solid.grid.rows)
-        lowest, highest = self.lowest[which, None], self.highest[which, None]
-        return np.asarray((rows > lowest) & (rows < highest))
-
-    def skips(self, which: I8) -> I8:
-        """Columns to skip before each row can be reached, shape (m, rows)."""
-        rows = self._solid.grid.rows
-        up = np.maximum.accumulate(np.where(self.open[which], self.above[which], -1), axis=1)
-        down = np.where(self.open[which], self.below[which], rows)
-        down = np.minimum.accumulate(down, axis=1)
-        # How many of the columns end before a row: a running sum of a histogram.
-        low = _histogram(up + 1, rows + 2).cumsum(axis=1, dtype=np.uint8)
-        high = _histogram(down + 1, rows + 2)[:, ::-1].cumsum(axis=1, dtype=np.uint8)[:, ::-1]
-        over = np.arange(rows) >= self.row[which, None]
-        return np.where(over, low[:, 1:-1], high[:, 1:-1]).astype(np.int64)
-
-    def climb(self, row: I8) -> tuple[I8, I8]:
-        """Where to climb to these rows: columns to skip, and columns there are for it."""
-        up = (row >= self.row)[:, None]
-        passes = self.open & np.where(up, self.above > row[:, None], self.below < row[:, None])
-        some = passes.any(axis=1)
-        skip = np.where(some, passes.argmax(axis=1), 0)
-        later = np.arange(_WINDOW) >= skip[:, None]
-        many = np.logical_and.accumulate(passes | ~later, axis=1).sum(axis=1) - skip
-        return skip, np.where(some, np.maximum(many, 1), 2)
-
-
-def _histogram(values: NDArray[np.integer], size: int) -> NDArray[np.uint8]:
-    """How often each row holds each value from 0 to size - 1, shape (m, size)."""
-    flat = values + size * np.arange(len(values))[:, None]
-    return (
-        np.bincount(flat.ravel(), minlength=size * len(values)).reshape(-1, size).astype(np.uint8)
-    )
 
 
 @dataclass
@@ -108,8 +55,8 @@ class Router:
         ahead = cables.steps > 0
         leave = np.where(ahead[:, 0], grid.after(start[:, 0]), grid.before(start[:, 0]))
         enter = np.where(ahead[:, 1], grid.before(end[:, 0]), grid.after(end[:, 0]))
-        self.leaving = _Gap(solid, leave, grid.row(start[:, 1]), cables.steps[:, 0])
-        self.entering = _Gap(solid, enter, grid.row(end[:, 1]), -cables.steps[:, 1])
+        self.leaving = Gap(solid, leave, grid.row(start[:, 1]), cables.steps[:, 0])
+        self.entering = Gap(solid, enter, grid.row(end[:, 1]), -cables.steps[:, 1])
         self.right = enter >= leave  # the way that the line runs between the two gaps
         self.turns = self.right[:, None] != ahead
         self.back = self.turns.any(axis=1)
@@ -152,16 +99,9 @@ class Router:
         allowed &= rows > lowest.astype(np.int16)[:, None]
         allowed &= rows < highest.astype(np.int16)[:, None]
         # What a line skips before it climbs it passes too, or it has no room left to run in.
-        near = np.flatnonzero(self.back | (self.last - self.first < 2 * _WINDOW))
+        near = np.flatnonzero(self.back | (self.last - self.first < 2 * WINDOW))
         if len(near):
-            leave, enter = (
-                gap.column[near, None] + gap.step[near, None] * gap.skips(near)
-                for gap in (self.leaving, self.entering)
-            )
-            first, last = np.minimum(leave, enter), np.maximum(leave, enter) + 1
-            crossed = (leave > enter) == self.right[near, None]
-            crossed &= ~self.back[near, None] & (leave != enter)
-            allowed[near] &= self.solid.free_stretches(first, last) & ~crossed
+            allowed[near] &= self._enters(near)
         frames, inner = self.obstacles.depth, self.cables.inner
         margin = np.array((0.0, 0.03 * self.unit))
         for depth in np.unique(self.cables.depth)[:_MOST_MAPS].tolist():
@@ -182,23 +122,53 @@ class Router:
             allowed[here[some]] = narrower[some]
         return allowed
 
+    def _enters(self, which: I8) -> Flags:
+        """Rows that are free from where the line reaches them to where it leaves them."""
+        from_, to = self.leaving.of[which], self.entering.of[which]
+        counts = [
+            self.solid.taken_before(gap.arrival + np.int16(k))
+            for gap in (self.leaving, self.entering)
+            for k in (0, 1)
+        ]
+        leave, enter = self.leaving.arrival[from_], self.entering.arrival[to]
+        crossed = (leave > enter) == self.right[which, None]
+        crossed &= ~self.back[which, None] & (leave != enter)
+        onward = counts[0][from_] == counts[3][to]
+        backward = counts[1][from_] == counts[2][to]
+        return np.asarray(np.where(leave <= enter, onward, backward) & ~crossed)
+
     def _cost(self) -> F4:
         """How long a detour over each row is, world units, shape (m, rows)."""
-        heights = self.grid.heights.astype(np.float32)
-        y = np.stack((self.cables.start[:, 1], self.cables.end[:, 1])).astype(np.float32)
-        low, high = y.min(axis=0)[:, None], y.max(axis=0)[:, None]
-        over, under = heights - high, low - heights
-        between = np.maximum(over, under)  # negative between the ends: the nearer of them
-        cost = (high - low) + 2 * np.maximum(between, 0) - np.float32(0.01) * between
-        cost += np.float32(_UNDER) * np.maximum(under, 0, out=under)
-        # Outside of it there is nothing that the line does not concern.
-        for k, x in enumerate((self.cables.start[:, 0], self.cables.end[:, 0])):
-            held = np.flatnonzero(np.abs(self.cables.inner[:, k] - x) > 1e-6 * self.unit)
-            cost[held] += np.float32(_INSIDE) * np.abs(heights - y[k, held, None])
-        wish = np.flatnonzero(self.back & np.isfinite(self.cables.gutter))
-        gutter = self.cables.gutter[wish].astype(np.float32)
-        cost[wish] += 4 * np.abs(heights - gutter[:, None])
-        return np.asarray(cost)
+        cables, heights = self.cables, self.grid.heights.astype(np.float32)
+        ends = np.stack((cables.start[:, 1], cables.end[:, 1]))
+        faces = np.stack((cables.start[:, 0], cables.end[:, 0]))
+        y, low, high = (a.astype(np.float32) for a in (ends, ends.min(axis=0), ends.max(axis=0)))
+        # Outside of what holds an end there is nothing that the line does not concern.
+        held = np.abs(cables.inner.T - faces) > 1e-6 * self.unit
+        gutter = np.where(self.back, cables.gutter, np.nan).astype(np.float32)
+        wish = np.isfinite(gutter)
+        cost = np.empty((len(low), len(heights)), np.float32)
+        for first in range(0, len(cost), _BLOCK):
+            part = slice(first, first + _BLOCK)
+            own, under = cost[part], low[part, None] - heights
+            between = heights - high[part, None]
+            np.maximum(between, under, out=between)  # negative between the ends: the nearer
+            np.maximum(between, 0, out=own)
+            own *= 2
+            own += (high - low)[part, None]
+            between *= np.float32(0.01)
+            own -= between
+            np.maximum(under, 0, out=under)
+            under *= np.float32(_UNDER)
+            own += under
+            for weight, value, some in (
+                (_INSIDE, y[0], held[0]), (_INSIDE, y[1], held[1]), (4.0, gutter, wish)
+            ):  # fmt: skip
+                here = np.flatnonzero(some[part])
+                away = np.abs(heights - value[part][here, None])
+                away *= np.float32(weight)
+                own[here] += away
+        return cost
 
     def _front(self) -> F8:
         """Depth at which each cable passes in front of everything on its way, shape (m,)."""
@@ -219,13 +189,13 @@ class Router:
         y0, y1 = self.cables.start[which, 1, None], self.cables.end[which, 1, None]
         found, reach = [], []
         for gap, near in ((self.leaving, y0), (self.entering, y1)):
-            at = gap.column[which]
-            right, left = self.solid.right[at], self.solid.left[at]
-            skips = gap.skips(which)
-            outwards = gap.step[which, None] > 0
-            clear = np.where(outwards, right - at[:, None], at[:, None] - left)
-            usable = gap.reaches(which) & (right > at[:, None]) & (clear > skips)
+            ends, of = np.unique(gap.of[which], return_inverse=True)
+            at, outwards = gap.columns[ends, None], gap.steps[ends, None] > 0
+            right, left = self.solid.right[at[:, 0]], self.solid.left[at[:, 0]]
+            clear = np.where(outwards, right - at, at - left)
+            usable = gap.reaches()[ends] & (right > at) & (clear > gap.skips[ends])
             usable &= (right == grid.columns) | (left < 0)
+            right, left, usable = right[of], left[of], usable[of]
             cost = np.abs(heights - y0) + np.abs(heights - y1) + 0.1 * np.abs(heights - near)
             row = np.where(usable, cost, np.inf).argmin(axis=1)
             each = np.arange(len(which))

@@ -202,21 +202,18 @@ class RouteMap:
         """
         return np.asarray(self._along[np.maximum(last, first)] == self._along[first])
 
-    def free_stretches(self, first: I8, last: I8) -> Flags:
-        """Whether each row is free between two columns of its own.
+    def taken_before(self, columns: I2) -> I2:
+        """How many cells of each row are taken left of a column of its own.
+
+        Where two columns of a row tell the same, what lies between them is free.
 
         Parameters
         ----------
-        first, last : int64 array, shape (m, rows)
-            As for `free_rows`; what lies outside the map is free.
-
-        Returns
-        -------
-        bool array, shape (m, rows)
+        columns : int16 array, shape (m, rows)
+            What lies outside the map is free.
         """
-        rows = np.arange(self.grid.rows)
-        first, last = np.maximum(first, 0), np.minimum(last, self.grid.columns)
-        return np.asarray(self._along[np.maximum(last, first), rows] == self._along[first, rows])
+        inside = np.clip(columns, 0, self.grid.columns)
+        return np.asarray(self._along[inside, np.arange(self.grid.rows)])
 
     def free_boxes(self, first: I8, last: I8, lowest: I8, highest: I8) -> Flags:
         """Whether all cells of rectangles are free; `last` and `highest` are one too many.
