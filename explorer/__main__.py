@@ -9,7 +9,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -18,6 +19,8 @@ import typer
 from explorer.errors import NeuronautError
 
 if TYPE_CHECKING:
+    from explorer.formats import Reading
+    from explorer.open_model import OpenModel
     from explorer.session.opening import Opening
     from explorer.session.session import Session
     from explorer.viewing.view_state import ViewState
@@ -92,15 +95,28 @@ def _load(name: str) -> tuple[str, ViewState | None]:
     return (str(path), state) if state is not None else (name, None)
 
 
+@contextmanager
+def _reading(name: str) -> Iterator[tuple[Reading, ViewState | None]]:
+    """The file of a model or scene argument, being read from now on, and the scene's view.
+
+    To be entered before a command loads its heavy parts: another process reads meanwhile.
+    """
+    from explorer.formats import Reading
+
+    path, state = _load(name)
+    with Reading(path) as reading:
+        yield reading, state
+
+
 def _session(
     name: str, aspect: float = 16 / 9, change: Callable[[Session], None] = lambda _: None
 ) -> Session:
     """A session of a model or a scene, changed before it is first shown."""
-    from explorer.open_model import OpenModel
-    from explorer.session.session import Session
+    with _reading(name) as (reading, state):
+        from explorer.open_model import OpenModel
+        from explorer.session.session import Session
 
-    path, state = _load(name)
-    session = Session(OpenModel.open(path), state, aspect)
+        session = Session(OpenModel.open(reading), state, aspect)
     try:
         change(session)
     except NeuronautError:
@@ -142,10 +158,16 @@ def serve(
     model: Model, port: Port = 8080, host: Host = "127.0.0.1", no_browser: NoBrowser = False
 ) -> None:
     """Show a network in the browser; prints one line with the URL, its key included."""
-    from explorer import web
+    with _reading(model) as (reading, state):
+        from explorer import web
 
-    path, state = _load(model)
-    web.serve(path, state, host=host, port=port, open_browser=not no_browser)
+        def opened() -> OpenModel:
+            from explorer.open_model import OpenModel
+
+            with reading:
+                return OpenModel.open(reading)
+
+        web.serve(opened, state, host=host, port=port, open_browser=not no_browser)
 
 
 @app.command()
@@ -250,10 +272,10 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """List layers, links and weights without reading a weight's bytes."""
-    from explorer import formats
-    from explorer.report import network_json, network_text
+    with _reading(model) as (reading, _):
+        from explorer.report import network_json, network_text
 
-    network = formats.open_network(_load(model)[0])
+        network = reading.network()
     if as_json:
         print(json.dumps(network_json(network), ensure_ascii=False, allow_nan=False))
     else:
@@ -269,11 +291,12 @@ def edges(
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """List the strongest connections between two nodes, exactly."""
-    from explorer.open_model import OpenModel
-    from explorer.report import edges_json, edges_text
+    with _reading(model) as (reading, _):
+        from explorer.open_model import OpenModel
+        from explorer.report import edges_json, edges_text
 
-    with OpenModel.open(_load(model)[0]) as opened:
-        found = edges_json(opened, from_node, to_node, top)
+        with OpenModel.open(reading) as opened:
+            found = edges_json(opened, from_node, to_node, top)
     print(json.dumps(found, ensure_ascii=False, allow_nan=False) if as_json else edges_text(found))
 
 

@@ -63,15 +63,17 @@ class OpenModel:
 
     @classmethod
     @paused()
-    def open(cls, path: str) -> OpenModel:
-        """Open a model file.
+    def open(cls, source: str | formats.Reading) -> OpenModel:
+        """Open a model file, or one that is being read already; such a reading stays to be closed.
 
         Raises
         ------
         ModelError
             If the file is missing, damaged or of an unknown format.
         """
-        return cls(formats.open_network(path))
+        if isinstance(source, str):
+            return cls(formats.open_network(source))
+        return cls(source.network())
 
     @cached_property
     def wires(self) -> Wires:

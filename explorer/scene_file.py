@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from explorer.errors import ModelError, NeuronautError, UnknownNameError
-from explorer.overlays import get_overlay
 from explorer.small_files import read_small, replacing
-from explorer.viewing.view_state import ViewState
-from layouts import layouts
+
+if TYPE_CHECKING:
+    from explorer.viewing.view_state import ViewState
 
 VERSION = 1
 SUFFIX = ".json"
@@ -42,6 +42,8 @@ def load_scene(path: str | os.PathLike[str]) -> tuple[Path, ViewState]:
     ModelError
         If the file cannot be read, is no scene, or names a network outside its own folder.
     """
+    from explorer.viewing.view_state import ViewState
+
     path = Path(path)
     data = _read(path)
     unknown = set(data) - {"version", "network", "view"}
@@ -85,6 +87,10 @@ def resolve_source(path: str | os.PathLike[str]) -> tuple[Path, ViewState | None
     """
     if not is_scene(path):
         return Path(path), None
+    # Only here: whether it is a scene is asked before anything heavy is loaded.
+    from explorer.overlays import get_overlay
+    from layouts import layouts
+
     network, state = load_scene(path)
     if not network.exists():
         raise ModelError(path, f"its network {_shown(network.name)} is not in the same folder")
@@ -116,6 +122,8 @@ def save_scene(
         If the suffix is another, the folders differ, the view could not be loaded again, or the
         file cannot be written.
     """
+    from explorer.viewing.view_state import ViewState
+
     path, network_path = Path(path), Path(network_path)
     if not is_scene(path):
         raise ModelError(path, f"a scene is written as {SUFFIX}")

@@ -17,8 +17,8 @@ import pytest
 from keras import layers as kl
 
 from explorer.errors import ModelError
-from explorer.formats import isolation, open_network
-from explorer.formats.isolation import Limits, run_child
+from explorer.formats import Reading, isolation, open_network
+from explorer.formats.isolation import Child, Limits
 from explorer.formats.manifest import decode, encode
 from explorer.formats.record import UnreadableError
 from explorer.network import ByteRange, FileStamp, Layer, Link, Network, Weight
@@ -56,7 +56,11 @@ def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., byte
         )
         monkeypatch.setattr(isolation, "_START", start)
         with path.open("rb") as file:
-            return run_child(str(path), file.fileno(), Limits(**limits))
+            started = Child(str(path), file.fileno(), Limits(**limits))
+            try:
+                return started.manifest()
+            finally:
+                started.stop()
 
     return run
 
@@ -132,19 +136,42 @@ def test_child_dies_with_ctrl_c(good: dict[str, Path]) -> None:
         os.kill(child_id, 0)
 
 
+def test_reading_that_is_given_up(good: dict[str, Path]) -> None:
+    """Whoever began it and does not wait leaves neither a process nor a file behind."""
+    before = set(os.listdir("/proc/self/fd"))
+    with Reading(good["keras"]) as reading:
+        started = reading._child._process.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(started, 0)
+    assert set(os.listdir("/proc/self/fd")) == before
+    reading.close()
+
+
+def test_reading_loads_nothing_heavy_before_it_begins(good: dict[str, Path]) -> None:
+    """The command line starts the child first: it must not wait for numpy."""
+    code = (
+        "import sys; from explorer.formats import Reading\n"
+        "from explorer.scene_file import resolve_source\n"
+        "with Reading(resolve_source(sys.argv[1])[0]): sys.exit('numpy' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(good["keras"])], cwd=ROOT, check=True)
+
+
 def test_file_that_changes_while_it_is_parsed(
     good: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "m.keras"
     path.write_bytes(good["keras"].read_bytes())
 
-    def parse_and_change(*arguments: Any) -> bytes:
-        result = run_child(*arguments)
+    parse = Child.manifest
+
+    def parse_and_change(started: Child) -> bytes:
+        result = parse(started)
         with path.open("ab") as file:
             file.write(b"more")
         return result
 
-    monkeypatch.setattr(isolation, "run_child", parse_and_change)
+    monkeypatch.setattr(Child, "manifest", parse_and_change)
     with pytest.raises(ModelError, match="changed while it was read"):
         open_network(path)
 

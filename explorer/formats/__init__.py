@@ -1,7 +1,7 @@
 """One file per file format: bytes -> Network, never running the model.
 
 A module of this folder that ends in ``FORMAT = Format(name, matches, read)`` is a format; nothing
-else has to know it. `open_network` tries them in a child process.
+else has to know it. `Reading` tries them in a child process.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from explorer.formats.record import Format, UnreadableError
 
 if TYPE_CHECKING:
-    from explorer.formats.isolation import Limits
-    from explorer.network import FileStamp, Network
+    from types import TracebackType
 
-__all__ = ["Format", "UnreadableError", "formats", "open_network"]
+    from explorer.formats.isolation import Limits
+    from explorer.network import Network
+
+__all__ = ["Format", "Reading", "UnreadableError", "formats", "open_network"]
 
 
 @cache
@@ -33,11 +35,12 @@ def formats() -> tuple[Format, ...]:
     return tuple(sorted(found, key=lambda f: f.name))
 
 
-def open_network(path: str | os.PathLike[str], limits: Limits | None = None) -> Network:
-    """Read what a model file holds, but no weight's bytes.
+class Reading:
+    """A model file that is being read, from its start; a context manager.
 
     The kind of file is told by its content. It is parsed in a child process with limits on time
-    and memory; every byte range the child names is checked against the size of the file.
+    and memory, while whoever began it loads what it needs itself; every byte range the child names
+    is checked against the size of the file.
 
     Parameters
     ----------
@@ -45,6 +48,79 @@ def open_network(path: str | os.PathLike[str], limits: Limits | None = None) -> 
         A ``.keras`` file (Keras 3) or a legacy ``.h5`` file, under any name.
     limits : Limits, optional
         Of the child.
+
+    Raises
+    ------
+    ModelError
+        If there is no file to read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], limits: Limits | None = None) -> None:
+        # Imported here because the child imports this package too and must start fast.
+        from explorer.formats.isolation import Child, Limits
+
+        self._shown = os.fspath(path)
+        self._descriptor = _open(self._shown)
+        self._path = os.path.abspath(self._shown)
+        try:
+            self._status = os.fstat(self._descriptor)
+            self._child = Child(self._path, self._descriptor, limits or Limits())
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def network(self) -> Network:
+        """What the file holds, but no weight's bytes; waits for the child.
+
+        Raises
+        ------
+        ModelError
+            One line that names the file and the reason.
+        """
+        from explorer.errors import ModelError
+        from explorer.formats.manifest import decode
+        from explorer.network import FileStamp
+
+        before = self._status
+        stamp = FileStamp(self._path, before.st_size, before.st_mtime_ns)
+        try:
+            network = decode(self._child.manifest(), stamp)
+        except UnreadableError as error:
+            raise ModelError(self._shown, str(error)) from None
+        except ModelError as error:
+            raise ModelError(self._shown, error.reason) from None
+        after = os.fstat(self._descriptor)
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            reason = "the file changed while it was read; open it again"
+            raise ModelError(self._shown, reason)
+        return network
+
+    def close(self) -> None:
+        """End the child and close the file; may be called again."""
+        self._child.stop()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_network(path: str | os.PathLike[str], limits: Limits | None = None) -> Network:
+    """Read what a model file holds, but no weight's bytes.
+
+    Parameters
+    ----------
+    path, limits
+        As for `Reading`.
 
     Returns
     -------
@@ -55,26 +131,8 @@ def open_network(path: str | os.PathLike[str], limits: Limits | None = None) -> 
     ModelError
         One line that names the file and the reason.
     """
-    # Imported here because the child imports this package too and must start fast.
-    from explorer.errors import ModelError
-    from explorer.formats.isolation import Limits, run_child
-    from explorer.formats.manifest import decode
-
-    shown = os.fspath(path)
-    descriptor = _open(shown)
-    try:
-        before = _stamp(os.path.abspath(shown), descriptor)
-        try:
-            network = decode(run_child(before.path, descriptor, limits or Limits()), before)
-        except UnreadableError as error:
-            raise ModelError(shown, str(error)) from None
-        except ModelError as error:
-            raise ModelError(shown, error.reason) from None
-        if _stamp(before.path, descriptor) != before:
-            raise ModelError(shown, "the file changed while it was read; open it again")
-        return network
-    finally:
-        os.close(descriptor)
+    with Reading(path, limits) as reading:
+        return reading.network()
 
 
 def _open(path: str) -> int:
@@ -102,10 +160,3 @@ def _open(path: str) -> int:
         os.close(descriptor)
         raise ModelError(path, reason)
     return descriptor
-
-
-def _stamp(path: str, descriptor: int) -> FileStamp:
-    from explorer.network import FileStamp
-
-    status = os.fstat(descriptor)
-    return FileStamp(path, status.st_size, status.st_mtime_ns)

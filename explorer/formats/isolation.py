@@ -51,8 +51,8 @@ main(sys.argv[3:])
 """
 
 
-def run_child(path: str, descriptor: int, limits: Limits) -> bytes:
-    """Parse an open file in a child.
+class Child:
+    """A process that parses an open file, from its start; `stop` it whatever comes of it.
 
     Parameters
     ----------
@@ -61,17 +61,38 @@ def run_child(path: str, descriptor: int, limits: Limits) -> bytes:
     descriptor : int
         An open file descriptor, handed over.
     limits : Limits
-
-    Returns
-    -------
-    bytes
-        The manifest.
-
-    Raises
-    ------
-    ModelError
-        With the child's reason, or when a limit was met.
     """
+
+    def __init__(self, path: str, descriptor: int, limits: Limits) -> None:
+        self._path, self._limits = path, limits
+        self._process = _started(path, descriptor, limits)
+
+    def manifest(self) -> bytes:
+        """What the child has found; waits for it.
+
+        Raises
+        ------
+        ModelError
+            With the child's reason, or when a limit was met.
+        """
+        data = _collect(self._process, self._path, self._limits)
+        if data.startswith(b"+"):
+            return data[1:]
+        if data.startswith(b"-"):
+            raise ModelError(self._path, data[1:].decode("utf-8", "replace"))
+        raise ModelError(self._path, _died(self._process.returncode))
+
+    def stop(self) -> None:
+        """End the child, if it has not ended; may be called again."""
+        process = self._process
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _started(path: str, descriptor: int, limits: Limits) -> subprocess.Popen[bytes]:
     package = str(Path(__file__).resolve().parents[1])
     search = "\n".join(entry for entry in sys.path if entry)
     command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START]
@@ -79,7 +100,7 @@ def run_child(path: str, descriptor: int, limits: Limits) -> bytes:
     arguments += [str(limits.memory), str(int(limits.seconds) + 1)]
     threads = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     kept = {k: v for k, v in os.environ.items() if k in ("LD_LIBRARY_PATH", "SYSTEMROOT")}
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [*command, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -89,23 +110,10 @@ def run_child(path: str, descriptor: int, limits: Limits) -> bytes:
         start_new_session=True,  # Ctrl-C goes to the parent alone, which then kills the child
         cwd="/",
     )
-    try:
-        data = _collect(process, path, limits)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    if data.startswith(b"+"):
-        return data[1:]
-    if data.startswith(b"-"):
-        raise ModelError(path, data[1:].decode("utf-8", "replace"))
-    raise ModelError(path, _died(process.returncode))
 
 
 def _collect(process: subprocess.Popen[bytes], path: str, limits: Limits) -> bytes:
-    """Everything the child writes, until it ends or meets a limit."""
+    """Everything the child writes, until it ends or meets a limit; its time runs from here."""
     assert process.stdout is not None
     deadline = time.monotonic() + limits.seconds
     chunks: list[bytes] = []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from explorer.formats.source import Source
-from explorer.network import Network
+if TYPE_CHECKING:
+    from explorer.formats.source import Source
+    from explorer.network import Network
 
 
 class UnreadableError(Exception):

@@ -190,6 +190,7 @@ class _Job:
         self._model: OpenModel | None = None
         self._owned = False
         self._warm: asyncio.Task[tuple[Session, Painter]] | None = None
+        self._practised: asyncio.Task[Painter] | None = None
         self.front: Front | None = None
 
     def stop(self) -> None:
@@ -208,6 +209,7 @@ class _Job:
         from explorer.web.front import Front
 
         imports = self._loop.run_in_executor(None, _import_all)
+        self._practised = self._loop.create_task(_painter(imports))
         ready: asyncio.Future[Any] = self._loop.create_future()
         door = Door(self._host, frame_ancestors=self._frame_ancestors)
         self.front = Front(door, self._make_tab, ready)
@@ -297,25 +299,31 @@ class _Job:
 
     async def _warm_up(self) -> tuple[Session, Painter]:
         """Make the first tab's session and picture while the browser still loads the page."""
-        from explorer.web.painter import Painter
-
+        assert self._practised is not None
         width, height = USUAL_SIZE
         session = await asyncio.to_thread(self._session, self._state, width / height)
-        painter = Painter()
+        painter = await self._practised
         camera = session.state.camera or session.camera_for(None, width / height)
         await painter.paint(session.draw_list, camera, USUAL_SIZE)
         return session, painter
 
     async def _cool_down(self) -> None:
         """Give back what was made for a first tab that never came."""
-        if self._warm is None:
-            return
-        try:
-            session, painter = await self._warm
-        except (NeuronautError, asyncio.CancelledError):
-            return
-        await asyncio.to_thread(session.close_session)
-        await painter.close()
+        if self._warm is not None:
+            with suppress(NeuronautError, asyncio.CancelledError):
+                session, painter = await self._warm
+                await asyncio.to_thread(session.close_session)
+                await painter.close()
+        elif self._practised is not None and not self._practised.done():
+            self._practised.cancel()
+            await asyncio.wait([self._practised])
+
+
+async def _painter(imports: asyncio.Future[None]) -> Painter:
+    await imports
+    from explorer.web.rehearsal import practised
+
+    return await practised(USUAL_SIZE)
 
 
 def _import_all() -> None:
