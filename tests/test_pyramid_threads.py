@@ -63,7 +63,7 @@ def test_two_threads_read_a_connection_once():
 
 @pytest.mark.parametrize("why", ["cancelled", "failed"])
 def test_the_second_caller_takes_over(why):
-    pyramid, connection, reader = slow(4096)  # two blocks: it is asked between them
+    pyramid, connection, reader = slow(100_000)  # several bands: it is asked between them
     reader.fail_first = why == "failed"
     waits = threading.Event()
     with ThreadPoolExecutor(2) as pool:

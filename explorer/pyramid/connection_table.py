@@ -105,12 +105,6 @@ class ConnectionTable:
                     self._sum(number)
 
     def _sum(self, number: int) -> None:
-        connection = self.connections[number]
-        total, bad = np.zeros(4), 0
-        for _, blocks in self._pyramid.tiles(connection):
-            total[:3] += (blocks.sum_sq.sum(), blocks.sum.sum(), blocks.sum_abs.sum())
-            total[3] = max(total[3], float(blocks.max_abs.max(initial=0.0)))
-            bad += 0 if blocks.bad is None else int(blocks.bad.sum())
-        self.sums[number] = total
-        self.counts[number] = (self.weights[number] - bad, bad)
+        totals = self._pyramid.totals(self.connections[number]).row()
+        self.sums[number], self.counts[number] = totals[:4], totals[4:]
         self.ready[number] = True

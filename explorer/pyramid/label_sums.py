@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.pyramid.level0 import PairSums, Values
-from explorer.pyramid.tiles import Tiles
 
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
@@ -120,7 +119,7 @@ class Sums:
         self.count = np.zeros(shape, np.int64).T
         self.bad: I8 | None = None
 
-    def add(self, rows: I4, columns: I4, parts: PairSums | Tiles, transposed: bool) -> None:
+    def add(self, rows: I4, columns: I4, parts: PairSums, transposed: bool) -> None:
         """Add statistics of shape (rows, columns); label ``-1`` leaves a row or column out.
 
         With `transposed`, rows are out units, else in units.

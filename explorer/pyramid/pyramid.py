@@ -1,22 +1,25 @@
-"""Block statistics of every connection at every resolution, and what can be asked of them.
+"""Statistics of every connection at every resolution, and what can be asked of them.
 
-Level 0 is the model file itself. Above it lie tiles of 64 columns, built in one pass over the
-file, and blocks of 64 × 64. A question is answered from the coarsest level that is exact for it.
+Level 0 is the model file itself. Above it lie blocks of 64 × 64, measured in one pass over the
+file, and coarser levels made of those. A question is answered from the largest blocks that lie
+within its sets; only what lies across a border between sets is read from the file.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.pyramid.blocks import MatrixStats
+from explorer.pyramid.cover import cover
+from explorer.pyramid.grid import SIDE
 from explorer.pyramid.label_sums import Sums, period_of
-from explorer.pyramid.level0 import Level0, Reader, row_blocks, spans
-from explorer.pyramid.tiles import TILE, Tiles, measure, tile_count
+from explorer.pyramid.level0 import row_blocks, spans
+from explorer.pyramid.measuring import Measuring
+from explorer.pyramid.plan import bits_of
 from explorer.weights.connections import Connection, Matrix
 
 I4 = NDArray[np.int32]
@@ -24,7 +27,6 @@ I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
 MOST_KEPT = 1 << 22
 """Elements that one question may leave in the cache; a larger read would only drive out others."""
-_PATIENCE = 0.05  # seconds between two looks whether a caller who waits for another was cancelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,101 +86,8 @@ def visible(
             yield at, matrix, out, inside
 
 
-class Pyramid:
-    """Statistics of connections, kept in memory and built on demand; safe for threads.
-
-    Parameters
-    ----------
-    reader : Reader
-        Reads the weights' elements (`explorer.weights.weight_reader.WeightReader`).
-    cache_bytes : int
-        Most bytes of level 0 that are kept.
-    """
-
-    def __init__(self, reader: Reader, cache_bytes: int = 64 << 20) -> None:
-        self.level0 = Level0(reader, cache_bytes)
-        self._built: dict[tuple[str, str], tuple[tuple[Tiles, Tiles], ...]] = {}
-        self._building: dict[tuple[str, str], threading.Event] = {}
-        self._lock = threading.Lock()
-
-    def ready(self, connection: Connection) -> bool:
-        """Whether the connection's tiles are built."""
-        return connection.key in self._built
-
-    def built_since(self, count: int) -> list[tuple[str, str]]:
-        """Keys of the connections that were built after the first `count`, in order."""
-        with self._lock:
-            return list(islice(self._built, count, None)) if len(self._built) > count else []
-
-    def bytes_needed(self, connection: Connection) -> int:
-        """Bytes of weights that `build` will read."""
-        width = {"float16": 2, "bfloat16": 2, "float64": 8}
-        return sum(m.pairs * m.taps * width.get(m.weight.dtype, 4) for m in connection.matrices)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of statistics held in memory."""
-        with self._lock:
-            built = list(self._built.values())
-        return sum(t.nbytes for tiles in built for pair in tiles for t in pair)
-
-    def build(self, connection: Connection, cancelled: Callable[[], bool] = lambda: False) -> bool:
-        """Read the connection's weights once and sum their tiles.
-
-        A second caller waits for the first, and takes over if that one gave up.
-
-        Parameters
-        ----------
-        connection : Connection
-        cancelled : callable () -> bool
-            Asked every few MB; when true, the work so far is dropped.
-
-        Returns
-        -------
-        bool
-            Whether the connection is ready now.
-
-        Raises
-        ------
-        ModelError
-            If the file cannot be read any more.
-        """
-        while not self.ready(connection):
-            mine = threading.Event()
-            with self._lock:
-                building = self._building.setdefault(connection.key, mine)
-            if building is not mine:
-                while not building.wait(_PATIENCE):
-                    if cancelled():
-                        return False
-                continue
-            try:
-                if not self._measure(connection, cancelled):
-                    return False
-            finally:
-                with self._lock:
-                    del self._building[connection.key]
-                mine.set()
-        return True
-
-    def _measure(self, connection: Connection, cancelled: Callable[[], bool]) -> bool:
-        """Read the connection's weights in this thread; whether it was not cancelled."""
-        if self.ready(connection):  # another thread finished just before this one's turn
-            return True
-        made = []
-        for matrix in connection.matrices:
-            tiles = measure(matrix, self.level0, cancelled)
-            if tiles is None:
-                return False
-            made.append((tiles, tiles.blocks()))
-        with self._lock:
-            self._built[connection.key] = tuple(made)
-        return True
-
-    def tiles(self, connection: Connection) -> tuple[tuple[Tiles, Tiles], ...]:
-        """Tiles and blocks of each matrix, built now if they are not."""
-        self.build(connection)
-        return self._built[connection.key]
+class Pyramid(Measuring):
+    """Statistics of connections, measured on demand; safe for threads."""
 
     def stats(
         self, connection: Connection, out_label: I4, in_label: I4, n_out: int, n_in: int
@@ -188,7 +97,7 @@ class Pyramid:
         Parameters
         ----------
         connection : Connection
-            Built now if it is not ready.
+            Measured now if it is not ready.
         out_label : int32 array, shape (connection.out_units,)
             The set each out unit belongs to, in ``0 … n_out - 1``; ``-1`` for none.
         in_label : int32 array, shape (connection.in_units,)
@@ -198,25 +107,64 @@ class Pyramid:
         Returns
         -------
         Stats
-            Arrays of shape (n_out, n_in). The file is read only where a tile of 64 units spans
-            several sets; tile sums are exact to single precision, the rest to double precision.
+            Arrays of shape (n_out, n_in). The file is read only where a block of 64 × 64 lies
+            across a border between sets; block sums are exact to single precision, the rest to
+            double precision.
         """
         sums = Sums(n_out, n_in)
-        out_label, in_label = (np.asarray(a, np.int32) for a in (out_label, in_label))
-        for matrix, levels in zip(connection.matrices, self.tiles(connection), strict=True):
-            out, inside = labels_of(matrix, out_label, in_label)
-            if not np.any(out >= 0) or not np.any(inside >= 0):
-                continue
+        for view in self.views(connection, out_label, in_label):
+            matrix = view.matrix
             if matrix.diagonal:
+                out, inside = (view.columns, view.rows)
                 self.add_diagonal(sums, matrix, out, inside)
                 continue
+            rows, columns = view.rows, view.columns
+            out, inside = (rows, columns) if matrix.transposed else (columns, rows)
             sums.count_weights(out, inside, matrix.taps)
-            rows, columns = (out, inside) if matrix.transposed else (inside, out)
-            mixed = _add_tiles(sums, matrix, rows, columns, levels)
-            for first, stop in spans(mixed):
-                self.add_level0(sums, matrix, rows, columns,
-                                (first * TILE, min(stop * TILE, matrix.minor)))  # fmt: skip
+            for piece in cover(view.stats, rows, columns):
+                if piece.sums is not None:
+                    sums.add(piece.rows, piece.columns, piece.sums, matrix.transposed)
+                    continue
+                for a, b in spans(_any_of(piece.columns)):
+                    span = (a * SIDE, min(b * SIDE, matrix.minor))
+                    self.add_level0(sums, matrix, piece.rows, piece.columns, span)
         return finished(sums)
+
+    def cost(self, connection: Connection, out_label: I4, in_label: I4) -> int:
+        """Bytes that `stats` would have to read from the file or fetch from its cache."""
+        total = 0.0
+        for view in self.views(connection, out_label, in_label):
+            if view.matrix.diagonal:
+                total += view.matrix.pairs * view.matrix.taps * 4
+                continue
+            each = view.matrix.taps * bits_of(view.matrix.weight) / 8
+            for piece in cover(view.stats, view.rows, view.columns):
+                if piece.sums is None:
+                    n = np.count_nonzero(piece.rows >= 0) * np.count_nonzero(piece.columns >= 0)
+                    total += int(n) * each
+        return int(total)
+
+    def views(self, connection: Connection, out_label: I4, in_label: I4) -> list[View]:
+        """The matrices with a visible pair, as these labels are best seen.
+
+        Where the in units are the rows of flattened channels and labelled by channel, the rows
+        of a channel are taps of one.
+        """
+        out_label, in_label = (np.asarray(a, np.int32) for a in (out_label, in_label))
+        stats = self.matrices(connection)
+        plan = self.plan(connection)
+        own = len(connection.matrices)
+        again = {part.matrix.offset: at for at, part in enumerate(plan.parts) if part.folded}
+        found = []
+        for at, matrix, out, inside in visible(connection, out_label, in_label):
+            rows, columns = (out, inside) if matrix.transposed else (inside, out)
+            place = at
+            if own < len(stats) and matrix.offset in again:
+                fold = plan.parts[again[matrix.offset]].matrix
+                if _repeats(rows, fold.major):
+                    place, matrix, rows = again[matrix.offset], fold, rows[: fold.major]
+            found.append(View(matrix, rows, columns, stats[place]))
+        return found
 
     def add_level0(self, sums: Sums, matrix: Matrix, rows: I4, columns: I4,
                    span: tuple[int, int], keep: bool = True) -> None:  # fmt: skip
@@ -229,7 +177,7 @@ class Pyramid:
             matrix = replace(matrix, taps=matrix.major // period, major=period,
                              tap_stride=period * matrix.major_stride)  # fmt: skip
             rows = rows[:period]
-        step = max(TILE, (1 << 16) // TILE * TILE)
+        step = max(SIDE, (1 << 16) // SIDE * SIDE)
         for c in range(c0, c1, step):
             stop = min(c1, c + step)
             if not np.any(columns[c:stop] >= 0):
@@ -257,27 +205,23 @@ def finished(sums: Sums) -> Stats:
     return Stats(sums.sum_sq, sums.sum, sums.sum_abs, sums.max_abs, sums.count - bad, bad)
 
 
-def _add_tiles(
-    sums: Sums, matrix: Matrix, rows: I4, columns: I4, levels: tuple[Tiles, Tiles]
-) -> NDArray[np.bool_]:
-    """Add the tiles whose columns have one label; returns a mask of those that have several."""
-    low, high = _ranges(columns, tile_count(matrix))
-    mixed: NDArray[np.bool_] = low != high
-    labels = np.where(mixed, np.int32(-1), low)
-    if not np.any(labels >= 0):
-        return mixed
-    fine, coarse = levels
-    first, last = _ranges(rows, -(-matrix.major // TILE))
-    alike = first == last
-    if np.any(alike & (first >= 0)):
-        sums.add(np.where(alike, first, np.int32(-1)), labels, coarse, matrix.transposed)
-    if not np.all(alike):
-        single = np.repeat(~alike, TILE)[: matrix.major]
-        sums.add(np.where(single, rows, np.int32(-1)), labels, fine, matrix.transposed)
-    return mixed
+@dataclass(frozen=True, eq=False)
+class View:
+    """A matrix, the labels of its rows and columns, and its statistics."""
+
+    matrix: Matrix
+    rows: I4
+    columns: I4
+    stats: MatrixStats
 
 
-def _ranges(labels: I4, tiles: int) -> tuple[I4, I4]:
-    """Lowest and highest label of every 64."""
-    padded = np.pad(labels, (0, tiles * TILE - len(labels)), mode="edge").reshape(tiles, TILE)
-    return padded.min(axis=1), padded.max(axis=1)
+def _repeats(labels: I4, period: int) -> bool:
+    """Whether labels repeat so, and are not all one."""
+    if np.array_equal(labels[:period], labels[:1].repeat(period)):
+        return False  # plain blocks answer that
+    return bool(np.array_equal(labels[period:], labels[:-period]))
+
+
+def _any_of(labels: I4) -> NDArray[np.bool_]:
+    """Of every 64 labels, whether any is one."""
+    return np.logical_or.reduceat(labels >= 0, np.arange(0, len(labels), SIDE))

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.pyramid.candidates import Candidates
+from explorer.pyramid.grid import SIDE
 from explorer.pyramid.label_sums import Sums
 from explorer.pyramid.level0 import spans
-from explorer.pyramid.pyramid import Pyramid, Stats, finished, visible
-from explorer.pyramid.tile_search import search, seen_tiles
-from explorer.pyramid.tiles import TILE
+from explorer.pyramid.pyramid import Pyramid, Stats, View, finished, visible
+from explorer.pyramid.tile_search import search, seen_blocks
 from explorer.weights.connections import Connection
 
 I4 = NDArray[np.int32]
@@ -92,7 +92,7 @@ def strongest(
     if (
         weights > FULL_READ
         and pyramid.ready(connection)
-        and _one_to_one(connection, out_label, in_label, pairs)
+        and _one_to_one(pyramid.views(connection, out_label, in_label), pairs)
     ):
         found = search(pyramid, connection, out_label, in_label, k)
     if found is None:
@@ -158,13 +158,13 @@ def _area(boxes: list[tuple[I4, I4]], n_out: int, n_in: int) -> int:
     return covered
 
 
-def _one_to_one(connection: Connection, out_label: I4, in_label: I4, pairs: int) -> bool:
-    """Whether every visible pair of labels stands for one pair of the kernel."""
+def _one_to_one(views: list[View], pairs: int) -> bool:
+    """Whether every visible pair of labels stands for one pair of the kernel as it is viewed."""
     cells = 0
-    for _, matrix, out, inside in visible(connection, out_label, in_label):
-        if matrix.diagonal:
+    for view in views:
+        if view.matrix.diagonal:
             return False
-        cells += int(np.count_nonzero(out >= 0)) * int(np.count_nonzero(inside >= 0))
+        cells += int(np.count_nonzero(view.rows >= 0)) * int(np.count_nonzero(view.columns >= 0))
     return cells == pairs
 
 
@@ -205,8 +205,8 @@ def _sum_all(
     for _, matrix, out, inside in visible(connection, *labels):
         sums.count_weights(out, inside, matrix.taps)
         rows, columns = (out, inside) if matrix.transposed else (inside, out)
-        for a, b in spans(seen_tiles(columns)[1]):
-            span = (a * TILE, min(b * TILE, matrix.minor))
+        for a, b in spans(seen_blocks(columns, SIDE)[1]):
+            span = (a * SIDE, min(b * SIDE, matrix.minor))
             pyramid.add_level0(sums, matrix, rows, columns, span, keep=False)
     return finished(sums)
 

@@ -1,0 +1,303 @@
+"""Measuring connections: what was measured, what is being measured, and what lies on the shelf."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Protocol
+
+from explorer.memory import Memory
+from explorer.pyramid.bands import Band
+from explorer.pyramid.blocks import MatrixStats, Totals, from_bytes, joined, to_bytes, totals_of
+from explorer.pyramid.level0 import Level0, Reader
+from explorer.pyramid.plan import Key, Periods, Plan, measured, plan_of
+from explorer.weights.connections import Connection
+
+_PATIENCE = 0.05  # seconds between two looks whether a caller who waits for another was cancelled
+_HELD = 160 << 20  # bytes of statistics kept in memory
+_ALONE = 4 << 20  # bytes of a connection that one thread reads as quickly as several
+
+
+class Shelf(Protocol):
+    """Where statistics lie that were measured earlier; safe for threads."""
+
+    @property
+    def totals(self) -> Mapping[str, tuple[float, float, float, float, int, int]]:
+        """Totals of what lies there, by name."""
+
+    def section(self, key: str) -> bytes | None:
+        """Statistics of a connection; ``None`` where they are missing or damaged."""
+
+    def append(self, key: str, totals: tuple[float, float, float, float, int, int],
+               payload: bytes) -> None:  # fmt: skip
+        """Put statistics there, if it takes any."""
+
+
+def section_key(key: Key) -> str:
+    """Name of a connection's statistics on the shelf."""
+    return "\0".join(key)
+
+
+@dataclass(eq=False)
+class _Work:
+    """A connection that is being measured: what has been done of it so far."""
+
+    done: dict[int, Band] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Measuring:
+    """Measures connections on demand and keeps what it found; safe for threads.
+
+    Parameters
+    ----------
+    reader : Reader
+        Reads the weights' elements (`explorer.weights.weight_reader.WeightReader`).
+    cache_bytes : int
+        Most bytes of level 0 that are kept.
+    periods : mapping, optional
+        By connection, the channels of the tensor that was flattened into its in units.
+    """
+
+    def __init__(
+        self, reader: Reader, cache_bytes: int = 64 << 20, periods: Periods | None = None
+    ) -> None:
+        self.level0 = Level0(reader, cache_bytes)
+        self._periods = periods or {}
+        self._totals: dict[Key, Totals] = {}
+        self._held: Memory[tuple[MatrixStats, ...]] = Memory(
+            _HELD, lambda found: 500 + sum(s.nbytes for s in found)
+        )
+        self._building: dict[Key, threading.Event] = {}
+        self._work: dict[Key, _Work] = {}
+        self._shelf: Shelf | None = None
+        self._lock = threading.Lock()
+
+    # -- what has been measured --------------------------------------------------------------
+
+    def attach(self, shelf: Shelf) -> None:
+        """Take over what was measured earlier, and put there what will be."""
+        with self._lock:
+            self._shelf = shelf
+            for key, totals in shelf.totals.items():
+                target, _, name = key.rpartition("\0")
+                self._totals.setdefault((target, name), Totals(*totals))
+
+    def ready(self, connection: Connection) -> bool:
+        """Whether the connection has been measured."""
+        return connection.key in self._totals
+
+    def built_since(self, count: int) -> list[Key]:
+        """Keys of the connections that were measured after the first `count`, in order."""
+        with self._lock:
+            return list(islice(self._totals, count, None)) if len(self._totals) > count else []
+
+    def totals(self, connection: Connection) -> Totals:
+        """Sums over all weights of a connection that is ready."""
+        return self._totals[connection.key]
+
+    def plan(self, connection: Connection) -> Plan:
+        """What is measured of a connection."""
+        return plan_of(connection, self._periods.get(connection.key, 0))
+
+    def bytes_needed(self, connection: Connection) -> int:
+        """Bytes of weights that `build` will read."""
+        return self.plan(connection).nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of statistics held in memory."""
+        return self._held.nbytes
+
+    # -- measuring ---------------------------------------------------------------------------
+
+    def build(self, connection: Connection, cancelled: Callable[[], bool] = lambda: False) -> bool:
+        """Read the connection's weights once and sum their blocks.
+
+        A second caller waits for the first, and takes over if that one gave up. What was done
+        before a cancellation is kept.
+
+        Parameters
+        ----------
+        connection : Connection
+        cancelled : callable () -> bool
+            Asked every few MB.
+
+        Returns
+        -------
+        bool
+            Whether the connection is ready now.
+
+        Raises
+        ------
+        ModelError
+            If the file cannot be read any more.
+        """
+        while not self.ready(connection):
+            mine = threading.Event()
+            with self._lock:
+                building = self._building.setdefault(connection.key, mine)
+            if building is not mine:
+                while not building.wait(_PATIENCE):
+                    if cancelled():
+                        return False
+                continue
+            try:
+                if not self.ready(connection) and not self._measure(connection, cancelled):
+                    return False
+            finally:
+                with self._lock:
+                    del self._building[connection.key]
+                mine.set()
+        return True
+
+    def glance(self, connection: Connection) -> None:
+        """Read one band of a connection, so that `estimate` has something to go by."""
+        plan = self.plan(connection)
+        own = len(connection.matrices)
+        first = next((at for at, task in enumerate(plan.tasks) if task.part < own), None)
+        if first is not None and not self.ready(connection):
+            work = self._work_on(connection)
+            middle = first + plan.parts[plan.tasks[first].part].grid.bands // 2
+            if not work.done:
+                self._do(plan, middle, work)
+
+    def estimate(self, connection: Connection) -> Totals | None:
+        """Sums over the part of a connection that has been read so far; ``None`` for none."""
+        work = self._work.get(connection.key)
+        if work is None or not work.done:
+            return None
+        plan, found = self.plan(connection), Totals()
+        with work.lock:
+            done = list(work.done.items())
+        for at, band in done:
+            part = plan.parts[plan.tasks[at].part]
+            if not part.folded:
+                first, stop = part.grid.band_rows(plan.tasks[at].band)
+                weights = (stop - first) * part.grid.columns * part.grid.taps
+                found += totals_of(band.sums, weights, int(band.bad.sum()))
+        return found
+
+    def progress(self, connection: Connection) -> int:
+        """Bytes of the connection that have been read."""
+        if self.ready(connection):
+            return self.bytes_needed(connection)
+        work = self._work.get(connection.key)
+        if work is None:
+            return 0
+        tasks = self.plan(connection).tasks
+        with work.lock:
+            return sum(tasks[at].nbytes for at in work.done)
+
+    def finish(self, connection: Connection, bands: Mapping[int, Band]) -> None:
+        """Take over a connection all of whose tasks were done, here or elsewhere.
+
+        Parameters
+        ----------
+        connection : Connection
+        bands : mapping of int to Band
+            By position in ``plan(connection).tasks``.
+        """
+        stats, totals = assembled(self.plan(connection), bands)
+        self._held.put(connection.key, stats)
+        if self._shelf is not None:
+            self._shelf.append(section_key(connection.key), totals.row(), to_bytes(stats))
+        with self._lock:
+            self._totals[connection.key] = totals
+            self._work.pop(connection.key, None)
+
+    def _work_on(self, connection: Connection) -> _Work:
+        with self._lock:
+            return self._work.setdefault(connection.key, _Work())
+
+    def _do(self, plan: Plan, at: int, work: _Work) -> None:
+        task = plan.tasks[at]
+        band = measured(plan.parts[task.part], task.band, self.level0)
+        with work.lock:
+            work.done[at] = band
+
+    def _measure(self, connection: Connection, cancelled: Callable[[], bool]) -> bool:
+        """Do what is left of a connection; whether it was not cancelled."""
+        plan, work = self.plan(connection), self._work_on(connection)
+        left = [at for at in range(len(plan.tasks)) if at not in work.done]
+        if plan.nbytes <= _ALONE or len(left) < 2:
+            for at in left:
+                if cancelled():
+                    return False
+                self._do(plan, at, work)
+        else:
+            waiting = iter(left)
+
+            def run() -> None:
+                while not cancelled():
+                    with work.lock:
+                        at = next(waiting, None)
+                    if at is None:
+                        return
+                    self._do(plan, at, work)
+
+            hands = [self._pool.submit(run) for _ in range(self._workers)]
+            for hand in hands:
+                hand.result()
+        if len(work.done) < len(plan.tasks):
+            return False
+        self.finish(connection, work.done)
+        return True
+
+    _workers = os.cpu_count() or 1
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._workers, thread_name_prefix="pyramid")
+
+    def matrices(self, connection: Connection) -> tuple[MatrixStats, ...]:
+        """Statistics of each part of the plan, measured or fetched now if need be."""
+        found = self._held.get(connection.key)
+        if found is not None:
+            return found
+        plan = self.plan(connection)
+        if self.ready(connection) and self._shelf is not None:
+            data = self._shelf.section(section_key(connection.key))
+            found = None if data is None else from_bytes(data, plan.grids)
+            if found is not None:
+                return self._held.put(connection.key, found)
+        if not any(grid.stored for grid in plan.grids):
+            self.build(connection)
+            return tuple(MatrixStats(grid) for grid in plan.grids)
+        with self._lock:  # forgotten, or damaged on the shelf
+            before = self._totals.get(connection.key)
+        if before is None:
+            self.build(connection)
+        else:
+            work = _Work()
+            for at in range(len(plan.tasks)):
+                self._do(plan, at, work)
+            stats, _ = assembled(plan, work.done)
+            return self._held.put(connection.key, stats)
+        return self.matrices(connection)
+
+
+def assembled(plan: Plan, bands: Mapping[int, Band]) -> tuple[tuple[MatrixStats, ...], Totals]:
+    """Statistics of each part of a plan, and the sums over its own matrices.
+
+    Parameters
+    ----------
+    plan : Plan
+    bands : mapping of int to Band
+        By position in ``plan.tasks``, in any order: the result does not depend on it.
+    """
+    parts: list[list[Band]] = [[] for _ in plan.parts]
+    for at, task in enumerate(plan.tasks):
+        parts[task.part].append(bands[at])
+    stats, totals = [], Totals()
+    for part, own in zip(plan.parts, parts, strict=True):
+        one, sums = joined(part.grid, own)
+        stats.append(one)
+        if not part.folded:
+            totals += sums
+    return tuple(stats), totals

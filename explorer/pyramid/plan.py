@@ -1,0 +1,155 @@
+"""What is to be measured: matrices of a connection, and the tasks they are cut into.
+
+The plan follows from the shapes in the file alone, so every process comes to the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from explorer.network import Weight
+from explorer.pyramid.bands import Band, measure
+from explorer.pyramid.diagonals import measure_diagonal
+from explorer.pyramid.grid import Grid, grid_of
+from explorer.pyramid.level0 import Level0
+from explorer.weights.connections import Connection, Matrix
+
+Key = tuple[str, str]
+Periods = Mapping[Key, int]
+"""By connection: channels of the tensor that was flattened into its in units."""
+_BITS = {"float16": 16.0, "bfloat16": 16.0, "float64": 64.0}
+
+
+def bits_of(weight: Weight) -> float:
+    """Bits that one number takes in the file."""
+    return _BITS.get(weight.dtype, 32.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A matrix that is measured.
+
+    Attributes
+    ----------
+    matrix : Matrix
+    grid : Grid
+    folded : bool
+        Whether it shows weights of another part again, a flattened channel's rows as taps.
+    """
+
+    matrix: Matrix
+    grid: Grid
+    folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A band of a part: what one thread or worker measures at once.
+
+    Attributes
+    ----------
+    part, band : int
+    nbytes : int
+        Bytes to read.
+    """
+
+    part: int
+    band: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is measured of a connection.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+        The connection's own matrices first.
+    tasks : tuple of Task
+    """
+
+    parts: tuple[Part, ...]
+    tasks: tuple[Task, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes to read."""
+        return sum(task.nbytes for task in self.tasks)
+
+    @property
+    def grids(self) -> list[Grid]:
+        """Grids of all parts."""
+        return [part.grid for part in self.parts]
+
+
+@lru_cache(maxsize=1 << 13)
+def plan_of(connection: Connection, period: int = 0) -> Plan:
+    """The plan of a connection.
+
+    Parameters
+    ----------
+    connection : Connection
+    period : int
+        Channels of the tensor that was flattened into the in units; 0 when none was.
+    """
+    matrices = [(m, False) for m in connection.matrices]
+    if period:
+        matrices += [(f, True) for m in connection.matrices if (f := folded(m, period))]
+    parts = tuple(Part(m, grid_of(m, bits_of(m.weight)), again) for m, again in matrices)
+    tasks = tuple(
+        Task(at, band, _nbytes(part, band))
+        for at, part in enumerate(parts)
+        for band in range(part.grid.bands)
+    )
+    return Plan(parts, tasks)
+
+
+def _nbytes(part: Part, band: int) -> int:
+    first, stop = part.grid.band_rows(band)
+    return (
+        int((stop - first) * part.grid.columns * part.grid.taps * bits_of(part.matrix.weight)) // 8
+    )
+
+
+def folded(matrix: Matrix, period: int) -> Matrix | None:
+    """The rows of each channel of a flattened tensor as taps; ``None`` where that is not so."""
+    rows = matrix.major
+    if matrix.transposed or matrix.diagonal or matrix.taps > 1 or matrix.in_step != 1:
+        return None
+    if period < 2 or rows % period or rows == period or matrix.in_start:
+        return None
+    stride = period * matrix.major_stride
+    return replace(matrix, taps=rows // period, major=period, tap_stride=stride)
+
+
+def measured(part: Part, band: int, level0: Level0) -> Band:
+    """Do one task."""
+    if part.matrix.diagonal:
+        return measure_diagonal(part.matrix, level0)
+    return measure(part.matrix, part.grid, band, level0)
+
+
+def fingerprint(connections: Iterable[Connection], periods: Periods) -> str:
+    """A hash of everything that the statistics follow from but the weights' values.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for connection in connections:
+        for text in _described(connection, periods.get(connection.key, 0)):
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
+
+
+def _described(connection: Connection, period: int) -> Iterator[str]:
+    yield f"{connection.target!r} {connection.name!r} {period}"
+    for m in connection.matrices:
+        geometry = (m.offset, m.taps, m.tap_stride, m.major, m.major_stride, m.minor, m.diagonal)
+        yield f"{m.weight.name!r} {m.weight.dtype} {m.weight.where!r} {geometry}"
