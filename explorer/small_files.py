@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -40,9 +41,17 @@ def read_small(path: Path, most: int, kind: str) -> bytes:
     return raw
 
 
+def leftovers(path: Path) -> list[Path]:
+    """What killed processes left of their attempts to replace a file."""
+    return list(path.parent.glob(f".{glob.escape(path.stem[:100])}-{'[0-9a-f]' * 12}.tmp"))
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` in one step when the block ends well.
+
+    It is on the disk when the block has ended: neither a killed process nor a loss of power leaves
+    half of it under that name.
 
     Raises
     ------
@@ -56,5 +65,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

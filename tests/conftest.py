@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
+
+# The cache of the person who runs the tests is neither read nor written, here and in what is
+# started from here.
+_CACHE = tempfile.mkdtemp(prefix="neuronaut-cache-")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = _CACHE
 
 # TensorFlow reads these when it is first imported: no log lines, no search for a GPU.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from hypothesis import settings
+from hypothesis import settings  # noqa: E402
 
 # Times are measured by the benchmarks; a busy machine must not fail a property.
 settings.register_profile("neuronaut", deadline=None)
