@@ -78,7 +78,8 @@ class Router:
             return self._shape(_Choice(nowhere, nowhere, nowhere, ~all_, all_, depth))
         allowed = self._allowed()
         cost = self._cost()
-        rows = shared_rows(self.cables, np.where(allowed, cost, FAR), 1.5 * self.unit)
+        np.copyto(cost, FAR, where=~allowed)
+        rows = shared_rows(self.cables, cost, 1.5 * self.unit)
         y0, y1, y = self.cables.start[:, 1], self.cables.end[:, 1], self.grid.heights[rows]
         best, straight = np.abs(y - y0) + np.abs(y - y1), np.abs(y0 - y1)
         depth = self._front()
@@ -202,14 +203,17 @@ class Router:
             found.append((row, usable[each, row]))
             reach.append((left[each, row], right[each, row]))
         (row0, some0), (row1, some1) = found
-        open_ = self.solid.free_columns(np.minimum(row0, row1), np.maximum(row0, row1) + 1)
-        open_[:, 1:-1] &= open_[:, 2:] & open_[:, :-2]
-        columns = np.arange(grid.columns)
+        low, high = np.minimum(row0, row1), np.maximum(row0, row1) + 1
+        stretch, of = np.unique(low * (grid.rows + 1) + high, return_inverse=True)
+        free = self.solid.free_columns(*np.divmod(stretch, grid.rows + 1))
+        free[:, 1:-1] &= free[:, 2:] & free[:, :-2]
+        open_, columns = free[of], np.arange(grid.columns, dtype=np.int32)
         for left, right in reach:
             open_ &= (columns > left[:, None]) & (columns < right[:, None])
-        a, b = self.leaving.column[which, None], self.entering.column[which, None]
-        cost = np.abs(columns - a) + 1.02 * np.abs(columns - b)
-        column = np.where(open_, cost, np.inf).argmin(axis=1)
+        a, b = (gap.column[which, None].astype(np.int32) for gap in (self.leaving, self.entering))
+        # Of equal ways the one that changes nearer to the target.
+        cost = 50 * np.abs(columns - a) + 51 * np.abs(columns - b)
+        column = np.where(open_, cost, np.iinfo(np.int32).max).argmin(axis=1)
         good = np.flatnonzero(some0 & some1 & open_.any(axis=1))
         chosen = which[good]
         choice.source_row[chosen], choice.target_row[chosen] = row0[good], row1[good]

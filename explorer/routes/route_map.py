@@ -139,8 +139,8 @@ class RouteMap:
         j0, j1 = np.clip(j0, 0, grid.rows), np.clip(j1, 0, grid.rows)
         for i, j, sign in ((i0, j0, 1), (i1, j0, -1), (i0, j1, -1), (i1, j1, 1)):
             np.add.at(counts, (i.astype(np.int64), j), sign)
-        counts.cumsum(axis=0, out=counts)
-        counts.cumsum(axis=1, out=counts)
+        for axis in (0, 1):
+            counts.cumsum(axis=axis, dtype=np.int32, out=counts)  # else made in 64 bits
         self.taken: Flags = counts[:-1, :-1] > 0
         self._along: I2 = np.zeros((grid.columns + 1, grid.rows), np.int16)
         np.cumsum(self.taken, axis=0, dtype=np.int16, out=self._along[1:])
