@@ -159,7 +159,7 @@ def pyramid_of(connection, arrays, in_label=None):
     periods = {}
     if in_label is not None and len(in_label) % 7 == 0:
         periods = {connection.key: 7}
-    return Pyramid(ArrayReader(arrays), periods=periods)
+    return Pyramid(ArrayReader(arrays), periods=lambda: periods)
 
 
 @ANY_GRID
@@ -259,7 +259,7 @@ def test_large_matrix_is_searched_not_read():
 
 def test_uniform_tiles_need_no_reading_and_open_groups_little():
     connection, _, reader = big_dense(4096, 2048)
-    pyramid = Pyramid(reader, periods={connection.key: 512})
+    pyramid = Pyramid(reader, periods=lambda: {connection.key: 512})
     pyramid.build(connection)
     reader.elements = 0
     columns = np.arange(2048, dtype=np.int32)

@@ -15,7 +15,7 @@ from explorer.memory import Memory
 from explorer.pyramid.bands import Band
 from explorer.pyramid.blocks import MatrixStats, Totals, from_bytes, joined, to_bytes, totals_of
 from explorer.pyramid.level0 import Level0, Reader
-from explorer.pyramid.plan import Key, Periods, Plan, measured, plan_of
+from explorer.pyramid.plan import Key, Periods, Plan, measured, plan_of, signature
 from explorer.weights.connections import Connection
 
 _PATIENCE = 0.05  # seconds between two looks whether a caller who waits for another was cancelled
@@ -60,15 +60,16 @@ class Measuring:
         Reads the weights' elements (`explorer.weights.weight_reader.WeightReader`).
     cache_bytes : int
         Most bytes of level 0 that are kept.
-    periods : mapping, optional
-        By connection, the channels of the tensor that was flattened into its in units.
+    periods : callable () -> mapping, optional
+        By connection, the channels of the tensor that was flattened into its in units; called
+        once, when first needed.
     """
 
     def __init__(
-        self, reader: Reader, cache_bytes: int = 64 << 20, periods: Periods | None = None
+        self, reader: Reader, cache_bytes: int = 64 << 20, periods: Callable[[], Periods] = dict
     ) -> None:
         self.level0 = Level0(reader, cache_bytes)
-        self._periods = periods or {}
+        self._find_periods = periods
         self._totals: dict[Key, Totals] = {}
         self._held: Memory[tuple[MatrixStats, ...]] = Memory(
             _HELD, lambda found: 500 + sum(s.nbytes for s in found)
@@ -77,6 +78,10 @@ class Measuring:
         self._work: dict[Key, _Work] = {}
         self._shelf: Shelf | None = None
         self._lock = threading.Lock()
+
+    @cached_property
+    def _periods(self) -> Periods:
+        return self._find_periods()
 
     # -- what has been measured --------------------------------------------------------------
 
@@ -87,6 +92,11 @@ class Measuring:
             for key, totals in shelf.totals.items():
                 target, _, name = key.rpartition("\0")
                 self._totals.setdefault((target, name), Totals(*totals))
+
+    def shelved(self, shelf: Shelf) -> None:
+        """Take what was measured from another shelf from now on: the same, but finished."""
+        with self._lock:
+            self._shelf = shelf
 
     def ready(self, connection: Connection) -> bool:
         """Whether the connection has been measured."""
@@ -206,10 +216,24 @@ class Measuring:
         stats, totals = assembled(self.plan(connection), bands)
         self._held.put(connection.key, stats)
         if self._shelf is not None:
-            self._shelf.append(section_key(connection.key), totals.row(), to_bytes(stats))
+            payload = self._signature(connection) + to_bytes(stats)
+            self._shelf.append(section_key(connection.key), totals.row(), payload)
         with self._lock:
             self._totals[connection.key] = totals
             self._work.pop(connection.key, None)
+
+    def _signature(self, connection: Connection) -> bytes:
+        return signature(connection, self._periods.get(connection.key, 0))
+
+    def _shelved(self, connection: Connection, plan: Plan) -> tuple[MatrixStats, ...] | None:
+        """What lies on the shelf, if it is whole and of these matrices."""
+        if self._shelf is None or not self.ready(connection):
+            return None
+        data = self._shelf.section(section_key(connection.key))
+        mark = self._signature(connection)
+        if data is None or data[: len(mark)] != mark:
+            return None
+        return from_bytes(data[len(mark) :], plan.grids)
 
     def _work_on(self, connection: Connection) -> _Work:
         with self._lock:
@@ -261,11 +285,9 @@ class Measuring:
         if found is not None:
             return found
         plan = self.plan(connection)
-        if self.ready(connection) and self._shelf is not None:
-            data = self._shelf.section(section_key(connection.key))
-            found = None if data is None else from_bytes(data, plan.grids)
-            if found is not None:
-                return self._held.put(connection.key, found)
+        found = self._shelved(connection, plan)
+        if found is not None:
+            return self._held.put(connection.key, found)
         if not any(grid.stored for grid in plan.grids):
             self.build(connection)
             return tuple(MatrixStats(grid) for grid in plan.grids)

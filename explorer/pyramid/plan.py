@@ -6,7 +6,7 @@ The plan follows from the shapes in the file alone, so every process comes to th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -17,6 +17,8 @@ from explorer.pyramid.grid import Grid, grid_of
 from explorer.pyramid.level0 import Level0
 from explorer.weights.connections import Connection, Matrix
 
+PLAN = "1"
+"""Changes whenever connections, grids or sums come to be made in another way."""
 Key = tuple[str, str]
 Periods = Mapping[Key, int]
 """By connection: channels of the tensor that was flattened into its in units."""
@@ -133,19 +135,16 @@ def measured(part: Part, band: int, level0: Level0) -> Band:
     return measure(part.matrix, part.grid, band, level0)
 
 
-def fingerprint(connections: Iterable[Connection], periods: Periods) -> str:
-    """A hash of everything that the statistics follow from but the weights' values.
+def signature(connection: Connection, period: int) -> bytes:
+    """Eight bytes that differ when the matrices of a connection are others.
 
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
+    They stand before its statistics on the shelf, so that none are taken for those of another
+    reading of the same file.
     """
-    digest = hashlib.sha256()
-    for connection in connections:
-        for text in _described(connection, periods.get(connection.key, 0)):
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
-    return digest.hexdigest()
+    digest = hashlib.blake2b(digest_size=8)
+    for text in _described(connection, period):
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.digest()
 
 
 def _described(connection: Connection, period: int) -> Iterator[str]:
