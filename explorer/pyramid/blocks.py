@@ -17,7 +17,7 @@ F8 = NDArray[np.float64]
 _BIG, _SMALL = 1e15, 1e-12  # outside this range squares do not fit single precision
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Totals:
     """Sums over all weights of a connection or a matrix.
 
