@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from explorer.crossing.query import strongest_edges
 from explorer.drawing.color_scale import count, percent
+from explorer.errors import NeuronautError
 from explorer.network import Network
 from explorer.open_model import OpenModel
 from explorer.tree import lod
@@ -66,13 +69,19 @@ def edges_json(model: OpenModel, source: str, target: str, top: int) -> dict[str
     source, target : str
         Nodes as a person names them; layers, scopes, or ranges of units.
     top : int
-        How many connections to list.
+        How many connections to list, at least 1.
 
     Raises
     ------
     UnknownNameError
         If a node does not exist.
+    NeuronautError
+        If no connection is asked for.
     """
+    if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
+        raise NeuronautError(
+            f"{str(top)[:40]} strongest connections cannot be listed: give 1 or more"
+        )
     ends = [_layers(model, name) for name in (source, target)]
     (from_layers, from_units), (to_layers, to_units) = ends
     found = strongest_edges(

@@ -179,7 +179,15 @@ class View:
     # -- asking ------------------------------------------------------------------------------
 
     def edges(self, source: str, target: str, top: int = 20) -> dict[str, Any]:
-        """The strongest connections between two nodes; see ``neuronaut edges --json``."""
+        """The strongest connections between two nodes; see ``neuronaut edges --json``.
+
+        Raises
+        ------
+        UnknownNameError
+            If a node does not exist.
+        NeuronautError
+            If `top` is not a whole number of 1 or more.
+        """
         from explorer.report import edges_json
 
         return edges_json(self.session.model, source, target, top)

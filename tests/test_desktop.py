@@ -459,3 +459,23 @@ def test_interrupt_ends_the_window_at_once(app) -> None:
 def test_save_in_a_folder_that_is_not_there_is_told(tmp_path) -> None:
     with pytest.raises(NeuronautError, match="cannot be written"):
         save_unique(Image.new("RGB", (4, 4)), tmp_path / "missing")
+
+
+@pytest.mark.window
+def test_an_untouched_picture_fits_a_window_of_another_size_until_it_is_moved(app, twin) -> None:
+    session, renderer = twin
+
+    def resized(width: int, height: int) -> dict:
+        window = f"search --onlyvisible --name Neuronaut windowsize {width} {height}"
+        app.screen.do(*window.split())
+        return app.wait(lambda s: s["size"] == [width, height], "the window has another size")
+
+    session.wait()  # the legend of what is still read is higher
+    resized(700, 640)
+    renderer.resize(700, 640)
+    renderer.draw(session.draw_list)
+    whole = session.camera_for(None, renderer.scene_aspect).position
+    app.still(lambda s: np.allclose(s["camera"], whole, atol=1e-6), "all is in sight again")
+    app.screen.do("mousemove", 300, 500, "mousedown", 1, "mousemove", 360, 540, "mouseup", 1)
+    moved = app.still(lambda s: not np.allclose(s["camera"], whole, atol=1e-3), "a drag turns it")
+    assert resized(*SIZE)["camera"] == moved["camera"]

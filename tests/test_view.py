@@ -88,3 +88,12 @@ def test_a_scene_without_its_network_says_so(model: Path, face) -> None:
     path.unlink()
     with pytest.raises(NeuronautError, match=r"view\.json: no such file"):
         face(path)
+
+
+@pytest.mark.parametrize("top", [0, -3, 2.5, True])
+def test_no_connections_cannot_be_asked_for(top) -> None:
+    with (
+        open_network(scenes_folder() / "digits.keras") as view,
+        pytest.raises(NeuronautError, match=r"^[^\n]*strongest connections[^\n]*$"),
+    ):
+        view.edges("hidden", "digit", top=top)

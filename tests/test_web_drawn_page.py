@@ -12,6 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from web_helpers import AREA, DIGITS, TOP, Page, Twin, serving
 
+from explorer.viewing import orbit
+from explorer.viewing.dolly import dolly, kept
+from explorer.viewing.on_screen import Screen
+from explorer.web.drawn import camera_row
+
 pytestmark = pytest.mark.browser
 playwright_api = pytest.importorskip("playwright.sync_api")
 SOFTWARE = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
@@ -282,3 +287,86 @@ def test_the_camera_comes_along_on_a_reload_and_who_draws_is_remembered(page: Pa
     assert apart(page.pixels(), before) < 1.5
     # The door's own answer to an address without the key shows in the console.
     page.errors[:] = [e for e in page.errors if "403" not in e]
+
+
+def test_the_wheel_leads_where_it_leads_in_a_servers_picture(page: Page, twin: Twin) -> None:
+    solids = twin.session.draw_list.solids
+    home = twin.session.camera_for(None, AREA[0] / AREA[1])
+    cases, wanted = [], []
+    for pixel in [(400.0, 300.0), (640.0, 380.0), (20.0, 20.0), (1200.0, 700.0)]:
+        camera = home
+        for factor in [1.4] * 30 + [0.5] * 40:
+            screen = Screen(camera, AREA, pixel)
+            cases.append([camera_row(camera), factor, pixel])
+            camera = dolly(screen, solids.centers, solids.sizes, factor)
+            wanted.append(camera_row(camera))
+    for across in (0.3, -3.0):
+        moved = orbit.shift(home, across, 0.1)
+        cases.append([camera_row(home), camera_row(moved), None])
+        kept_there = kept(Screen(home, AREA), moved, solids.centers, solids.sizes)
+        wanted.append(camera_row(kept_there))
+        assert (kept_there == home) == (across == -3.0)
+    found = page.page.evaluate(
+        """async ([centers, sizes, area, cases]) => {
+          const url = (name) => new URL(`page/${name}.js`, document.baseURI);
+          const { dolly, kept } = await import(url('drawn_dolly'));
+          const { cameraOf, rowOf } = await import(url('drawn_space'));
+          const solids = { count: centers.length / 3,
+            centers: Float32Array.from(centers), sizes: Float32Array.from(sizes) };
+          return cases.map(([row, by, at]) => rowOf(at
+            ? dolly(cameraOf(row), solids, area, by, at)
+            : kept(cameraOf(row), cameraOf(by), solids, area))); }""",
+        [solids.centers.ravel().tolist(), solids.sizes.ravel().tolist(), list(AREA), cases],
+    )
+    assert np.abs(np.subtract(found, wanted)).max() < 1e-6
+    assert len({tuple(row) for row in wanted}) > 40
+
+
+@pytest.mark.parametrize("who", ["server", "browser"])
+def test_a_first_picture_fits_a_page_of_another_size_until_it_is_moved(
+    page: Page, twin: Twin, who: str
+) -> None:
+    page.still()
+    if who == "browser":
+        switch(page)
+    before = int(page.data("picture"))
+    page.page.set_viewport_size({"width": 1000, "height": 900})
+    if who == "server":
+        page.still(before)
+        switch(page)
+    width, height = page.page.evaluate(f"() => [{DRAWN}.clientWidth, {DRAWN}.clientHeight]")
+    assert width / height < 0.9 * AREA[0] / AREA[1]
+    page.page.wait_for_function(
+        f"""(row) => {DRAWN}.dataset.still === 'true' && {DRAWN}.dataset.camera.split(' ')
+          .every((v, i) => Math.abs(v - row[i]) < 1e-6)""",
+        arg=camera_row(twin.session.camera_for(None, width / height)),
+        timeout=60_000,
+    )
+    drag(page, 60, 30)
+    moved = page.page.evaluate(f"() => {DRAWN}.dataset.camera")
+    pictures = int(page.page.evaluate(f"() => {DRAWN}.dataset.pictures"))
+    page.page.set_viewport_size({"width": 1600, "height": 900})
+    page.page.wait_for_function(f"() => +{DRAWN}.dataset.pictures > {pictures}")
+    rest(page)
+    assert page.page.evaluate(f"() => {DRAWN}.dataset.camera") == moved
+
+
+def test_nothing_is_still_before_what_is_new_has_come(page: Page) -> None:
+    switch(page)
+    drag(page, 200, 40)
+    page.page.evaluate(
+        f"""() => {{
+          window.told = [];
+          const host = {DRAWN}, scene = () => window.trame.state.get('scene'), from = scene();
+          const look = () => {{
+            const {{ still, number }} = host.dataset;
+            if (still === 'true' && scene() > from) window.told.push(+number === scene());
+            if (!window.told.length) requestAnimationFrame(look);
+          }};
+          look();
+        }}"""
+    )
+    with next_scene(page):
+        page.page.keyboard.press("r")
+    page.page.wait_for_function("() => window.told.length")
+    assert page.page.evaluate("() => window.told") == [True]

@@ -9,6 +9,7 @@ from PIL import Image
 
 import layouts
 from explorer.desktop.detail import DesktopDetail
+from explorer.desktop.fit import Fit
 from explorer.desktop.motion import DesktopMotion
 from explorer.desktop.panel import DesktopPanel
 from explorer.desktop.texts import HELP, following, in_lines, save_unique
@@ -75,6 +76,7 @@ class Desktop:
         self._drawn = session.draw_list
         self.motion = DesktopMotion(window)
         self.detail = DesktopDetail(session, window, self.motion)
+        self._fit = Fit(window.renderer)
         self._polled = 0.0
         self._told_until = 0.0
         self._complaint = ""
@@ -214,7 +216,7 @@ class Desktop:
         self._change(self.session.close_automatic, lambda: self._view_of(None))
 
     def _fly_to_selected(self) -> None:
-        self._move(self._view_of(self._selected()))
+        self.motion.begin(straight(self.renderer.camera, self._view_of(self._selected())))
 
     def _focus(self) -> None:
         state = self.session.state
@@ -301,6 +303,9 @@ class Desktop:
         now = time.monotonic()
         if self.motion.under_way:
             self.motion.step(now)
+        elif self._fit.due():
+            self._take()  # the legend may have another height now
+            self.renderer.camera = self._view_of(None)
         elif now - self._polled > _POLL_EVERY:
             self._polled = now
             self._poll()
@@ -310,7 +315,7 @@ class Desktop:
             self._tell(str(error))
         camera = self.motion.rested(now)
         if camera is not None:
-            self._rests(camera)
+            self.session.camera = camera
         self._update_panel()
         if self._told_until and now >= self._told_until:
             self._clear_note()
@@ -361,14 +366,6 @@ class Desktop:
             return held(screen, self.renderer.free_width, before, after, to)
         return straight(camera, to) if to is not None else None
 
-    def _move(self, camera: Camera) -> None:
-        """Fly to a camera."""
-        self.motion.begin(straight(self.renderer.camera, camera))
-
-    def _rests(self, camera: Camera) -> None:
-        """The camera has come to rest here after a drag, a turn of the wheel or a flight."""
-        self.session.camera = camera
-
     def _take(self) -> None:
         self._drawn = self.session.draw_list
         self.renderer.draw(self._drawn)
@@ -380,6 +377,7 @@ class Desktop:
         # What is framed stands in the middle of what the panel leaves free.
         camera = shift(camera, (free - width) / 2 / height, 0.0)
         if path is None:
+            self._fit.camera = camera
             self.session.framed(camera)
         return camera
 

@@ -11,8 +11,8 @@ from explorer.renderer.system import egl_device, off_screen_window_class, requir
 MAX_SIDE = 16384
 
 
-def check_size(size: tuple[int, int]) -> None:
-    """Refuse a picture of an impossible size.
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The size, in pixels; refuse a picture of an impossible one.
 
     Raises
     ------
@@ -23,6 +23,7 @@ def check_size(size: tuple[int, int]) -> None:
         raise NeuronautError(
             f"impossible size {width}x{height}: each side must be 1 to {MAX_SIDE} pixels"
         )
+    return size
 
 
 def make_window(off_screen: bool) -> vtkRenderWindow:

@@ -85,11 +85,10 @@ class Renderer:
         multi_samples: int = 8,
         legend_grows: bool = True,
     ) -> None:
-        check_size(size)
+        self._size = check_size(size)
         self._window = make_window(off_screen)
         self._window.SetSize(*size)
         self._window.SetMultiSamples(multi_samples)
-        self._size = size
         self._renderer = vtkRenderer()
         self._renderer.GradientBackgroundOn()
         # Translucent things are drawn in the order given, weak edges first: not averaged.
@@ -274,6 +273,12 @@ class Renderer:
         edge = picker.edge(x, y, EDGE_REACH_PX * text_scale(self.size[1]))
         return Pick(int(draw_list.solids.node[row]) if row >= 0 else None, edge)
 
+    @property
+    def boxes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Centres and sizes of the closed boxes, world units, each of shape (n, 3)."""
+        drawn, none = self._draw_list, np.zeros((0, 3), np.float32)
+        return (drawn.solids.centers, drawn.solids.sizes) if drawn else (none, none)
+
     def placed_labels(self) -> list[PlacedLabel]:
         """The labels of the last picture and their rectangles."""
         return self._labels.placed()
@@ -333,8 +338,7 @@ class Renderer:
 
     def resize(self, width: int, height: int) -> None:
         """Change the size of the picture, pixels."""
-        check_size((width, height))
-        self._size = (width, height)
+        self._size = check_size((width, height))
         self._window.SetSize(width, height)
 
     def close(self) -> None:
@@ -390,8 +394,6 @@ class Renderer:
     def _current_picker(self, draw_list: DrawList) -> Picker:
         camera, size = self.camera, self.scene_size
         if self._picker is None or self._picker[0] != (camera, size):
-            near, _ = self._scene.clipping(camera)
-            projection = Projection.of(camera, size, near)
-            picker = Picker(projection, draw_list.solids, draw_list.edges)
-            self._picker = ((camera, size), picker)
+            projection = Projection.of(camera, size, self._scene.clipping(camera)[0])
+            self._picker = (camera, size), Picker(projection, draw_list.solids, draw_list.edges)
         return self._picker[1]

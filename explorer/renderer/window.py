@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from explorer.renderer.navigation import approached, below_pixel
 from explorer.renderer.view import Renderer
 from explorer.session.pace import FULL, Pace
+from explorer.viewing.dolly import dolly, kept
+from explorer.viewing.on_screen import Screen
 from explorer.viewing.orbit import shift, turn
 
 CLICK_SLACK_PX = 4  # a press that moves less than this before its release is a click
@@ -175,6 +176,12 @@ class Window:
         return (float(x), float(self.renderer.size[1] - 1 - y))
 
     @property
+    def _screen(self) -> Screen:
+        """What is seen, and what the panel leaves free of it."""
+        renderer = self.renderer
+        return Screen(renderer.camera, renderer.scene_size, free=float(renderer.free_width))
+
+    @property
     def _beside_scene(self) -> bool:
         """Whether the pointer is on the panel or on the legend."""
         x, y = self._here
@@ -212,17 +219,20 @@ class Window:
         height = self.renderer.scene_size[1]
         across, down = ((a - b) / height for a, b in zip(here, self._last, strict=True))
         self._last = here
-        move = turn if self._drag == "turn" else shift
-        self.renderer.camera = move(self.renderer.camera, across, down)
+        camera = self.renderer.camera
+        if self._drag == "turn":
+            self.renderer.camera = turn(camera, across, down)
+        else:
+            moved = shift(camera, across, down)
+            self.renderer.camera = kept(self._screen, moved, *self.renderer.boxes)
         self.looked_at = None
         self.redraw(moving=True)
 
     def _zoomed(self, factor: float) -> None:
         if self._beside_scene:
             return
-        camera = self.renderer.camera
-        point = below_pixel(camera, self.renderer.scene_size, *self._here)
-        self.renderer.camera = approached(camera, factor, point)
+        screen = replace(self._screen, focus=self._here)
+        self.renderer.camera = dolly(screen, *self.renderer.boxes, factor)
         self.looked_at = self._here
         self._left()
         self.redraw(moving=True)

@@ -82,6 +82,15 @@ def approach(camera: Camera, factor: float, at: tuple[float, float] = (0.0, 0.0)
     )
 
 
+def alike(a: Camera, b: Camera) -> bool:
+    """Whether two cameras see the same, but for rounding on the way to a page and back."""
+    near = 1e-6 * math.dist(a.position, a.focal_point)
+    ends = ((a.position, b.position), (a.focal_point, b.focal_point))
+    return all(math.dist(p, q) <= near for p, q in ends) and (
+        math.dist(a.up, b.up) <= 1e-6 and abs(a.view_angle - b.view_angle) <= 1e-6
+    )
+
+
 def _axes(camera: Camera) -> tuple[F8, F8, F8, float]:
     offset = np.subtract(camera.position, camera.focal_point)
     radius = float(np.linalg.norm(offset))

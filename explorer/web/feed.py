@@ -33,13 +33,17 @@ class Feed:
         self._announce = announce
         self._drawn: DrawList | None = None
         self._move: Move | None = None
+        self._asked = False  # whether the page has fetched the newest
         self._listed = 0  # number under which the page got the draw list first
 
     def show(self, draw_list: DrawList, move: Move | None = None) -> None:
         """Announce a draw list, a move to it, or both; nothing if neither is new."""
         if draw_list is self._drawn and move is None:
             return
-        self.number += 1
+        if move is None and self._move is not None and not self._asked:
+            # News came before the page asked for the way there: the camera still flies it.
+            move = Move(None, self._move.camera, self._move.seconds)
+        self.number, self._asked = self.number + 1, False
         if draw_list is not self._drawn:
             self._listed = self.number
         self._drawn, self._move = draw_list, move
@@ -60,5 +64,6 @@ class Feed:
         """
         if self._drawn is None or not self.on:
             return b""
+        self._asked = True
         has = isinstance(known, int) and self._listed <= known <= self.number
         return await asyncio.to_thread(pack, self.number, self._drawn, self._move, has)

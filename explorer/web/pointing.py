@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from explorer.viewing import orbit
+from explorer.viewing.dolly import dolly, kept
+from explorer.viewing.on_screen import Screen
 from explorer.viewing.view_state import Camera
 from explorer.web import page, shown
 from explorer.web.pointer import Gesture, Pointer
@@ -93,16 +95,16 @@ class Pointing:
         self._hover = self._tab.spawn(work)
 
     def _moved(self, gesture: Gesture) -> Camera:
-        camera = self._tab.camera
+        tab, solids = self._tab, self._tab.drawn.solids
+        width, height = tab.stream.size
+        focus = (gesture.x, gesture.y) if gesture.x or gesture.y else None
+        screen = Screen(tab.camera, (width, height), focus)
         if gesture.kind == "turn":
-            return orbit.turn(camera, gesture.dx, gesture.dy)
+            return orbit.turn(tab.camera, gesture.dx, gesture.dy)
         if gesture.kind == "shift":
-            return orbit.shift(camera, gesture.dx, gesture.dy)
-        width, height = self._tab.stream.size
-        at = (0.0, 0.0)
-        if gesture.x or gesture.y:
-            at = ((gesture.x - width / 2) / height, (height / 2 - gesture.y) / height)
-        return orbit.approach(camera, gesture.factor, at)
+            moved = orbit.shift(tab.camera, gesture.dx, gesture.dy)
+            return kept(screen, moved, solids.centers, solids.sizes)
+        return dolly(screen, solids.centers, solids.sizes, gesture.factor)
 
     async def _under(self, gesture: Gesture) -> Pick:
         tab = self._tab

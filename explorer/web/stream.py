@@ -55,6 +55,8 @@ class Stream:
     ) -> None:
         self.area_name = name
         self.backlog: Callable[[], int] = lambda: 0
+        #: Called when the area has another size.
+        self.on_size: Callable[[], None] = lambda: None
         #: Whether the page draws by itself: then no frames are made but for `still`.
         self.paused = False
         self._render, self._on_event, self._on_full = render, on_event, on_full
@@ -87,6 +89,7 @@ class Stream:
         new = (int(min(width, 8192)), int(min(height, 8192)), max(1.0, min(ratio, 4.0)))
         if new != self._size:
             self._size = new
+            self.on_size()
             self.request()
 
     def on_interaction(self, _origin: object, event: object) -> None:

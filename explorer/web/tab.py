@@ -13,6 +13,7 @@ from explorer.session.detail import Follow
 from explorer.session.flight import Flight, Held, held, straight
 from explorer.session.pace import Quality
 from explorer.viewing.on_screen import Screen
+from explorer.viewing.orbit import alike
 from explorer.viewing.view_state import Camera, ViewState, ease
 from explorer.web import drawing, page, shown
 from explorer.web.drawn import Move
@@ -79,7 +80,9 @@ class Tab:
         self._share = 0.0  # of the way that lies behind
         #: What is to be seen now.
         self.drawn = self._end = session.draw_list
+        self._framed: Camera | None = None  # where everything was in sight
         self.camera = session.state.camera or self.whole()
+        self.stream.on_size = self._refit
         self._actions = ACTIONS
         page.prepare(link.server, shown.first_state(session))
         link.server.trigger("act")(self.act)
@@ -108,7 +111,20 @@ class Tab:
         """The camera that shows everything; until it is moved nothing opens by itself."""
         camera = self.session.camera_for(None, self.aspect)
         self.session.framed(camera)
+        self._framed = camera
         return camera
+
+    def _refit(self) -> None:
+        """The page has another size: fit everything into it, unless a person moved the camera."""
+        if self._framed is None or not alike(self._goal, self._framed):
+            return
+        camera = self.whole()
+        if self.moves():
+            self.move(None, camera)
+            return
+        self.camera = camera
+        if self.feed.on:
+            self.feed.show(self.drawn, Move(camera=lambda _: camera))
 
     @property
     def aspect(self) -> float:

@@ -49,8 +49,10 @@
   async function fetchScene() {
     if (!view || wanted !== "browser") return;
     const mine = view, number = ++asked;
+    mine.expect(true);
     const bytes = await window.trame.trigger("scene", [mine.number]);
-    if (view !== mine || number !== asked || !bytes || !bytes.byteLength) return;
+    if (view !== mine || number !== asked) return;
+    if (!bytes || !bytes.byteLength) { mine.expect(false); return; }
     try {
       mine.receive(bytes);
     } catch (error) {

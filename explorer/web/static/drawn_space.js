@@ -45,16 +45,6 @@ export function shift(camera, dx, dy) {
   return { ...camera, position: add(camera.position, move), focal: add(camera.focal, move) };
 }
 
-/** Come nearer by a factor; the point `at` (shares of the height from the middle, up positive)
- * keeps its place. */
-export function approach(camera, factor, at = [0, 0]) {
-  const { right, up, back, radius } = axes(camera);
-  const height = 2 * radius * Math.tan((camera.angle * Math.PI) / 360);
-  const target = add(add(camera.focal, right, at[0] * height), up, at[1] * height);
-  const focal = add(target, sub(camera.focal, target), 1 / factor);
-  return { ...camera, focal, position: add(focal, back, radius / factor) };
-}
-
 function axes(camera) {
   const offset = sub(camera.position, camera.focal);
   const radius = size(offset);

@@ -1,12 +1,13 @@
 // The scene as the browser draws it: a canvas, the labels over it, the camera and what moves it.
 
+import { dolly, kept } from "./drawn_dolly.js";
 import { Labels, textScale } from "./drawn_labels.js";
 import { unpack } from "./drawn_message.js";
 import { Motion } from "./drawn_motion.js";
 import { Painter } from "./drawn_paint.js";
 import { Pointer } from "./drawn_pointer.js";
 import {
-  Projection, approach, cameraOf, clipping, edgeAt, rowOf, shift, solidAt, turn } from "./drawn_space.js";
+  Projection, clipping, edgeAt, rowOf, shift, solidAt, turn } from "./drawn_space.js";
 
 const STILL_AFTER = 160;  // milliseconds without a change until the camera is told, the rims smooth
 const PLACE_EVERY = 90;  // milliseconds between two placings of the labels while things move
@@ -40,8 +41,10 @@ export class DrawnView {
     });
     this.pointer = new Pointer(this.root, {
       turn: (dx, dy) => this.steer((camera) => turn(camera, dx, dy), null),
-      shift: (dx, dy) => this.steer((camera) => shift(camera, dx, dy), null),
-      zoom: (factor, x, y) => this.steer((camera) => approach(camera, factor, this.fromMiddle(x, y)), [x, y]),
+      shift: (dx, dy) => this.steer((camera) => (
+        kept(camera, shift(camera, dx, dy), this.list.solids, this.size)), null),
+      zoom: (factor, x, y) => this.steer((camera) => (
+        dolly(camera, this.list.solids, this.size, factor, [x, y])), [x, y]),
       click: (x, y) => this.ask("click", x, y),
       rest: (x, y) => this.ask("rest", x, y),
       leave: () => calls.leave(),
@@ -53,7 +56,7 @@ export class DrawnView {
     this.share = SHARES[0];
     this.placed = -Infinity;
     this.pictures = 0;
-    this.fresh = this.closed = false;
+    this.fresh = this.closed = this.coming = false;
     this.watcher = new ResizeObserver(() => this.resize());
     this.watcher.observe(host);
     this.resize();
@@ -65,8 +68,17 @@ export class DrawnView {
     const present = this.motion?.last ?? this.list;
     this.number = message.number;
     this.look = message.look;
-    this.motion = new Motion(message, present, performance.now());
-    this.wake();
+    // News of a picture that is still on its way: the way goes on.
+    const under = this.motion && !message.cameras.length && message.lists.length === 1;
+    if (under) [this.motion.last] = message.lists;
+    else this.motion = new Motion(message, present, performance.now());
+    this.expect(false);
+  }
+
+  /** Whether the server has something new that is not here yet: until then nothing is at rest. */
+  expect(coming) {
+    this.coming = coming;
+    if (!this.closed) this.wake();
   }
 
   close() {
@@ -87,11 +99,6 @@ export class DrawnView {
     if (this.list) this.labels.load(this.list, this.look, this.scale);
     this.placed = -Infinity;
     this.wake();
-  }
-
-  fromMiddle(x, y) {
-    const [width, height] = this.size;
-    return [(x - width / 2) / height, (height / 2 - y) / height];
   }
 
   /** Move the camera; `focus` is the point of the page that a zoom is about. */
@@ -197,6 +204,7 @@ export class DrawnView {
 
   rest() {
     this.tell();
+    if (this.coming) return;
     Object.assign(this.host.dataset, {
       still: "true", number: this.number, camera: rowOf(this.camera).join(" ") });
   }
