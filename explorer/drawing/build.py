@@ -6,6 +6,8 @@ run in a thread, be tested without a screen, and be cached.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ from explorer.crossing.edges import EdgeFinder
 from explorer.crossing.rows import Crossing, EdgeRows
 from explorer.drawing.captions import labels_of, legend_of
 from explorer.drawing.color_scale import ColorScale, fit_scale
+from explorer.drawing.crowding import CROWDED, crowding
 from explorer.drawing.draw_list import DrawList, EdgeArrays, NodePaths
 from explorer.drawing.edge_look import opacity, widths
 from explorer.drawing.edge_paths import edge_points
@@ -57,9 +60,12 @@ def build_draw_list(
     overlay = get_overlay(state.overlay)
     placed = place(model, state, aspect)
     crossing = finder.crossing(placed.cut, state.edge_budget)
-    edges, scale, nodes = _edges(model, placed, crossing.edges, overlay, theme)
+    share = crowding(placed.cut, crossing.edges)
+    edges, scale, nodes = _edges(model, placed, (crossing.edges, share), overlay, theme)
     solids, frames = boxes_of(model, placed.cut, placed.boxes, theme)
     legend = legend_of(model, placed.cut, crossing, overlay, scale, theme)
+    if (share < 1.0).any():
+        legend = replace(legend, lines=(*legend.lines, CROWDED))
     labels = labels_of(model, placed.cut, placed.boxes)
     draw_list = DrawList(
         solids,
@@ -78,28 +84,29 @@ def build_draw_list(
 
 
 def _edges(
-    model: OpenModel, placed: Placed, rows: EdgeRows, overlay: Overlay, theme: Theme
+    model: OpenModel, placed: Placed, shared: tuple[EdgeRows, F8], overlay: Overlay, theme: Theme
 ) -> tuple[EdgeArrays, ColorScale, NodePaths]:
+    rows, share = shared
     weighted = (rows.stats.count > 0) & ~rows.pending
     values = overlay.values(rows.stats)
     ramp = theme.diverging if overlay.diverging else theme.sequential
     scale = fit_scale(values[weighted], ramp, overlay.diverging)
     strength = np.abs(values) if overlay.diverging else values
-    # Weakest first; links without weights lie under everything.
-    order = np.lexsort((np.where(weighted, strength, -1.0), weighted))
-    rows, values, weighted = rows.take(order), values[order], weighted[order]
+    # Weakest first; links without weights lie under everything, but for what is lost in a crowd.
+    order = np.lexsort((np.where(weighted, strength, -1.0), weighted, share))
+    rows, values, weighted, share = rows.take(order), values[order], weighted[order], share[order]
     at = scale.position(values)
     at = np.abs(2 * at - 1) if overlay.diverging else at
     rgba = np.empty((len(rows), 4), np.uint8)
     rgba[:, :3] = np.where(weighted[:, None], scale.colors(values), theme.flow)
-    rgba[:, 3] = opacity(rows, at, weighted)
+    rgba[:, 3] = opacity(rows, at, weighted, share)
     source, target, nodes = _ends(model, rows, placed.cut)
     stats = rows.stats
     unread = ~weighted
     edges = EdgeArrays(
         edge_points(model, placed, rows),
         rgba,
-        widths(rows, at, weighted),
+        widths(rows, at, weighted, share),
         source,
         target,
         np.where(unread, np.nan, stats.rms),

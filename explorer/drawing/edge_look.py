@@ -13,11 +13,12 @@ Flags = NDArray[np.bool_]
 _MOST_WIDE = 40  # wide lines that a picture bears at full width
 _MOST_FLOW = 100  # grey lines at full opacity
 _PENDING = 70
+_FAINT = 22  # the least opacity of a line that stands for many weights, or for none
 _FLOW = (235, 80)  # opacity of a grey line alone, and among thousands
 _FLOW_WIDTH = 1.9
 
 
-def opacity(rows: EdgeRows, strength: F8, weighted: Flags) -> F8:
+def opacity(rows: EdgeRows, strength: F8, weighted: Flags, share: F8 | None = None) -> F8:
     """Opacity of each edge.
 
     Parameters
@@ -27,6 +28,8 @@ def opacity(rows: EdgeRows, strength: F8, weighted: Flags) -> F8:
         How strong each is among those drawn, 0 to 1.
     weighted : bool array, shape (m,)
         Edges that stand for weights that are read; the others are grey.
+    share : float64 array, shape (m,), optional
+        What each keeps of its opacity in a crowd, as `explorer.drawing.crowding.crowding` tells.
 
     Returns
     -------
@@ -38,13 +41,18 @@ def opacity(rows: EdgeRows, strength: F8, weighted: Flags) -> F8:
     single = 40 + 205 * strength**1.3 * crowd
     # An edge that stands for many weights is weak beside single ones, but never unimportant.
     several = (rows.stats.count > 1) & ~rows.strand
-    many = (150 + 90 * strength) * _room(several)
+    share = np.ones(len(rows)) if share is None else share
+    many = np.maximum((150 + 90 * strength) * _room(several, share), _FAINT)
     alpha = np.where(several, many, single)
-    grey = max(_FLOW[0] * _thinned(rows, weighted) ** 0.6, _FLOW[1])
-    return np.where(weighted, alpha, np.where(rows.pending, _PENDING, grey))
+    thin = _eased(_thinned(rows, weighted), share)
+    grey = np.maximum(_FLOW[0] * thin**0.6, _FLOW[1])
+    plain = np.where(rows.pending, _PENDING, grey) * share
+    return np.where(weighted, alpha, np.maximum(plain, _FAINT))
 
 
-def widths(rows: EdgeRows, strength: F8, weighted: Flags) -> NDArray[np.float32]:
+def widths(
+    rows: EdgeRows, strength: F8, weighted: Flags, share: F8 | None = None
+) -> NDArray[np.float32]:
     """Width of each edge: wider for more weights; single connections wider for stronger ones.
 
     Parameters
@@ -53,6 +61,8 @@ def widths(rows: EdgeRows, strength: F8, weighted: Flags) -> NDArray[np.float32]
     strength : float64 array, shape (m,)
         As for `opacity`.
     weighted : bool array, shape (m,)
+    share : float64 array, shape (m,), optional
+        As for `opacity`.
 
     Returns
     -------
@@ -61,9 +71,11 @@ def widths(rows: EdgeRows, strength: F8, weighted: Flags) -> NDArray[np.float32]
     """
     single = rows.strand | (rows.stats.count <= 1)
     bundle = 1.8 + 0.75 * np.log10(np.maximum(rows.stats.count, 1))
-    bundle = np.maximum(np.minimum(bundle, 7.0) * _room(~single), 1.0)
+    share = np.ones(len(rows)) if share is None else share
+    bundle = np.maximum(np.minimum(bundle, 7.0) * _room(~single, np.sqrt(share)), 1.0)
     width = np.where(single, 1.0 + 0.6 * (strength > 0.8), bundle)
-    grey = max(_FLOW_WIDTH * _thinned(rows, weighted) ** 0.35, 1.0)
+    thin = _eased(_thinned(rows, weighted), share)
+    grey = np.maximum(_FLOW_WIDTH * thin**0.35 * np.sqrt(share), 1.0)
     return np.where(weighted, width, grey).astype(np.float32)
 
 
@@ -73,6 +85,12 @@ def _thinned(rows: EdgeRows, weighted: Flags) -> float:
     return min(_MOST_FLOW / max(flows, 1), 1.0)
 
 
-def _room(several: Flags) -> float:
+def _room(several: Flags, share: F8) -> F8:
     """Share of opacity and width that each of many wide lines may have."""
-    return float(np.clip((_MOST_WIDE / max(int(several.sum()), 1)) ** 0.4, 0.22, 1.0))
+    room = float(np.clip((_MOST_WIDE / max(int(several.sum()), 1)) ** 0.4, 0.22, 1.0))
+    return _eased(room, share) * share
+
+
+def _eased(room: float, share: F8) -> F8:
+    """The more those that are lost in a crowd step back, the more room there is for the others."""
+    return np.where(share < 1.0, room, room ** share.min(initial=1.0))
