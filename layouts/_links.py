@@ -45,6 +45,8 @@ def check(tree: Tree) -> None:
         raise ValueError(f"a tree of {n} nodes needs sizes ({n}, 3) and grids ({n}, 2)")
     if tree.room is not None and tree.room.shape != (n, 3):
         raise ValueError(f"a tree of {n} nodes needs rooms ({n}, 3), not {tree.room.shape}")
+    if tree.abreast is not None and tree.abreast.shape != (n,):
+        raise ValueError(f"a tree of {n} nodes needs {n} flags, not {tree.abreast.shape}")
     if tree.links.ndim != 2 or tree.links.shape[1] != 2:
         raise ValueError(f"links must be pairs, not of shape {tree.links.shape}")
     if n and (tree.parent[0] != -1 or (tree.parent[1:] >= np.arange(1, n)).any()):

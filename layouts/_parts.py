@@ -16,7 +16,6 @@ from layouts._rows import lay
 from layouts._strip import Strip, measure
 from layouts._style import Style, Wish
 
-GRID_GAP = 0.2
 _ORDERED, _PLANNED, _PLACED = Memory(64 << 20), Memory(32 << 20), Memory(64 << 20)
 
 
@@ -122,16 +121,17 @@ def _placed(pieces: Pieces, closed: Closed, links: I8, wish: Wish, style: Style)
     return Placement(spot, gutter, laid.row, laid.back)
 
 
-def place_grid(pieces: Pieces, closed: Pieces, cols: int, style: Style) -> Placement:
+def place_grid(pieces: Pieces, closed: Pieces, grid: tuple[int, float], style: Style) -> Placement:
     """Place the children of a scope on a grid, in order, row by row from the top.
 
-    The grid faces the flow or, where all is to stand in one plane, the reader.
+    The grid faces the flow or, where all is to stand in one plane, the reader. It is given as the
+    number of its columns and the gap between them, as a share of a usual cell.
     """
     second = 0 if style.across == "plane" else 2
     extent, shut = pieces.size[:, [1, second]], closed.size[:, [1, second]]
     least = np.median(shut, axis=0)  # what is open is larger and widens its row and column only
-    gap = GRID_GAP * float(least.min())
-    down, along = grid_offsets(extent, cols, (float(least[0]), float(least[1])), gap)
+    gap = grid[1] * float(least.min())
+    down, along = grid_offsets(extent, grid[0], (float(least[0]), float(least[1])), gap)
     place = np.zeros((len(extent), 3))
     place[:, 1], place[:, second] = down + pieces.axis, along
     above = np.full(len(place), float((place[:, 1] + pieces.above).max()))

@@ -19,6 +19,8 @@ NO_LINKS = np.empty((0, 2), np.int64)
 LEAF_REACH = 0.4
 GRID_REACH = 0.3
 FRAME_REACH = 0.25
+GRID_GAP, ABREAST_GAP = 0.2, 0.45  # of a cell
+ABREAST_REACH = 0.4  # of the extent across the flow
 PADDING = 0.13
 TITLE = 0.15
 INNER_ASPECT = 2.5
@@ -57,7 +59,7 @@ def arrange(tree: Tree, aspect: float, style: Style) -> Boxes:
     if not (np.isfinite(wished).all() and (wished > 0).all()):
         raise ValueError("every leaf needs a size of three positive numbers")
     closed = _leaf_pieces(_closed_sizes(tree, kin, scope, style))
-    usual = closed if tree.room is None else _usual(closed, tree.room)
+    usual = closed if tree.room is None else _usual(closed, tree.room, tree.abreast)
     state = Pieces(
         *(column.copy() for column in (closed.size, closed.axis, closed.face, closed.reach))
     )
@@ -70,8 +72,10 @@ def arrange(tree: Tree, aspect: float, style: Style) -> Boxes:
         shut = closed.of(inside)
         pieces = state.of(inside) if scope[inside].any() else shut
         cols = int(tree.grid[node, 1])
+        abreast = cols > 0 and tree.abreast is not None and bool(tree.abreast[node])
         if cols > 0:
-            placed = place_grid(pieces, shut, cols, style)
+            gap = ABREAST_GAP if abreast else GRID_GAP
+            placed = place_grid(pieces, shut, (cols, gap), style)
         else:
             wish = Wish(INNER_ASPECT, False)
             if main[node]:
@@ -82,7 +86,10 @@ def arrange(tree: Tree, aspect: float, style: Style) -> Boxes:
             )
         place = placed.place.copy()
         place[:, 1] -= pieces.axis
-        middle = _frame(state, node, place, pieces, cols > 0, style)
+        middle = _frame(state, node, place, pieces, cols > 0 and not abreast)
+        if abreast:
+            wall = float(state.size[node, 1:].max())
+            state.reach[node] = max(state.reach[node], ABREAST_REACH * wall)
         # a single row's own axis is y = 0; of several rows, the middle takes part in the flow
         several = np.ptp(placed.row) > 0
         state.axis[node] = -TITLE / 2 * state.face[node] if several else -middle[1]
@@ -108,10 +115,14 @@ def _closed_sizes(tree: Tree, kin: Family, scope: NDArray[np.bool_], style: Styl
     return size
 
 
-def _usual(closed: Pieces, room: F8) -> Pieces:
+def _usual(closed: Pieces, room: F8, abreast: NDArray[np.bool_] | None) -> Pieces:
     """Pieces to plan rows with: as large as they usually are."""
-    told = np.isfinite(room).all(axis=1) & (room > 0).all(axis=1)
-    return replace(closed, size=np.where(np.asarray(told)[:, None], room, closed.size))
+    told = np.asarray(np.isfinite(room).all(axis=1) & (room > 0).all(axis=1))
+    reach = closed.reach
+    if abreast is not None:
+        wall = ABREAST_REACH * room[:, 1:].max(axis=1)
+        reach = np.where(told & abreast, np.maximum(reach, wall), reach)
+    return replace(closed, size=np.where(told[:, None], room, closed.size), reach=reach)
 
 
 def _leaf_pieces(size: F8) -> Pieces:
@@ -146,7 +157,7 @@ def _main_scopes(kin: Family) -> list[bool]:
     return main
 
 
-def _frame(state: Pieces, node: int, centre: F8, pieces: Pieces, grid: bool, style: Style) -> F8:
+def _frame(state: Pieces, node: int, centre: F8, pieces: Pieces, grid: bool) -> F8:
     """Put a frame around the children's centres, into `state`; returns the frame's centre.
 
     Padding and title go by the faces inside, not by the frame's own size: otherwise nested frames

@@ -35,6 +35,10 @@ class Tree:
         of these breaks into as many rows as fill the picture when they are open. Zeros or NaN
         where a node is reckoned with as closed, ``None`` if all are. For rows to stay as they are,
         it must not depend on what is open now.
+    abreast : bool array, shape (n,), or None
+        Nodes with a grid whose children are not the units of one layer but branches side by side,
+        which may be open: they stand freer, and lines have more room to fan out to them. ``None``
+        if there are none.
     """
 
     parent: NDArray[np.int32]
@@ -42,6 +46,7 @@ class Tree:
     links: NDArray[np.int32]
     grid: NDArray[np.int32]
     room: NDArray[np.float64] | None = None
+    abreast: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -75,7 +76,9 @@ def trees(draw: st.DrawFn, grids: bool = True) -> Tree:
         if grids and draw(st.booleans()):
             cols = draw(st.integers(1, 5))
             grid[node] = (-(-parent.count(node) // cols), cols)
-    return make(parent, links, size, grid)
+    tree = make(parent, links, size, grid)
+    flags = st.lists(st.booleans(), min_size=n, max_size=n)
+    return replace(tree, abreast=np.array(draw(flags), bool)) if draw(st.booleans()) else tree
 
 
 def siblings(tree: Tree) -> list[np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -125,6 +127,7 @@ BROKEN = {
     "negative size": (make([-1, 0], size=(1.0, -1.0, 1.0)), "positive"),
     "size not a number": (make([-1, 0], size=(1.0, np.nan, 1.0)), "positive"),
     "link out of range": (make([-1, 0, 0], [(1, 3)]), "link"),
+    "too few flags": (replace(make([-1, 0, 0]), abreast=np.zeros(2, bool)), "flags"),
     "link below zero": (make([-1, 0, 0], [(-1, 2)]), "link"),
 }
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from explorer.network import Layer, Link, Network, Scope
 from explorer.tree.builder import build_hierarchy
 from explorer.tree.hierarchy import Hierarchy
+from explorer.tree.titles import FAN
 
 KINDS = ("Dense", "Add", "InputLayer", "Activation", "Conv2D")
 words = st.sampled_from(
@@ -171,7 +172,8 @@ def check_series(hierarchy: Hierarchy) -> int:
             {(a - s, b - t) for a, b in pairs if s <= a < s + width and t <= b < t + width}
             for (s, _), (t, _) in itertools.pairwise(spans)
         ]
-        assert all(x == from_before[0] != set() for x in from_before)
+        abreast = FAN in hierarchy.nodes[index].path  # side by side, not in a row
+        assert all(x == from_before[0] and (not x) == abreast for x in from_before)
         first = spans[0][0]
         outside = [
             {(a, b - s) for a, b in pairs if s <= b < s + width and a < first} for s, _ in spans

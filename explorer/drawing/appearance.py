@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from explorer.drawing.color_scale import count
 from explorer.kinds import family
 from explorer.network import Layer, Shape
-from explorer.tree.hierarchy import Hierarchy, shape_text
+from explorer.tree.hierarchy import KINDS, Hierarchy, shape_text
 from explorer.tree.lod import Cut, UnitRange, UnitsOf, near_square, open_units
 from explorer.tree.node_facts import node_facts
+from explorer.tree.titles import FAN
 from explorer.weights.units import Units
 
 F8 = NDArray[np.float64]
 SLICES = 16  # a series is shown as this many slices at most
+TILES = 36  # and one whose members stand side by side as this many tiles
 
 
 def node_family(hierarchy: Hierarchy, node: int) -> str:
@@ -41,7 +43,9 @@ class Looks:
     pool : bool array
         As `shows_pool` says.
     slices : int array
-        How many members to show, as `members` says, up to 16.
+        How many members to show, as `members` says, up to 16, or up to 36 where they are tiles.
+    tiles : bool array
+        Whether they stand side by side across the flow, not one after another.
     size : float64 array, shape (n, 3)
         As `leaf_size` says.
     """
@@ -49,10 +53,11 @@ class Looks:
     family: tuple[str, ...]
     pool: NDArray[np.bool_]
     slices: NDArray[np.int64]
+    tiles: NDArray[np.bool_]
     size: F8
 
 
-_Look = tuple[str, bool, int, tuple[float, float, float]]
+_Look = tuple[str, bool, int, bool, tuple[float, float, float]]
 
 
 def looks_of(hierarchy: Hierarchy, nodes: NDArray[np.int32]) -> Looks:
@@ -71,17 +76,25 @@ def looks_of(hierarchy: Hierarchy, nodes: NDArray[np.int32]) -> Looks:
             look = store[node] = (
                 node_family(hierarchy, node),
                 shows_pool(hierarchy, node),
-                min(members(hierarchy, node), SLICES),
+                min(members(hierarchy, node), TILES if is_fan(hierarchy, node) else SLICES),
+                is_fan(hierarchy, node),
                 leaf_size(hierarchy, node),
             )
         found.append(look)
-    families, pool, slices, size = zip(*found, strict=True) if found else ((), (), (), ())
+    families, pool, slices, tiles, size = zip(*found, strict=True) if found else ((),) * 5
     return Looks(
         tuple(families),
         np.array(pool, bool),
         np.array(slices, np.int64),
+        np.array(tiles, bool),
         np.array(size, float).reshape(-1, 3),
     )
+
+
+def is_fan(hierarchy: Hierarchy, node: int) -> bool:
+    """Whether a node is a series, or a piece of one, whose members stand side by side."""
+    path = hierarchy.paths[node]
+    return KINDS[hierarchy.kinds[node]] == "series" and path.partition("~part")[0].endswith(FAN)
 
 
 def members(hierarchy: Hierarchy, node: int) -> int:
@@ -135,6 +148,9 @@ def leaf_size(hierarchy: Hierarchy, node: int) -> tuple[float, float, float]:
     facts = node_facts(hierarchy)
     row = hierarchy.nodes[node]
     thickness, height, width = _solid(facts.shape(node))
+    if is_fan(hierarchy, node):
+        side = 1.1 + 0.16 * _log(members(hierarchy, node))
+        return thickness, max(height, side), max(width, side)
     if row.kind == "layer" and family(row.type) in ("activation", "norm", "shape", "merge"):
         thickness *= 0.5
     if row.kind in ("scope", "series"):
@@ -236,7 +252,7 @@ def title_of(hierarchy: Hierarchy, cut: Cut, row: int, units_of: UnitsOf) -> str
     here = cut.units[row]
     if here is not None:
         return unit_title(hierarchy, int(cut.node[row]), here, units_of)
-    if node.kind == "series" and cut.leaf[row]:
+    if node.kind == "series" and (cut.leaf[row] or is_fan(hierarchy, int(cut.node[row]))):
         return f"{node.title}  × {count(members(hierarchy, int(cut.node[row])))}"
     if node.kind == "scope" and cut.leaf[row] and " … " not in node.title:
         blocks = members(hierarchy, int(cut.node[row]))

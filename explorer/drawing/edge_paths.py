@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from explorer.crossing.rows import EdgeRows
 from explorer.drawing.appearance import unit_places
+from explorer.drawing.crowding import outer_rows
 from explorer.drawing.placement import Placed
 from explorer.open_model import OpenModel
 from explorer.routes.cables import Cables, Obstacles
@@ -15,6 +16,9 @@ from explorer.routes.routing import follow, plan
 from explorer.tree.lod import Cut
 from layouts.geometry import return_gutter
 from layouts.tree import Boxes, Tree
+
+_FAN_FROM = 8  # lines from one node to one rank
+_FACE = 0.8  # share of a face on which they begin
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -43,25 +47,14 @@ def edge_points(model: OpenModel, placed: Placed, rows: EdgeRows) -> NDArray[np.
     start[:, 0] += ahead[rows.source] * boxes.sizes[rows.source, 0] / 2
     end[:, 0] -= ahead[rows.target] * boxes.sizes[rows.target, 0] / 2
     _spread(model, placed, rows, start, end)
-    outer = _outer(placed.cut)
+    _fan(placed, rows, start, end)
+    outer = outer_rows(placed.cut)
     source, target = outer[rows.source].astype(np.int64), outer[rows.target].astype(np.int64)
     keys, member = np.unique(source * len(outer) + target, return_inverse=True)
     source, target = np.divmod(keys, len(outer))
     cables = _cables(placed, source, target, _spreads(start, end, member.ravel(), len(keys)))
     routes = plan(cables, _obstacles(placed))
     return follow(routes, cables, (start, end), member.ravel())
-
-
-def _outer(cut: Cut) -> NDArray[np.int32]:
-    """Of each row the node that is one obstacle to what passes by: units belong to their layer."""
-    grid = np.any(cut.grid > 0, axis=1)
-    outer = np.arange(len(cut), dtype=np.int32)
-    while True:
-        above = cut.parent[outer]
-        inside = (above >= 0) & grid[above]
-        if not inside.any():
-            return outer
-        outer = np.where(inside, above, outer).astype(np.int32)
 
 
 def _spreads(start: F8, end: F8, member: I8, count: int) -> F8:
@@ -130,6 +123,33 @@ def _obstacles(placed: Placed) -> Obstacles:
     depth = np.where(solid[chosen], -1, _levels(cut)[chosen])
     low, high = boxes.centers[chosen] - half, boxes.centers[chosen] + half
     return Obstacles(low, high, depth, _ahead(boxes)[chosen] < 0)
+
+
+def _fan(placed: Placed, rows: EdgeRows, start: F8, end: F8) -> None:
+    """Move the ends of many lines to one rank apart on the face of the node that they share.
+
+    They stand there as their other ends stand to each other, so that they run side by side. Lines
+    of units stay where their units stand.
+    """
+    cut, sizes = placed.cut, placed.boxes.sizes
+    unit = np.any(cut.grid[np.maximum(cut.parent, 0)] > 0, axis=1)
+    plain = np.flatnonzero(
+        (rows.source_unit < 0) & (rows.target_unit < 0) & ~(unit[rows.source] | unit[rows.target])
+    )
+    middles = start[plain], end[plain]
+    for k, (ends, own) in enumerate(((start, rows.source), (end, rows.target))):
+        others = middles[1 - k]
+        node, line, many = np.unique(own[plain], return_inverse=True, return_counts=True)
+        low = np.full((len(node), 3), np.inf)
+        high = -low
+        np.minimum.at(low, line, others)
+        np.maximum.at(high, line, others)
+        extent = high - low
+        fans = (many >= _FAN_FROM) & (extent[:, 0] < 0.5 * extent[:, 1:].max(axis=1, initial=0.0))
+        of, others = line[fans[line]], others[fans[line]]
+        moved = plain[fans[line]]
+        middle, whole = (low + high)[of, 1:] / 2, np.maximum(extent[of, 1:], 1e-9)
+        ends[moved, 1:] += _FACE * sizes[own[moved], 1:] * (others[:, 1:] - middle) / whole
 
 
 def _spread(model: OpenModel, placed: Placed, rows: EdgeRows, start: F8, end: F8) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import layouts
 from explorer.crossing.places import cut_links
-from explorer.drawing.appearance import looks_of, unit_size
+from explorer.drawing.appearance import is_fan, looks_of, unit_size
 from explorer.errors import UnknownNameError
 from explorer.open_model import OpenModel
 from explorer.tree.lod import Cut, first_cut, make_cut
@@ -20,6 +20,7 @@ from layouts.tree import Boxes, Layout, Tree
 
 F8 = NDArray[np.float64]
 ASPECT = 16 / 9
+_WIDER = 2.0  # columns for each row where branches face the flow: the view shortens rows
 
 # By model and layout: extents of what is open in the first picture, by node.
 _ROOMS: WeakKeyDictionary[OpenModel, dict[str, dict[int, list[float]]]] = WeakKeyDictionary()
@@ -54,8 +55,7 @@ def place(model: OpenModel, state: ViewState, aspect: float = ASPECT) -> Placed:
         raise UnknownNameError("layout", state.layout, known)
     cut = make_cut(model.hierarchy, model.units_of, state.opened)
     layout = known[state.layout]
-    tree = Tree(cut.parent, _sizes(model, cut), _links(model, cut), cut.grid)
-    tree = replace(tree, room=_room(model, cut, layout))
+    tree = replace(_tree(model, cut), room=_room(model, cut, layout))
     return Placed(cut, layout.place(tree, aspect))
 
 
@@ -65,8 +65,7 @@ def _room(model: OpenModel, cut: Cut, layout: Layout) -> F8:
         known = _ROOMS.setdefault(model, {})
     if layout.name not in known:
         first = make_cut(model.hierarchy, model.units_of, first_cut(model.hierarchy))
-        tree = Tree(first.parent, _sizes(model, first), _links(model, first), first.grid)
-        boxes = layout.place(tree, ASPECT)
+        boxes = layout.place(_tree(model, first), ASPECT)
         opened = np.flatnonzero(~first.leaf)
         known[layout.name] = dict(
             zip(first.node[opened].tolist(), boxes.sizes[opened].tolist(), strict=True)
@@ -76,6 +75,17 @@ def _room(model: OpenModel, cut: Cut, layout: Layout) -> F8:
         if units is None and node in found:
             room[row] = found[node]
     return room
+
+
+def _tree(model: OpenModel, cut: Cut) -> Tree:
+    """What a layout reads; branches that are all equal stand on a grid as units do."""
+    grid, abreast = cut.grid.copy(), np.zeros(len(cut), bool)
+    inside = np.bincount(cut.parent[1:], minlength=len(cut))
+    for row in np.flatnonzero(~cut.leaf & ~grid.any(axis=1)).tolist():
+        if cut.units[row] is None and is_fan(model.hierarchy, int(cut.node[row])):
+            rows = max(round(float(np.sqrt(inside[row] / _WIDER))), 1)
+            grid[row], abreast[row] = (rows, -(-int(inside[row]) // rows)), True
+    return Tree(cut.parent, _sizes(model, cut), _links(model, cut), grid, abreast=abreast)
 
 
 def _sizes(model: OpenModel, cut: Cut) -> F8:

@@ -35,6 +35,7 @@ _CLEARANCE = 0.06  # between a box and the nearest track's border
 _WIDTH = 0.07  # of a column of the map
 _CABLE = 0.14  # how far apart edges run on a track, as a share of how far apart they start
 _MOST_SHEETS = 4
+_LEVEL = 0.1  # share of the way at each end in which a line is all but level
 _MARGIN = (1.5, 4.0)  # of the map around all boxes
 
 
@@ -157,7 +158,10 @@ def _is_direct(cables: Cables, solid: RouteMap, unit: float) -> Flags:
     """Cables with nothing in the whole rectangle around both ends, and flow forward."""
     grid, spread = solid.grid, cables.spread
     x, y = (np.stack((cables.start[:, k], cables.end[:, k])) for k in (0, 1))
-    first, last = grid.after(x.min(axis=0)), grid.before(x.max(axis=0)) + 1
+    # At its ends it passes what is thicker than its own box, but stands elsewhere.
+    low, high = x.min(axis=0), x.max(axis=0)
+    level = np.minimum(_LEVEL * (high - low), unit / 2)
+    first, last = grid.after(low + level), grid.before(high - level) + 1
     lowest = grid.row((y - spread.T).min(axis=0))
     highest = grid.row((y + spread.T).max(axis=0)) + 1
     free = solid.free_boxes(np.minimum(first, grid.columns), last, lowest, highest)

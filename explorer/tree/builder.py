@@ -2,8 +2,8 @@
 
 Sources of the tree, in order: nesting recorded in the file; scopes in names; prefixes of flat
 names; the structure of the graph (stages, regions between bottlenecks, repeats, branches side by
-side); contiguous segments where a scope would still be too wide. Every group is convex, so no cut
-through the tree shows a cycle that the network does not have.
+side); equal siblings side by side, and contiguous segments, where a scope would still be too wide.
+Every group is convex, so no cut through the tree shows a cycle that the network does not have.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from explorer.network import Network
 from explorer.tree import likeness, repeats, structure
 from explorer.tree.convex import Nesting, nested
 from explorer.tree.endings import group_by_endings
+from explorer.tree.fans import fans
 from explorer.tree.forest import SCOPE, Forest, Links, Meta, mixed
 from explorer.tree.hierarchy import GroupTexts, Hierarchy, NodeTable
 from explorer.tree.names import ENDING, Groups, Paths, layer_title, named_groups
@@ -62,6 +63,7 @@ def build_hierarchy(network: Network, weighted: Collection[str]) -> Hierarchy:
     open_ = _open(forest, np.arange(forest.layers, len(forest.parent)))
     structure.stages(forest, titles, open_, leads, follow & ~leads)
     open_ = open_[~_told_by_endings(forest)[open_]]
+    fans(forest, titles)
     for _ in range(_MOST_ROUNDS):
         new = [structure.regions(forest, titles, open_, inputs)]
         new.append(repeats.series(forest, titles, open_))
@@ -69,6 +71,7 @@ def build_hierarchy(network: Network, weighted: Collection[str]) -> Hierarchy:
         open_ = _open(forest, np.concatenate(new))
         if not len(open_):
             break
+    fans(forest, titles)
     structure.segments(forest, titles)
     return _hierarchy(network, order, forest)
 

@@ -13,6 +13,8 @@ from explorer.tree.forest import SCOPE, SERIES, STAGE, Forest, Meta
 from explorer.tree.names import Paths, is_default, layer_title
 
 I8 = NDArray[np.int64]
+FAN = "~fan"
+"""What the path of a series ends in whose members stand side by side, not one after another."""
 _LONGEST = 60  # characters of each end of a title
 _LETTER = re.compile(r"[^\W\d_]")
 _COUNTED = re.compile(r"[^\W_]*[_.-]\d+")
@@ -129,6 +131,14 @@ class Titles:
             for vertex, row in zip(members.tolist(), group.tolist(), strict=True):
                 if row in heads and vertex >= n:
                     own[vertex - n] = own[vertex - n].removeprefix(heads[row])
+        return meta
+
+    def fans(self, firsts: I8, lasts: I8) -> Meta:
+        """Series of what stands side by side, named after its first and last member."""
+        meta = Meta()
+        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+            title, path = span(self.title(first), self.title(last)), f"{self.path(first)}{FAN}"
+            self._add(meta, path, title, SERIES, "", self.prefix(first))
         return meta
 
     def segments(self, firsts: I8, lasts: I8, kinds: I8, pieces: I8) -> Meta:
