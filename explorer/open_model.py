@@ -14,12 +14,14 @@ from explorer.flow.passing import Passing
 from explorer.memory import Memory
 from explorer.network import Layer, Network
 from explorer.pyramid.connection_table import ConnectionTable
+from explorer.pyramid.keeping import Keeper
 from explorer.pyramid.pyramid import Pyramid
 from explorer.pyramid.strongest import Strongest
 from explorer.tree.builder import build_hierarchy
 from explorer.tree.hierarchy import Hierarchy
 from explorer.tree.likeness import alike
 from explorer.weights.composites import expand
+from explorer.weights.flattened import flattened_channels
 from explorer.weights.units import Units
 from explorer.weights.weight_reader import WeightReader
 from explorer.weights.wires import Wires, wires
@@ -45,6 +47,8 @@ class OpenModel:
         The same with composite layers expanded into their parts.
     reader : WeightReader
     pyramid : Pyramid
+    keeper : Keeper
+        Keeps what the pyramid measures from run to run.
     strands : Memory of Strongest
         Strongest connections between closed nodes found so far, by
         `explorer.crossing.rows.Search.key`.
@@ -57,7 +61,8 @@ class OpenModel:
         self.network = network
         self.graph = expand(network)
         self.reader = WeightReader(network)
-        self.pyramid = Pyramid(self.reader)
+        self.pyramid = Pyramid(self.reader, periods=self._flattened)
+        self.keeper = Keeper(network, self.pyramid)
         self.strands: Memory[Strongest] = Memory(_STRANDS, _bytes_of)
         self.latest_links: tuple[Any, Any] | None = None
 
@@ -130,8 +135,12 @@ class OpenModel:
         """The units of a layer of `graph`."""
         return self.wires.units(layer.path)
 
+    def _flattened(self) -> dict[tuple[str, str], int]:
+        return flattened_channels(self.graph, self.wires, self.weighted)
+
     def close(self) -> None:
         """Close the files."""
+        self.keeper.close()
         self.reader.close()
 
     def __enter__(self) -> OpenModel:

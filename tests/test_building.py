@@ -26,8 +26,8 @@ def many():
     for name, shape in shapes.items():
         made = {"kernel": rng.normal(size=shape).astype(np.float32)}
         if kinds[name] == "LSTM":
-            made = {"kernel": rng.normal(size=(700, 1200)).astype(np.float32),
-                    "recurrent_kernel": rng.normal(size=(300, 1200)).astype(np.float32)}  # fmt: skip
+            made = {r: rng.normal(size=(n, 1200)).astype(np.float32)
+                    for r, n in (("kernel", 700), ("recurrent_kernel", 300))}  # fmt: skip
         arrays |= {f"{name}/{role}": array for role, array in made.items()}
         weights = tuple(weight(f"{name}/{r}", r, a) for r, a in made.items())
         found += connections_of(Layer(name, kinds[name], {}, weights=weights))

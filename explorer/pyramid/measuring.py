@@ -33,9 +33,9 @@ class Shelf(Protocol):
     def section(self, key: str) -> bytes | None:
         """Statistics of a connection; ``None`` where they are missing or damaged."""
 
-    def append(self, key: str, totals: tuple[float, float, float, float, int, int],
-               payload: bytes) -> None:  # fmt: skip
-        """Put statistics there, if it takes any."""
+
+Put = Callable[[str, tuple[float, float, float, float, int, int], bytes], None]
+"""Puts totals and statistics of a connection, by name, where they last."""
 
 
 def section_key(key: Key) -> str:
@@ -48,6 +48,7 @@ class _Work:
     """A connection that is being measured: what has been done of it so far."""
 
     done: dict[int, Band] = field(default_factory=dict)
+    nbytes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -77,6 +78,7 @@ class Measuring:
         self._building: dict[Key, threading.Event] = {}
         self._work: dict[Key, _Work] = {}
         self._shelf: Shelf | None = None
+        self._put: Put | None = None
         self._lock = threading.Lock()
 
     @cached_property
@@ -85,18 +87,20 @@ class Measuring:
 
     # -- what has been measured --------------------------------------------------------------
 
-    def attach(self, shelf: Shelf) -> None:
-        """Take over what was measured earlier, and put there what will be."""
+    def attach(self, shelf: Shelf, put: Put | None = None) -> None:
+        """Take over what was measured earlier.
+
+        Parameters
+        ----------
+        shelf : Shelf
+        put : callable, optional
+            Called with all that is measured from now on.
+        """
         with self._lock:
-            self._shelf = shelf
+            self._shelf, self._put = shelf, put
             for key, totals in shelf.totals.items():
                 target, _, name = key.rpartition("\0")
                 self._totals.setdefault((target, name), Totals(*totals))
-
-    def shelved(self, shelf: Shelf) -> None:
-        """Take what was measured from another shelf from now on: the same, but finished."""
-        with self._lock:
-            self._shelf = shelf
 
     def ready(self, connection: Connection) -> bool:
         """Whether the connection has been measured."""
@@ -193,16 +197,12 @@ class Measuring:
                 found += totals_of(band.sums, weights, int(band.bad.sum()))
         return found
 
-    def progress(self, connection: Connection) -> int:
-        """Bytes of the connection that have been read."""
-        if self.ready(connection):
-            return self.bytes_needed(connection)
-        work = self._work.get(connection.key)
-        if work is None:
-            return 0
-        tasks = self.plan(connection).tasks
-        with work.lock:
-            return sum(tasks[at].nbytes for at in work.done)
+    @property
+    def under_way(self) -> int:
+        """Bytes that have been read of connections that are not ready."""
+        with self._lock:
+            work = list(self._work.values())
+        return sum(w.nbytes for w in work)
 
     def finish(self, connection: Connection, bands: Mapping[int, Band]) -> None:
         """Take over a connection all of whose tasks were done, here or elsewhere.
@@ -215,9 +215,9 @@ class Measuring:
         """
         stats, totals = assembled(self.plan(connection), bands)
         self._held.put(connection.key, stats)
-        if self._shelf is not None:
+        if self._put is not None:
             payload = self._signature(connection) + to_bytes(stats)
-            self._shelf.append(section_key(connection.key), totals.row(), payload)
+            self._put(section_key(connection.key), totals.row(), payload)
         with self._lock:
             self._totals[connection.key] = totals
             self._work.pop(connection.key, None)
@@ -244,6 +244,7 @@ class Measuring:
         band = measured(plan.parts[task.part], task.band, self.level0)
         with work.lock:
             work.done[at] = band
+            work.nbytes += task.nbytes
 
     def _measure(self, connection: Connection, cancelled: Callable[[], bool]) -> bool:
         """Do what is left of a connection; whether it was not cancelled."""

@@ -1,12 +1,17 @@
-"""Reading the weights that a picture lacks: a little at once, the rest in a thread."""
+"""Reading the weights that a picture lacks: a little at once, the rest in a thread.
+
+The thread first takes a glance at everything large that is on the screen, so that there are
+estimates; then it reads that whole; then, where statistics are kept from run to run, all the rest.
+"""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +22,28 @@ from explorer.open_model import OpenModel
 
 _SMALL = 1 << 20  # bytes of a connection that may be read at once
 _IDLE = 10.0  # seconds without work after which the thread ends
+_LARGE = 16 << 20  # bytes of a connection that is estimated before it is read
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How much of a model's weights has been read.
+
+    Attributes
+    ----------
+    done, total : int
+        Bytes.
+    state : {"idle", "reading", "paused"}
+    """
+
+    done: int
+    total: int
+    state: str
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return self.done / self.total if self.total else 1.0
 
 
 def unread(crossing: Crossing) -> bool:
@@ -57,6 +84,7 @@ class BackgroundReading:
         self._closed = threading.Event()
         self._free = threading.Event()  # cleared while a person waits for a picture
         self._free.set()
+        self._paused = threading.Event()
         self._wanted = threading.Event()
         self._latest: Crossing | None = None
         self._thread: threading.Thread | None = None
@@ -77,12 +105,33 @@ class BackgroundReading:
         """Have the rest read in the thread; what an earlier picture wanted is dropped."""
         with self._lock:
             self._latest = crossing
-            if not self._worth_trying(crossing) or self._closed.is_set():
+            more = self._worth_trying(crossing) or self._model.keeper.unfinished
+            if not more or self._closed.is_set() or self._paused.is_set():
                 return
             self._wanted.set()
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="weights", daemon=True)
                 self._thread.start()
+
+    def pause(self) -> None:
+        """Stop reading; what has been read so far is kept."""
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Go on reading after `pause`."""
+        self._paused.clear()
+        self._failed = None
+        if self._latest is not None:
+            self.want(self._latest)
+
+    @property
+    def progress(self) -> Progress:
+        """How much of the model's weights has been read."""
+        table = self._model.table
+        total = int(table.nbytes.sum())
+        done = int(table.nbytes[table.ready].sum()) + self._pyramid.under_way
+        state = "paused" if self._paused.is_set() else "reading" if self.busy else "idle"
+        return Progress(min(done, total), total, state)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -123,7 +172,9 @@ class BackgroundReading:
                 continue
             self.busy = True
             try:
+                self._model.keeper.begin()
                 self._read(crossing, math.inf)
+                self._read_rest(crossing)
             except NeuronautError as error:
                 self._fail(crossing, str(error))
             except Exception as error:  # a person must hear of it
@@ -143,7 +194,7 @@ class BackgroundReading:
         def stopped() -> bool:
             if until == math.inf:
                 self._free.wait()
-            return self._closed.is_set()
+            return self._closed.is_set() or (until == math.inf and self._paused.is_set())
 
         def over() -> bool:
             if stopped():
@@ -152,6 +203,8 @@ class BackgroundReading:
             return stale or time.monotonic() > until
 
         found = False
+        if until == math.inf:
+            self._glance(crossing, over)
         for number in self._ranked(crossing, limit):
             if over():
                 return found
@@ -168,6 +221,33 @@ class BackgroundReading:
                 found = True
                 self.fresh.set()
         return found
+
+    def _glance(self, crossing: Crossing, over: Callable[[], bool]) -> None:
+        """Read a little of everything large, so that there is something to show."""
+        table = crossing.table
+        for number in self._ranked(crossing, math.inf):
+            if over():
+                return
+            if table.nbytes[number] > _LARGE:
+                self._pyramid.glance(table.connections[number])
+                table.refresh()
+                self.fresh.set()
+
+    def _read_rest(self, crossing: Crossing) -> None:
+        """Read what no picture has asked for yet, where it is kept for the next run."""
+
+        def over() -> bool:
+            self._free.wait()
+            gone = self._closed.is_set() or self._paused.is_set()
+            return gone or self._latest is not crossing
+
+        keeper, table = self._model.keeper, crossing.table
+        if keeper.unfinished:
+            for connection in table.connections:
+                if over() or not self._pyramid.build(connection, over):
+                    return
+            table.refresh()
+            keeper.finish(table.connections)
 
     def _ranked(self, crossing: Crossing, limit: float) -> list[int]:
         """Numbers of the connections to read, in order, of at most so many bytes each."""

@@ -1,0 +1,98 @@
+"""Keeping what was measured of one network from run to run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from explorer.network import ByteRange, Network
+from explorer.pyramid.journal import Journal
+from explorer.pyramid.measuring import Measuring, section_key
+from explorer.pyramid.plan import PLAN
+from explorer.pyramid.store import Store
+from explorer.weights.connections import Connection
+
+WORTH_KEEPING = 32 << 20
+"""Bytes of weights below which measuring anew is as quick as looking it up."""
+
+
+class Keeper:
+    """Gives a pyramid what was measured earlier and keeps what will be; safe for threads.
+
+    Parameters
+    ----------
+    network : Network
+    pyramid : Measuring
+        Of the same network.
+
+    Attributes
+    ----------
+    reason : str
+        Why nothing is kept, in one line for a person; empty while all is well.
+    """
+
+    def __init__(self, network: Network, pyramid: Measuring) -> None:
+        self._network, self._pyramid = network, pyramid
+        self._journal: Journal | None = None
+        self._lock = threading.Lock()
+        self._begun = False
+        self.reason = ""
+        self._store: Store | None = None
+        if _weights_bytes(network) >= WORTH_KEEPING:
+            self._store = Store.open(network, PLAN)
+        if self._store is not None:
+            pyramid.attach(self._store)
+        self._worth = self._store is None and _weights_bytes(network) >= WORTH_KEEPING
+
+    @property
+    def whole(self) -> bool:
+        """Whether all statistics come from a finished store."""
+        return self._store is not None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is to be a store, and is none yet."""
+        return self._worth and self._store is None and not self.reason
+
+    def begin(self, always: bool = False) -> None:
+        """Go on with what earlier runs left, and write down what is measured from now on.
+
+        Parameters
+        ----------
+        always : bool
+            However small the network is.
+        """
+        with self._lock:
+            if self._begun or self._store is not None or not (self._worth or always):
+                return
+            self._begun = True
+            self._journal = Journal.open(self._network, PLAN)
+            self.reason = self._journal.reason
+            self._pyramid.attach(self._journal, self._journal.append)
+
+    def finish(self, connections: Sequence[Connection]) -> bool:
+        """Make one store of it once all of these are measured; whether there is one now."""
+        with self._lock:
+            if self._journal is None or self._store is not None:
+                return self._store is not None
+            if not all(map(self._pyramid.ready, connections)):
+                return False
+            store = self._journal.finish([section_key(c.key) for c in connections])
+            self.reason = self._journal.reason
+            if store is None:
+                return False
+            self._store = store
+            self._pyramid.attach(store)
+            return True
+
+    def close(self) -> None:
+        """Close the files; an unfinished build can be gone on with in another run."""
+        with self._lock:
+            for shelf in (self._journal, self._store):
+                if shelf is not None:
+                    shelf.close()
+
+
+def _weights_bytes(network: Network) -> int:
+    places = {w.name: w.where for layer in network.layers for w in layer.weights}
+    return sum(p.nbytes for p in places.values() if isinstance(p, ByteRange))
