@@ -206,7 +206,7 @@ def _concatenate(p: _Pass) -> UnitMap | None:
         return None if on_channels is None else _same(p)
     layers = p.network.layer_by_path
     first: dict[int, int] = {}
-    for link in incoming(p.network).get(p.layer.path, ()):
+    for link in incoming(p.network).of(p.layer.path):
         source = layers.get(link.source)
         if link.call == 0 and source is not None:
             first[link.target_input] = axis_length(link.shape, p.axis_in) or (
@@ -355,7 +355,7 @@ def unit_map(
         return None
     if in_units and in_units == out_units == vocabulary(layer, network):
         return UnitMap(out_units, in_units)
-    links = [k for k in incoming(network).get(layer.path, ()) if k.target_input == input_index]
+    links = [k for k in incoming(network).of(layer.path) if k.target_input == input_index]
     source = network.layer_by_path.get(links[0].source) if links else None
     shape = layer.input_shapes[input_index] if input_index < len(layer.input_shapes) else None
     if links and links[0].shape is not None:

@@ -8,10 +8,10 @@ from math import prod
 from operator import attrgetter
 from typing import Any
 
-from explorer.collector import paused
+import numpy as np
+
 from explorer.network import Layer, Link, Network, Shape
 
-LinkGroups = dict[str, tuple[Link, ...]]
 GATES: dict[str, tuple[str, ...]] = {
     "LSTM": ("input gate", "forget gate", "cell", "output gate"),
     "ConvLSTM": ("input gate", "forget gate", "cell", "output gate"),
@@ -168,31 +168,41 @@ def _own_axis(layer: Layer) -> int | None:
     return -1 if form == "channels_last" else None
 
 
-def incoming(network: Network) -> dict[str, tuple[Link, ...]]:
-    """Links by target, in the order of the network; computed once per network."""
-    found: LinkGroups = memo(network, "_incoming", lambda: _group(network, "target"))
+class LinkGroups:
+    """Links by the layer at one of their ends, in the order of the network.
+
+    Parameters
+    ----------
+    network : Network
+    end : {"source", "target"}
+    """
+
+    def __init__(self, network: Network, end: str) -> None:
+        self._links, self._position = network.links, network.position
+        paths, at = map(attrgetter(end), network.links), network.position
+        ends = np.fromiter((at.get(path, -1) for path in paths), np.int32, len(network.links))
+        self._order = np.argsort(ends, kind="stable")
+        self._starts = np.searchsorted(ends[self._order], np.arange(len(network.layers) + 1))
+
+    def of(self, path: str) -> tuple[Link, ...]:
+        """The links of a layer; none where there is no such layer."""
+        at = self._position.get(path)
+        if at is None:
+            return ()
+        first, stop = self._starts[at : at + 2].tolist()
+        return tuple(self._links[k] for k in self._order[first:stop].tolist())
+
+
+def incoming(network: Network) -> LinkGroups:
+    """Links by target; sorted once per network."""
+    found: LinkGroups = memo(network, "_incoming", lambda: LinkGroups(network, "target"))
     return found
 
 
-def outgoing(network: Network) -> dict[str, tuple[Link, ...]]:
-    """Links by source, in the order of the network; computed once per network."""
-    found: LinkGroups = memo(network, "_outgoing", lambda: _group(network, "source"))
+def outgoing(network: Network) -> LinkGroups:
+    """Links by source; sorted once per network."""
+    found: LinkGroups = memo(network, "_outgoing", lambda: LinkGroups(network, "source"))
     return found
-
-
-@paused()
-def _group(network: Network, end: str) -> dict[str, tuple[Link, ...]]:
-    groups: LinkGroups = {}
-    several: dict[str, list[Link]] = {}
-    for path, link in zip(map(attrgetter(end), network.links), network.links, strict=True):
-        if path not in groups:
-            groups[path] = (link,)  # most layers have one link: no list is made for it
-        elif path in several:
-            several[path].append(link)
-        else:
-            several[path] = [*groups[path], link]
-    groups.update((path, tuple(links)) for path, links in several.items())
-    return groups
 
 
 def memo(network: Network, name: str, build: Any) -> Any:
@@ -213,7 +223,7 @@ def _channel_axes(network: Network) -> dict[str, int]:
     into, out = incoming(network), outgoing(network)
     for layer in network.layers:
         own = _own_axis(layer)
-        sources = [axes[k.source] for k in into.get(layer.path, ()) if k.source in axes]
+        sources = [axes[k.source] for k in into.of(layer.path) if k.source in axes]
         if own is not None:
             axes[layer.path] = own
         elif layer.kind in passes and sources:
@@ -221,7 +231,7 @@ def _channel_axes(network: Network) -> dict[str, int]:
     for layer in reversed(network.layers):  # an input takes the axis of what reads it
         if layer.path in axes or layer.kind not in passes | {"InputLayer"}:
             continue
-        readers = [k.target for k in out.get(layer.path, ()) if k.target in layers]
+        readers = [k.target for k in out.of(layer.path) if k.target in layers]
         wanted = [axes[r] for r in readers if r in axes]
         if wanted:
             axes[layer.path] = wanted[0]
@@ -241,18 +251,20 @@ def _vocabularies(network: Network) -> dict[str, int]:
     layers = network.layer_by_path
     found: dict[str, int] = {}
     embeddings = [layer for layer in network.layers if layer.kind == "Embedding"]
-    into = incoming(network) if embeddings else {}
+    if not embeddings:
+        return found
+    into = incoming(network)
     for layer in embeddings:
         table = layer.weight("embeddings")
         size = table.shape[0] if table and table.shape else whole(layer.config.get("input_dim"))
-        todo = [k.source for k in into.get(layer.path, ())]
+        todo = [k.source for k in into.of(layer.path)]
         while todo:
             path = todo.pop()
             source = layers.get(path)
             if source is None or source.kind not in _INDEX_KINDS or found.get(path, 0) >= size:
                 continue
             found[path] = size
-            todo.extend(k.source for k in into.get(path, ()))
+            todo.extend(k.source for k in into.of(path))
     return found
 
 

@@ -57,11 +57,11 @@ class Wires:
 
     def incoming(self, path: str) -> tuple[Link, ...]:
         """Links into a layer."""
-        return incoming(self.network).get(path, ())
+        return incoming(self.network).of(path)
 
     def outgoing(self, path: str) -> tuple[Link, ...]:
         """Links out of a layer."""
-        return outgoing(self.network).get(path, ())
+        return outgoing(self.network).of(path)
 
     def connections(self, path: str) -> tuple[Connection, ...]:
         """Connections into a layer; empty where its links are neutral."""
