@@ -5,6 +5,7 @@ Started by `explorer.formats.isolation`; limits itself before it looks at a sing
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
@@ -97,6 +98,7 @@ def main(arguments: list[str]) -> None:
     _leave_out()
     limit(int(memory), int(seconds))
     warnings.simplefilter("ignore")
+    gc.disable()  # what is read is all kept, and this process does not live long
     data = parse(path, int(descriptor))
     with os.fdopen(sys.stdout.fileno(), "wb", closefd=False) as out:
         out.write(data)

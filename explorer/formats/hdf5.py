@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from explorer.formats.hdf5_header import CONTINUATION, header_class
 from explorer.formats.record import UnreadableError
 from explorer.formats.source import View
 from explorer.network import ByteRange, Chunks
@@ -22,7 +23,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 UNDEFINED = 2**64 - 1
 MOST_OBJECTS = 400_000
 MOST_CHUNKS = 200_000
-_EXTERNAL_FILES, _CONTINUATION, _LAYOUT = 0x07, 0x10, 0x08
+_DATASPACE, _DATATYPE, _EXTERNAL_FILES, _LAYOUT = 0x01, 0x03, 0x07, 0x08
 _FILTERS = {1: "deflate", 2: "shuffle"}
 
 
@@ -89,7 +90,8 @@ class Hdf5:
             raise UnreadableError("the HDF5 file is truncated")
         self._objects = 0
         self._heaps: dict[int, Any] = {}
-        self._header = _header_class()
+        self._header = header_class()
+        self.elements: dict[bytes, tuple[str, int, str]] = {}
         self.root = self.object_at(int(block.offset_to_dataobjects), "")
 
     def object_at(self, address: int, name: str) -> Node:
@@ -120,28 +122,6 @@ def damaged(name: str, error: BaseException) -> UnreadableError:
     )
 
 
-def _header_class() -> Any:
-    """The object header of pyfive, made to refuse links that lead elsewhere, by name."""
-    from pyfive.dataobjects import DataObjects
-
-    class Header(DataObjects):  # type: ignore[misc]
-        @staticmethod
-        def _decode_link_msg(data: bytes, offset: int) -> Any:
-            flags = data[offset + 1]
-            if flags & 8 and data[offset + 2] != 0:
-                at = offset + 3 + (8 if flags & 4 else 0) + (1 if flags & 16 else 0)
-                width = 1 << (flags & 3)
-                length = int.from_bytes(data[at : at + width], "little")
-                name = data[at + width : at + width + min(length, 200)].decode("utf-8", "replace")
-                sort = {1: "soft", 64: "external"}.get(data[offset + 2], "unknown")
-                raise UnreadableError(
-                    f"{clean(name)!r} is an HDF5 {sort} link, which is not followed"
-                )
-            return DataObjects._decode_link_msg(data, offset)
-
-    return Header
-
-
 class Node:
     """A group or a dataset.
 
@@ -150,19 +130,16 @@ class Node:
     name : str
         Path from the root of the HDF5 file, without a leading ``/``.
     address : int
+    is_dataset : bool
     """
 
     def __init__(self, file: Hdf5, name: str, address: int, header: Any) -> None:
         self.file, self.name, self.address = file, name, address
         self._header = header
+        self.is_dataset = any(message["type"] == _DATASPACE for message in header.msgs)
         self._links: dict[str, int] | None = None
         self._children: dict[str, Node] = {}
         self._attributes: dict[str, Any] | None = None
-
-    @property
-    def is_dataset(self) -> bool:
-        """True for a dataset."""
-        return bool(self._header.is_dataset)
 
     @property
     def links(self) -> dict[str, int]:
@@ -289,6 +266,17 @@ class Node:
 
     def _element(self) -> tuple[str, int, str]:
         """Name and size in bytes of the element type, or the reason why it is not numbers."""
+        message = self._header.find_msg_type(_DATATYPE)[0]
+        at = message["offset_to_message"]
+        key = bytes(self._header.msg_data[at : at + message["size"]])
+        found = self.file.elements.get(key)
+        if found is None:
+            found = self._new_element()
+            if found[0] not in ("", "bfloat16"):  # an attribute tells these apart
+                self.file.elements[key] = found
+        return found
+
+    def _new_element(self) -> tuple[str, int, str]:
         try:
             dtype = self._header.ptype.dtype
         except NotImplementedError:
@@ -327,7 +315,7 @@ class Node:
         blocks = [(0, self.address + head, first)]
         done = first
         for message in header.msgs:
-            if message["type"] == _CONTINUATION:
+            if message["type"] == CONTINUATION:
                 at = message["offset_to_message"]
                 address, length = struct.unpack_from("<QQ", header.msg_data, at)
                 blocks.append((done, address + extra, length - extra))

@@ -228,7 +228,8 @@ def _take(layer: Node, group: Group, roles: tuple[str, ...], prefix: str, notes:
     variables = group.child("vars")
     if variables is None or not variables.links:
         return
-    if (variables.text("name") or "").startswith("seed_generator"):
+    # What has variables of its own is none; the attribute of all others need not be read.
+    if not roles and (variables.text("name") or "").startswith("seed_generator"):
         return
     names = sorted(variables.links, key=natural)
     if len(names) > len(roles):

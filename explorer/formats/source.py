@@ -73,14 +73,18 @@ class View:
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, fewer at the end."""
-        at, room = self._position, self.length - self._position
+        at = self._position
+        skip = at - self._block_at
+        if size and 0 < size <= len(self._block) - skip and skip >= 0:  # most are in the block
+            self._position += size
+            return self._block[skip : skip + size]
+        room = self.length - at
         wanted = room if size is None or size < 0 else min(size, room)
         if wanted <= 0:
             return b""
         if wanted > self.BLOCK:
             data = self.source.pread(self.start + at, wanted)
         else:
-            skip = at - self._block_at
             if skip < 0 or skip + wanted > len(self._block):
                 length = min(self.BLOCK, room)
                 self._block, self._block_at = self.source.pread(self.start + at, length), at

@@ -14,6 +14,7 @@ from explorer.plain_text import clean, path_part
 LONGEST_VALUE = 2000
 DEEPEST_JSON = 200
 MOST_DIGITS = 400
+_BARE = frozenset({bool, int, float, type(None)})  # hold no text
 
 
 def clean_tree(value: Any) -> Any:
@@ -21,9 +22,9 @@ def clean_tree(value: Any) -> Any:
     if isinstance(value, str):
         return clean(value, LONGEST_VALUE)
     if isinstance(value, dict):
-        return {clean(k): clean_tree(v) for k, v in value.items()}
+        return {clean(k): v if type(v) in _BARE else clean_tree(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [clean_tree(v) for v in value]
+        return [v if type(v) in _BARE else clean_tree(v) for v in value]
     return value
 
 
