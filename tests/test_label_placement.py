@@ -185,8 +185,17 @@ def test_title_over_a_slanted_edge_keeps_clear_of_it() -> None:
     around = surroundings([], [-1], outline={0: corners})
     found = place_labels([[200, 150]], [[80, 20]], [1], (400, 400), around=around)
     x, y = found.positions[0].tolist()
-    assert x == 160
-    assert y + 20 == 100 + (160 - 100) * 0.5
+    assert x == 100, "it begins where the edge begins"
+    assert y + 20 == 100
+
+
+def test_a_title_has_a_line_down_to_the_corner_of_its_frame() -> None:
+    corners = flat((100, 200, 300, 300))
+    corners[:, 1] -= (corners[:, 0] - 100) * 0.5  # the upper edge rises to the right
+    around = surroundings([], [-1], outline={0: corners})
+    found = place_labels([[200, 150]], [[80, 20]], [1], (400, 400), around=around)
+    assert found.positions[0].tolist() == [100, 200 - 40 - 20], "clear of the edge at its right end"
+    assert found.leaders[0].tolist() == [101, 160, 101, 199.5]
 
 
 def test_cover_is_what_points_in_the_boxes_hit() -> None:

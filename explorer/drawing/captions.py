@@ -10,6 +10,7 @@ from explorer.crossing.rows import Crossing
 from explorer.drawing.appearance import looks_of, title_of
 from explorer.drawing.color_scale import ColorScale, count, percent
 from explorer.drawing.draw_list import Label, Legend
+from explorer.drawing.short_titles import short_titles
 from explorer.drawing.themes import Theme
 from explorer.open_model import OpenModel
 from explorer.overlays import Overlay
@@ -38,18 +39,35 @@ def labels_of(model: OpenModel, cut: Cut, boxes: Boxes) -> tuple[Label, ...]:
     anchors = np.stack((x, y, z), axis=1).tolist()
     order, leaf = priority.tolist(), cut.leaf.tolist()
     # A crowd of units goes without labels.
-    chosen = np.flatnonzero(~unit | (siblings[cut.parent] <= 16))
+    chosen = np.flatnonzero(~unit | (siblings[cut.parent] <= 16)).tolist()
+    texts = {row: title_of(model.hierarchy, cut, row, model.units_of) for row in chosen}
+    named = [row for row in chosen if whole[row]]
+    at = {row: i for i, row in enumerate(named)}
+    parents = [at.get(int(cut.parent[row]), -1) for row in named]
+    short = short_titles([texts[row] for row in named], parents)
+    texts.update(zip(named, short, strict=True))
+    level = _levels(cut)
     return tuple(
         Label(
-            title_of(model.hierarchy, cut, row, model.units_of),
+            texts[row],
             (anchors[row][0], anchors[row][1], anchors[row][2]),
             order[row],
             row,
             not leaf[row],
             leaf[row] and bool(whole[row]),
+            level=0 if leaf[row] else level[row],
         )
-        for row in chosen[chosen > 0].tolist()
+        for row in chosen
+        if row > 0
     )
+
+
+def _levels(cut: Cut) -> list[int]:
+    """How many open frames there are around each row, the whole network not counted."""
+    level: list[int] = []
+    for above in cut.parent.tolist():
+        level.append(level[above] + 1 if above > 0 else 0)
+    return level
 
 
 def legend_of(

@@ -87,6 +87,8 @@ class Label:
         Whether the text hangs under the anchor.
     faded : bool
         Whether the text is dim: another node is in focus.
+    level : int
+        Of a title: how many open frames there are around its own; inner ones are written smaller.
     """
 
     text: str
@@ -96,6 +98,7 @@ class Label:
     title: bool = False
     below: bool = False
     faded: bool = False
+    level: int = 0
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,8 @@ class _Table:
                     # Beyond a line it would seem to name what is on the other side.
                     near = [r for k, r in free if k < spots.AT_EDGE * len(corner)]
                     plain = next((r for r in near if self._is_plain(r)), free[0][1])
-                    return self._take(plain), variant, None
+                    goal = spots.tick(corners, plain[0] + 1.0)
+                    return self._take(plain), variant, goal
             if inner is None:
                 break
         return None

@@ -50,12 +50,13 @@ def far(
 def on_edge(
     corners: NDArray[np.float64], span: tuple[float, float], size: tuple[int, int], width: int
 ) -> list[tuple[int, int]]:
-    """Top left corners of a frame's title: above its upper edge from the middle outwards, then
-    below the edge.
+    """Top left corners of a frame's title: above its upper edge from where that begins, so that
+    frames inside each other have their titles at their own corners; then below the edge.
     """
     (left, right), (w, h) = span, size
+    left = max(left, min(_shoulders(corners)[0], right - w))
     room = max(right - left - w, 0.0)
-    shares = np.array((0.5, 0.3, 0.7, 0.1, 0.9)) if room else np.array((0.5,))
+    shares = np.array((0.0, 0.15, 0.3, 0.5, 0.7, 0.9)) if room else np.array((0.5,))
     x = np.clip(left + shares * (right - left - w), 0.0, max(width - w, 0.0))
     # The upper edge over the text: of a convex outline, the highest lies near one of these.
     xs = np.clip((x[:, None] + np.linspace(0, w, 5)).ravel(), *_shoulders(corners))
@@ -66,6 +67,12 @@ def on_edge(
     rows = np.concatenate([above, under, above - h])
     places = np.stack([np.tile(x, 3), rows], 1).round().astype(int).tolist()
     return [(column, row) for column, row in places]
+
+
+def tick(corners: NDArray[np.float64], x: float) -> tuple[float, float]:
+    """Where a line straight up or down from a title meets the upper edge of its frame."""
+    at = float(np.clip(x, *_shoulders(corners)))
+    return at, float(_upper_edge(corners, np.array([at]))[0])
 
 
 def _shoulders(corners: NDArray[np.float64]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from explorer.renderer.sprites import SpriteSheet
 from explorer.renderer.text import INKS, Sprite, shortened, text_sprite
 
 LABEL_PX = 15
-TITLE_PX = 18
+TITLE_PX = (18, 16, 15)  # of an outermost frame, of one inside, of all farther inside
 MOST_LABELS = 500  # more would not fit on a screen, and a texture has its limits
 _MOST_LINES = 300  # edges that texts keep clear of
 _SHORTER = {False: (14,), True: (22, 14)}  # characters of the texts tried when one does not fit
@@ -76,7 +76,11 @@ class LabelLayer:
         if draw_list is not self._source:
             self._source = draw_list
             self._take(draw_list)
-        key = ([(la.text, la.title, la.faded) for la in self._labels], draw_list.theme, scale)
+        key = (
+            [(la.text, la.title, la.faded, la.level) for la in self._labels],
+            draw_list.theme,
+            scale,
+        )
         if self._key == key:
             return
         self._key = key
@@ -112,8 +116,9 @@ class LabelLayer:
     def _texts(self, label: Label) -> list[Sprite]:
         """The label's text, and shorter ones for where there is no room for it."""
         ink = self._ink
-        px = round((TITLE_PX if label.title else LABEL_PX) * self._scale)
-        color = ink.title if label.title else ink.text
+        size = TITLE_PX[min(label.level, len(TITLE_PX) - 1)] if label.title else LABEL_PX
+        px = round(size * self._scale)
+        color = ink.title if label.title and not label.level else ink.text
         if label.faded:
             color = ink.faded
         texts = [label.text]

@@ -224,7 +224,7 @@ def _labels(labels: Sequence[Label], body: _Body) -> dict[str, Any]:
     if len(labels) > MOST_LABELS:
         labels = sorted(labels, key=lambda la: -la.priority)[:MOST_LABELS]
     anchors = np.array([la.anchor for la in labels], np.float32).reshape(-1, 3)
-    flags = [la.title + 2 * la.below + 4 * la.faded for la in labels]
+    flags = [la.title + 2 * la.below + 4 * la.faded + 8 * min(la.level, 31) for la in labels]
     return {
         "count": len(labels),
         "texts": [_shortened(la.text) for la in labels],

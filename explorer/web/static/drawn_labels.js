@@ -4,7 +4,7 @@
 import { Cover, Ink, cornerPixels } from "./drawn_cover.js";
 import { placeLabels } from "./drawn_places.js";
 
-const TITLE = 1, BELOW = 2, FADED = 4;
+const TITLE = 1, BELOW = 2, FADED = 4, LEVEL = 8;
 const SHORTER = [[14], [22, 14]];  // characters of the texts tried when one does not fit
 const FACE = '"DejaVu Sans", Verdana, Geneva, sans-serif';
 const SVG = "http://www.w3.org/2000/svg";
@@ -40,6 +40,7 @@ export class Labels {
     const seen = new Map();
     this.labels = order.map((i) => {
       const title = (flags[i] & TITLE) > 0, below = (flags[i] & BELOW) > 0;
+      const level = Math.floor(flags[i] / LEVEL);
       const own = title ? -1 : rowOf.get(node[i]) ?? -1;
       const frame = title ? frameOf.get(node[i]) ?? -1 : -1;
       const variants = variantsOf(texts[i], title);
@@ -47,8 +48,8 @@ export class Labels {
       seen.set(text, (seen.get(text) ?? 0) + 1);
       return {
         key: `${seen.get(text)}:${text}`, node: node[i], title, below, own, frame, variants,
-        faded: (flags[i] & FADED) > 0,
-        upon: !title && !below && own >= 0, sizes: variants.map((v) => this.measure(v, title)),
+        faded: (flags[i] & FADED) > 0, level,
+        upon: !title && !below && own >= 0, sizes: variants.map((v) => this.measure(v, title, level)),
         inner: frame < 0 ? null : insideOf(list, frame),
         point: anchors.subarray(3 * i, 3 * i + 3), place: null, anchor: [0, 0], outline: null,
       };
@@ -61,8 +62,8 @@ export class Labels {
     if (this.slots.size > 5000) this.slots.clear();
   }
 
-  measure(text, title) {
-    const { px, pad, rise } = this.metrics(title);
+  measure(text, title, level) {
+    const { px, pad, rise } = this.metrics(title, level);
     const key = `${px}:${title}:${text}`;
     let width = this.widths.get(key);
     if (width === undefined) {
@@ -74,8 +75,9 @@ export class Labels {
     return [width + 2 * pad + 1, rise + 2 * pad];
   }
 
-  metrics(title) {
-    const px = Math.round((title ? this.look.px.title : this.look.px.label) * this.scale);
+  metrics(title, level) {
+    const { title: sizes, label } = this.look.px;
+    const px = Math.round((title ? sizes[Math.min(level, sizes.length - 1)] : label) * this.scale);
     const rise = Math.round(px * 0.98) + Math.round(px * 0.28);
     return { px, rise, pad: Math.max(2, Math.round(px * 0.22)) };
   }
@@ -157,19 +159,19 @@ export class Labels {
 
   dress(one, label) {
     const { element } = one;
-    const { place, title, faded, shown } = label;
+    const { place, title, faded, level, shown } = label;
     const text = label.variants[place.variant];
-    const state = `${this.look.theme}:${this.scale}:${title}:${faded}:${text}`;
+    const state = `${this.look.theme}:${this.scale}:${title}:${level}:${faded}:${text}`;
     if (one.state !== state) {
       one.state = state;
-      const { px, pad, rise } = this.metrics(title);
+      const { px, pad, rise } = this.metrics(title, level);
       const { ink } = this.look;
       const halo = `0 0 ${(pad * 0.9).toFixed(1)}px ${css(ink.halo)}`;
       element.textContent = text;
       element.className = title ? "nd-label nd-title" : "nd-label";
       Object.assign(element.style, {
         font: `${title ? "bold " : ""}${px}px/${rise}px ${FACE}`, padding: `${pad}px`,
-        color: css(faded ? ink.faded : title ? ink.title : ink.text), textShadow: Array(5).fill(halo).join(","),
+        color: css(faded ? ink.faded : title && !level ? ink.title : ink.text), textShadow: Array(5).fill(halo).join(","),
       });
     }
     element.style.width = `${place.w}px`;

@@ -106,6 +106,7 @@ class Table {
     const fits = ([w]) => w <= 1.1 * (right - left);
     const fitting = [...label.sizes.keys()].filter((k) => fits(label.sizes[k])).slice(0, 2);
     const variants = fitting.length ? fitting : [label.sizes.length - 1];
+    const ticked = (one) => ({ ...one, goal: tick(corners, one.r[0] + 1) });
     const slots = (w, h) => titleSlots(corners, left, right, w, h, this.width);
     for (const allowed of label.inner ? [null, label.inner] : [null]) {
       let first = null;
@@ -113,10 +114,10 @@ class Table {
         if (first && one.variant !== first.variant) break;
         if (!this.free(one.r) || !this.onThings(one.r, allowed)) continue;
         // Beyond a line it would seem to name what is on the other side.
-        if (one.former || (one.atEdge && this.isPlain(one.r))) return this.take({ ...one, goal: null });
+        if (one.former || (one.atEdge && this.isPlain(one.r))) return this.take(ticked(one));
         first ??= one;
       }
-      if (first) return this.take({ ...first, goal: null });
+      if (first) return this.take(ticked(first));
     }
     return null;
   }
@@ -249,11 +250,12 @@ function farSlots([left, top, right, bottom], w, h, below) {
   return out;
 }
 
-/** Top left corners of a title: above its frame's upper edge from the middle outwards, below it. */
-function titleSlots(corners, left, right, w, h, width) {
-  const shares = right - left - w > 0 ? [0.5, 0.3, 0.7, 0.1, 0.9] : [0.5];
-  const rows = [[], [], []];
+/** Top left corners of a title: above its frame's upper edge from where that begins, below it. */
+function titleSlots(corners, begin, right, w, h, width) {
   const [first, last] = shoulders(corners);
+  const left = Math.max(begin, Math.min(first, right - w));
+  const shares = right - left - w > 0 ? [0, 0.15, 0.3, 0.5, 0.7, 0.9] : [0.5];
+  const rows = [[], [], []];
   for (const share of shares) {
     const x = Math.max(0, Math.min(left + share * (right - left - w), Math.max(width - w, 0)));
     let over = Infinity;
@@ -266,6 +268,13 @@ function titleSlots(corners, left, right, w, h, width) {
     [above, over + GAP, above - h].forEach((y, i) => rows[i].push([rounded(x), rounded(y)]));
   }
   return rows.flat();
+}
+
+/** Where a line straight up or down from a title meets the upper edge of its frame. */
+function tick(corners, x) {
+  const [first, last] = shoulders(corners);
+  const at = Math.max(first, Math.min(last, x));
+  return [at, upperEdge(corners, at)];
 }
 
 /** Where the upper edge of a frame begins and ends: not down its steep sides. */
