@@ -53,7 +53,15 @@ def edge_arrays(points: NDArray[np.float32], rng: np.random.Generator,
     colors = ramp_color(0.15 + 0.85 * strength, 0.10 + 0.85 * strength**0.9)
     widths = (1.0 + 3.0 * strength**3).astype(np.float32)
     return EdgeArrays(
-        points, colors, widths, source, target, strength, strength, np.full(count, 9, np.int64)
+        points,
+        colors,
+        widths,
+        source,
+        target,
+        strength,
+        strength,
+        np.full(count, 9, np.int64),
+        np.zeros(count, bool),
     )
 
 
@@ -155,6 +163,7 @@ def no_edges() -> EdgeArrays:
     return EdgeArrays(
         np.zeros((0, 2, 3), np.float32), np.zeros((0, 4), np.uint8), none.astype(np.float32),
         none.astype(np.int32), none.astype(np.int32), none, none, none.astype(np.int64),
+        none.astype(bool),
     )  # fmt: skip
 
 
@@ -162,6 +171,7 @@ def line(a, b, color=(255, 255, 255, 255), width=1.5) -> EdgeArrays:
     return EdgeArrays(
         np.array([[a, b]], np.float32), np.array([color], np.uint8), np.array([width], np.float32),
         np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1), np.ones(1), np.ones(1, np.int64),
+        np.zeros(1, bool),
     )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ def drawn(
         np.arange(m, dtype=np.float64),
         -np.arange(m, dtype=np.float64),
         np.full(m, 9, np.int64),
+        np.zeros(m, bool),
     )
     return DrawList(
         boxes(solids, nodes, shade), boxes(frames, nodes, shade), arrays, labels,

@@ -211,7 +211,19 @@ class Bundles:
             task = self.sum(bundle)
             late += [task] if task is not None else []
             rows.fill(at)
+        self._guess(rows, waiting[~read])
         return late
+
+    def _guess(self, rows: BundleRows, waiting: NDArray[np.intp]) -> None:
+        """Write down estimates of bundles of which some of everything has been read."""
+        table = self._model.table
+        if not table.partly.any():
+            return
+        known = table.ready | table.partly
+        for at, bundle in zip(waiting.tolist(), rows.found[waiting], strict=True):
+            if not known[bundle.numbers].all():
+                continue
+            rows.sums[at], rows.counts[at] = table.guess(bundle.numbers, bundle.weights)
 
     def _find(self, links: CutLinks, pairs: NDArray[np.intp]) -> list[Bundle]:
         """The bundles of some pairs, remembered from earlier cuts or made now."""

@@ -27,6 +27,7 @@ from explorer.crossing.unit_edges import UnitEdges, UnitSums
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
 from explorer.overlays import EdgeStats
+from explorer.pyramid.connection_table import ConnectionTable
 from explorer.pyramid.strongest import Strongest, strongest
 from explorer.tree.lod import Cut
 
@@ -103,7 +104,7 @@ class EdgeFinder:
         room, quota = shares(budget, (bundles, len(flow_pairs)), singles, closed.rows.ways)
         shown = _strongest_bundles(closed, max(int(room[0]) - late, 0))
         flows = widest(flow_widths, int(room[1]))
-        rows = [_bundle_rows(closed, shown), _late_rows(opened)]
+        rows = [_bundle_rows(closed, shown), _late_rows(opened, self.model.table)]
         tally = _Tally()
         rows += self._unit_rows(links, opened, quota[: len(singles)], tally)
         rows += self._strand_rows(closed, shown, quota[len(singles) :], tally)
@@ -355,11 +356,16 @@ def _bundle_rows(closed: _Bundled, shown: NDArray[np.intp]) -> EdgeRows:
     return plain_rows(closed.pairs[shown], stats, closed.rows.pending[shown])
 
 
-def _late_rows(opened: _Unfolded) -> EdgeRows:
+def _late_rows(opened: _Unfolded, table: ConnectionTable) -> EdgeRows:
     """One line for each pair whose weights are not yet read, or not yet summed."""
     ends = np.array(opened.late, np.int32).reshape(-1, 2)
-    stats = _nothing(len(ends))
-    stats.non_finite[:] = opened.late_weights
+    sums, counts = np.zeros((len(ends), 4)), np.zeros((len(ends), 2), np.int64)
+    counts[:, 1] = opened.late_weights
+    known = table.ready | table.partly
+    for at, numbers in enumerate(opened.late_numbers):
+        if known[numbers].all():
+            sums[at], counts[at] = table.guess(np.array(numbers), opened.late_weights[at])
+    stats = stats_of(sums, counts)
     return plain_rows(ends, stats, np.ones(len(ends), bool))
 
 

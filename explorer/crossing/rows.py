@@ -31,7 +31,8 @@ class EdgeRows:
         For a strand, positions in ``graph.layers`` of the layers it joins; -1 elsewhere.
     stats : EdgeStats
     strand, pending : bool array, shape (m,)
-        Whether an edge is a strand, and whether its weights are not yet read.
+        Whether an edge is a strand, and whether its weights are not all read yet: statistics with
+        a `count` are then an estimate from those that are, others are nothing.
     """
 
     source: I4

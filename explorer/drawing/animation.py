@@ -331,6 +331,7 @@ class _EdgeTrack:
             magnitude=np.concatenate([extra.magnitude[only], nearer.magnitude[rows]]),
             signed_mean=np.concatenate([extra.signed_mean[only], nearer.signed_mean[rows]]),
             weights=np.concatenate([extra.weights[only], nearer.weights[rows]]),
+            estimated=np.concatenate([extra.estimated[only], nearer.estimated[rows]]),
         )
 
 

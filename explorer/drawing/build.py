@@ -87,7 +87,7 @@ def _edges(
     model: OpenModel, placed: Placed, shared: tuple[EdgeRows, F8], overlay: Overlay, theme: Theme
 ) -> tuple[EdgeArrays, ColorScale, NodePaths]:
     rows, share = shared
-    weighted = (rows.stats.count > 0) & ~rows.pending
+    weighted = rows.stats.count > 0
     values = overlay.values(rows.stats)
     ramp = theme.diverging if overlay.diverging else theme.sequential
     scale = fit_scale(values[weighted], ramp, overlay.diverging)
@@ -112,6 +112,7 @@ def _edges(
         np.where(unread, np.nan, stats.rms),
         np.where(unread, np.nan, stats.signed_mean),
         stats.count + stats.non_finite,
+        weighted & rows.pending,
     )
     return edges, scale, nodes
 

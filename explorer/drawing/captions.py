@@ -125,7 +125,9 @@ def _statements(crossing: Crossing) -> Sequence[str]:
         found.append(f"{count(crossing.non_finite)} weights are NaN or infinite")
     if len(crossing.unread):
         unread = int(crossing.table.weights[crossing.unread].sum())
-        found.append(f"still reading {count(unread)} weights: grey until they are read")
+        guessed = int((pending & (stats.count > 0)).sum())
+        told = f"{count(guessed)} lines are estimates, others grey" if guessed else "grey"
+        found.append(f"still reading {count(unread)} weights: {told} until they are read")
     elif crossing.searches:
         found.append("still looking for the strongest connections")
     return found

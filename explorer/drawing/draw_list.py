@@ -54,6 +54,8 @@ class EdgeArrays:
         for one that is not yet read.
     weights : int64 array, shape (m,)
         How many weights the edge stands for; 0 for a flow link.
+    estimated : bool array, shape (m,)
+        Whether the numbers are estimates: the weights are not all read yet.
     """
 
     points: F4
@@ -64,6 +66,7 @@ class EdgeArrays:
     magnitude: F8
     signed_mean: F8
     weights: NDArray[np.int64]
+    estimated: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ Flags = NDArray[np.bool_]
 _MOST_WIDE = 40  # wide lines that a picture bears at full width
 _MOST_FLOW = 100  # grey lines at full opacity
 _PENDING = 70
+_ESTIMATE = 0.6  # share of its opacity that an estimate has
 _FAINT = 22  # the least opacity of a line that stands for many weights, or for none
 _FLOW = (235, 80)  # opacity of a grey line alone, and among thousands
 _FLOW_WIDTH = 1.9
@@ -47,6 +48,7 @@ def opacity(rows: EdgeRows, strength: F8, weighted: Flags, share: F8 | None = No
     thin = _eased(_thinned(rows, weighted), share)
     grey = np.maximum(_FLOW[0] * thin**0.6, _FLOW[1])
     plain = np.where(rows.pending, _PENDING, grey) * share
+    alpha = np.where(rows.pending, alpha * _ESTIMATE, alpha)
     return np.where(weighted, alpha, np.maximum(plain, _FAINT))
 
 

@@ -31,6 +31,9 @@ def describe_edge(model: OpenModel, drawn: DrawList, index: int) -> str:
     if np.isnan(edges.magnitude[index]):
         why = "not yet read" if drawn.pending else "none of them finite"
         return f"{ends} · {count(weights)} weights, {why}"
+    if edges.estimated[index]:
+        guess = number(float(edges.magnitude[index]))
+        return f"{ends} · {count(weights)} weights, RMS about {guess}: an estimate, still reading"
     where = _place_of(model, *paths)
     if weights == 1:
         return f"{ends} · w = {edges.signed_mean[index]:.9g}{where}"

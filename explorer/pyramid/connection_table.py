@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Network
+from explorer.pyramid.blocks import Totals
 from explorer.pyramid.pyramid import Pyramid
 from explorer.weights.connections import Connection
 from explorer.weights.wires import Wires
@@ -46,6 +47,9 @@ class ConnectionTable:
         Σw², Σw, Σ|w| and max|w| over all finite weights of a connection that is ready.
     counts : int64 array, shape (n, 2)
         Finite weights and others, of a connection that is ready.
+    partly : bool array, shape (n,)
+        Which are not ready, but read in part: `sums` then holds what all of it would come to if
+        the rest were like that part, an estimate (max|w| as it was found).
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class ConnectionTable:
         self.ready = np.zeros(len(found), bool)
         self.sums: F8 = np.zeros((len(found), 4))
         self.counts: I8 = np.zeros((len(found), 2), np.int64)
+        self.partly = np.zeros(len(found), bool)
         self._pyramid = pyramid
         self._seen = 0
         self._lock = threading.Lock()
@@ -95,6 +100,24 @@ class ConnectionTable:
         needed = self._pyramid.bytes_needed
         return np.array([needed(c) for c in self.connections], np.int64)
 
+    def guess(self, numbers: NDArray[np.integer], weights: int) -> tuple[F8, I8]:
+        """What so many weights of some connections come to, if they are like the rest of them.
+
+        Parameters
+        ----------
+        numbers : int array
+            Connections that are ready or read in part.
+        weights : int
+
+        Returns
+        -------
+        float64 array, shape (4,), and int64 array, shape (2,)
+            As rows of `sums` and `counts`.
+        """
+        sums = np.append(self.sums[numbers, :3].sum(axis=0), self.sums[numbers, 3].max(initial=0.0))
+        sums[:3] *= weights / max(int(self.weights[numbers].sum()), 1)
+        return sums, np.array([weights, 0], np.int64)
+
     def refresh(self) -> None:
         """Take over the sums of connections that have been read since the last call."""
         with self._lock:
@@ -103,8 +126,19 @@ class ConnectionTable:
                 number = self._number.get(key)
                 if number is not None:
                     self._sum(number)
+            for key, totals in self._pyramid.estimates().items():
+                number = self._number.get(key)
+                if number is not None and not self.ready[number]:
+                    self._estimate(number, totals)
 
     def _sum(self, number: int) -> None:
         totals = self._pyramid.totals(self.connections[number]).row()
         self.sums[number], self.counts[number] = totals[:4], totals[4:]
-        self.ready[number] = True
+        self.ready[number], self.partly[number] = True, False
+
+    def _estimate(self, number: int, totals: Totals) -> None:
+        read = totals.finite + totals.non_finite
+        share = self.weights[number] / max(read, 1)
+        self.sums[number, :3] = np.array(totals.row()[:3]) * share
+        self.sums[number, 3] = totals.max_abs
+        self.partly[number] = not self.ready[number] and totals.finite > 0

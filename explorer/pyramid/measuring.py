@@ -47,6 +47,7 @@ def section_key(key: Key) -> str:
 class _Work:
     """A connection that is being measured: what has been done of it so far."""
 
+    connection: Connection
     done: dict[int, Band] = field(default_factory=dict)
     nbytes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -173,6 +174,9 @@ class Measuring:
     def glance(self, connection: Connection) -> None:
         """Read one band of a connection, so that `estimate` has something to go by."""
         plan = self.plan(connection)
+        if len(plan.tasks) == 1:
+            self.build(connection)
+            return
         own = len(connection.matrices)
         first = next((at for at, task in enumerate(plan.tasks) if task.part < own), None)
         if first is not None and not self.ready(connection):
@@ -196,6 +200,13 @@ class Measuring:
                 weights = (stop - first) * part.grid.columns * part.grid.taps
                 found += totals_of(band.sums, weights, int(band.bad.sum()))
         return found
+
+    def estimates(self) -> dict[Key, Totals]:
+        """Sums over what has been read so far of connections that are not ready."""
+        with self._lock:
+            work = [(key, w.connection) for key, w in self._work.items() if w.done]
+        found = ((key, self.estimate(connection)) for key, connection in work)
+        return {key: totals for key, totals in found if totals is not None}
 
     @property
     def under_way(self) -> int:
@@ -237,7 +248,7 @@ class Measuring:
 
     def _work_on(self, connection: Connection) -> _Work:
         with self._lock:
-            return self._work.setdefault(connection.key, _Work())
+            return self._work.setdefault(connection.key, _Work(connection))
 
     def _do(self, plan: Plan, at: int, work: _Work) -> None:
         task = plan.tasks[at]
@@ -297,7 +308,7 @@ class Measuring:
         if before is None:
             self.build(connection)
         else:
-            work = _Work()
+            work = _Work(connection)
             for at in range(len(plan.tasks)):
                 self._do(plan, at, work)
             stats, _ = assembled(plan, work.done)

@@ -19,7 +19,7 @@ from explorer.drawing.placement import ASPECT, Placed
 from explorer.network import Network
 from explorer.open_model import OpenModel
 from explorer.pyramid.pyramid import Pyramid
-from explorer.session.background import BackgroundReading, unread
+from explorer.session.background import BackgroundReading, Progress, unread
 from explorer.session.changes import Changes
 from explorer.session.detail import ROOM, Detail, Follow, decide, follow
 from explorer.tree import lod
@@ -92,6 +92,21 @@ class Session(Changes):
     @message.setter
     def message(self, text: str) -> None:
         self._reading.message = text
+
+    # -- reading weights ---------------------------------------------------------------------
+
+    @property
+    def reading(self) -> Progress:
+        """How much of the weights has been read, and whether reading goes on."""
+        return self._reading.progress
+
+    def pause_reading(self) -> None:
+        """Stop reading weights; what was read stays."""
+        self._reading.pause()
+
+    def resume_reading(self) -> None:
+        """Go on reading weights."""
+        self._reading.resume()
 
     # -- the picture -------------------------------------------------------------------------
 
