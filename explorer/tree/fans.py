@@ -36,12 +36,10 @@ def fans(forest: Forest, titles: Titles) -> None:
     np.add.at(read, links.u, mixed(links.v, 8) * links.at_a)
     linked = (forest.counts[members] > 0) | (read[members] > 0)
     members = members[linked]
-    keys = np.stack(
-        [forest.parent[members].astype(np.uint64)]
-        + [of[members] for of in (forest.inside, forest.fed, read)]
-    )
-    _, group, count = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
-    group = group.ravel()
+    key = mixed(forest.parent[members], 9)
+    for salt, of in enumerate((forest.inside, forest.fed, read)):
+        key = mixed(key + mixed(of[members], 10 + salt), 10)
+    _, group, count = np.unique(key, return_inverse=True, return_counts=True)
     many = count[group] >= _LEAST
     members, group = members[many], group[many]
     if not len(members):
