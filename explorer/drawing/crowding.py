@@ -13,7 +13,7 @@ F8 = NDArray[np.float64]
 CROWDED = "faint line: passes other nodes, among too many to tell apart"
 """What a legend says where lines fade."""
 
-_MOST_PASSING = 12.0  # lines over one node that can still be told apart
+_MOST_PASSING = 4.0  # lines over one node that can still be told apart
 _FALL = 0.75
 _LEAST = 0.12
 
@@ -24,6 +24,7 @@ def crowding(cut: Cut, rows: EdgeRows) -> F8:
     Nodes stand in order of flow, so the links from each to the next tell how data flows on, however
     many others there are. Where links over several nodes are so many that a net is all that would
     be seen of them, these fade together, and what joins neighbours stands out. Nothing is left out.
+    Lines from one node run side by side, or as one rail: k of them count as the root of k.
 
     Parameters
     ----------
@@ -40,7 +41,8 @@ def crowding(cut: Cut, rows: EdgeRows) -> F8:
     source, target = (np.searchsorted(nodes, outer[end]) for end in (rows.source, rows.target))
     pairs = np.unique(source * (len(nodes) + 1) + target)
     first, last = np.divmod(pairs, len(nodes) + 1)
-    passing = np.abs(last - first).sum() / max(len(nodes), 1)
+    together = np.maximum(np.bincount(first)[first], np.bincount(last)[last])
+    passing = (np.abs(last - first) / np.sqrt(together)).sum() / max(len(nodes), 1)
     share = np.ones(len(rows))
     if passing > _MOST_PASSING:
         far = np.abs(target - source) > 1
