@@ -145,7 +145,9 @@ class _Table:
 
     def __init__(self, viewport: tuple[int, int], around: Surroundings | None) -> None:
         self._width, self._height = viewport
-        self._taken = np.zeros((-(-viewport[1] // CELL) + 1, -(-viewport[0] // CELL) + 1), bool)
+        # One number for each row of cells, one bit for each cell: texts are small, and testing a
+        # few bits is several times as quick as looking at a part of an array.
+        self._taken = [0] * (-(-viewport[1] // CELL) + 1)
         self._around = around
         self._searches = _MOST_FAR
         self._grid = None if around is None else around.cover.grid
@@ -267,20 +269,22 @@ class _Table:
         fitting = [k for k, (w, _) in enumerate(sizes) if w <= 1.1 * (right - left)]
         variants = fitting or [len(sizes) - 1]
         inner = self._around.inner.get(i)
-        places = [
-            spots.on_edge(corners, (left, right), (sizes[k][0], sizes[k][1]), self._width)
-            for k in variants[:2]
-        ]
+        edge = spots.TopEdge(corners)
+        places = []
+        for variant in variants[:2]:
+            w, h = sizes[variant]
+            spot = edge.spots((left, right), (w, h), self._width)
+            rectangles = [(k, (x, y, x + w, y + h)) for k, (x, y) in enumerate(spot)]
+            inside = spots.AT_EDGE * len(spot)
+            places.append((variant, inside, [f for f in rectangles if self._free(f[1])]))
         for allowed in (None, inner):
-            for variant, corner in zip(variants, places, strict=False):
-                w, h = sizes[variant]
-                free = [(k, (x, y, x + w, y + h)) for k, (x, y) in enumerate(corner)]
-                free = [f for f in free if self._free(f[1]) and self._on_things(f[1], allowed)]
+            for variant, inside, open_ in places:
+                free = [f for f in open_ if self._on_things(f[1], allowed)]
                 if free:
                     # Beyond a line it would seem to name what is on the other side.
-                    near = [r for k, r in free if k < spots.AT_EDGE * len(corner)]
+                    near = [r for k, r in free if k < inside]
                     plain = next((r for r in near if self._is_plain(r)), free[0][1])
-                    goal = spots.tick(corners, plain[0] + 1.0)
+                    goal = edge.tick(plain[0] + 1.0)
                     return self._take(plain), variant, goal
             if inner is None:
                 break
@@ -293,28 +297,36 @@ class _Table:
 
     def _on_things(self, rectangle: Rectangle, allowed: NDArray[np.bool_] | None) -> bool:
         """Whether a title may lie here: on nothing, or on things of its own frame."""
-        part = self._cells(rectangle)
+        assert self._around is not None
+        left, top, right, bottom = _cells(rectangle)
+        most = _MOST_FOREIGN / 2 * (right - left) * (bottom - top)
+        if self._around.cover.covered(left, top, right, bottom) <= most:
+            return True
+        if allowed is None:
+            return False
+        part = self._around.cover.grid[top:bottom, left:right]
         things = part[part >= 0]
-        if allowed is not None:
-            things = things[~allowed[things]]
-        return len(things) <= _MOST_FOREIGN / 2 * part.size
+        return int(np.count_nonzero(~allowed[things])) <= most
 
     def _free(self, r: Rectangle, body: Rectangle | None = None) -> bool:
         """Whether a text is inside the viewport, and no other text on it (or on its body)."""
         if r[0] < 0 or r[1] < 0 or r[2] > self._width or r[3] > self._height:
             return False
-        return not self._taken[_slices(body or r)].any()
+        left, top, right, bottom = _cells(body or r)
+        mask = ((1 << (right - left)) - 1) << left
+        return not any(row & mask for row in self._taken[top:bottom])
 
     def _take(self, rectangle: Rectangle) -> Rectangle:
-        self._taken[_slices(rectangle)] = True
+        left, top, right, bottom = _cells(rectangle)
+        mask = ((1 << (right - left)) - 1) << left
+        for row in range(top, min(bottom, len(self._taken))):
+            self._taken[row] |= mask
         return rectangle
 
-    def _cells(self, rectangle: Rectangle) -> NDArray[np.int32]:
-        assert self._grid is not None
-        return self._grid[_slices(rectangle)]
-
     def _share(self, rectangle: Rectangle, own: int) -> float:
-        part = self._cells(rectangle)
+        assert self._grid is not None
+        left, top, right, bottom = _cells(rectangle)
+        part = self._grid[top:bottom, left:right]
         return float(np.count_nonzero(part == own) / part.size)
 
     def _owner(self, x: float, y: float) -> int:
@@ -334,17 +346,19 @@ class _Table:
         met = self._grid[rows, columns]
         arrived = np.flatnonzero(met == own)
         end = int(arrived[0]) if len(arrived) else len(met) - 1
-        if (met[:end] >= 0).any() or self._taken[rows[:end], columns[:end]].any():
+        if (met[:end] >= 0).any():
+            return None
+        cells = zip(rows[:end].tolist(), columns[:end].tolist(), strict=True)
+        if any(self._taken[row] >> column & 1 for row, column in cells):
             return None
         x, y = way[min(end + 2, len(met) - 1)].tolist()  # a little into it, so that it is seen
         return x, y
 
 
-def _slices(r: Rectangle) -> tuple[slice, slice]:
-    return (
-        slice(max(r[1] // CELL, 0), max(-(-r[3] // CELL), 0)),
-        slice(max(r[0] // CELL, 0), max(-(-r[2] // CELL), 0)),
-    )
+def _cells(r: Rectangle) -> Rectangle:
+    """First column and row of the cells of a rectangle, and last + 1."""
+    left, top = max(r[0] // CELL, 0), max(r[1] // CELL, 0)
+    return left, top, max(-(-r[2] // CELL), left), max(-(-r[3] // CELL), top)
 
 
 def _middle(r: Rectangle) -> tuple[float, float]:

@@ -47,52 +47,88 @@ def far(
     return out
 
 
-def on_edge(
-    corners: NDArray[np.float64], span: tuple[float, float], size: tuple[int, int], width: int
-) -> list[tuple[int, int]]:
-    """Top left corners of a frame's title: above its upper edge from where that begins, so that
-    frames inside each other have their titles at their own corners; then below the edge.
+class TopEdge:
+    """The upper edge of a frame on the screen, over which its title may stand.
+
+    In plain Python: there are hundreds of frames, each a handful of numbers.
+
+    Parameters
+    ----------
+    corners : float64 array, shape (8, 2)
+        Of the frame, pixels.
     """
-    (left, right), (w, h) = span, size
-    left = max(left, min(_shoulders(corners)[0], right - w))
-    room = max(right - left - w, 0.0)
-    shares = np.array((0.0, 0.15, 0.3, 0.5, 0.7, 0.9)) if room else np.array((0.5,))
-    x = np.clip(left + shares * (right - left - w), 0.0, max(width - w, 0.0))
-    # The upper edge over the text: of a convex outline, the highest lies near one of these.
-    xs = np.clip((x[:, None] + np.linspace(0, w, 5)).ravel(), *_shoulders(corners))
-    over = _upper_edge(corners, xs).reshape(-1, 5)
-    above, under = over.min(axis=1) - h, over.max(axis=1) + GAP
-    # At the upper edge of the picture a title may come to lie on its frame's own line.
-    above = np.where(above > -0.7 * h, np.maximum(above, 0.0), above)
-    rows = np.concatenate([above, under, above - h])
-    places = np.stack([np.tile(x, 3), rows], 1).round().astype(int).tolist()
-    return [(column, row) for column, row in places]
+
+    def __init__(self, corners: NDArray[np.float64]) -> None:
+        points = corners.tolist()
+        self._hull = _upper_hull(points)
+        self._ends = _shoulders(points)
+
+    def spots(
+        self, span: tuple[float, float], size: tuple[int, int], width: int
+    ) -> list[tuple[int, int]]:
+        """Top left corners of a title: above the edge from where that begins, then below it.
+
+        So frames inside each other have their titles at their own corners.
+
+        Parameters
+        ----------
+        span : (float, float)
+            What of the frame is in the picture, left and right.
+        size : (int, int)
+            Of the text.
+        width : int
+            Of the picture.
+        """
+        (left, right), (w, h) = span, size
+        left = max(left, min(self._ends[0], right - w))
+        spare = right - left - w
+        most = max(width - w, 0.0)
+        columns = []
+        above, under, over = [], [], []
+        for share in (0.0, 0.15, 0.3, 0.5, 0.7, 0.9) if spare > 0 else (0.5,):
+            x = min(max(left + share * spare, 0.0), most)
+            # The highest of a convex outline over the text lies near one of these.
+            heights = [self._at(x + w * k / 4) for k in range(5)]
+            columns.append(round(x))
+            top = min(heights) - h
+            # At the upper edge of the picture a title may come to lie on its frame's own line.
+            above.append(round(max(top, 0.0) if top > -0.7 * h else top))
+            under.append(round(max(heights) + GAP))
+            over.append(round((max(top, 0.0) if top > -0.7 * h else top) - h))
+        return [(x, y) for rows in (above, under, over) for x, y in zip(columns, rows, strict=True)]
+
+    def tick(self, x: float) -> tuple[float, float]:
+        """Where a line straight up or down from a title meets the edge."""
+        return min(max(x, self._ends[0]), self._ends[1]), self._at(x)
+
+    def _at(self, x: float) -> float:
+        """Height of the edge over a place, or over the nearer of its ends."""
+        hull = self._hull
+        x = min(max(x, self._ends[0]), self._ends[1])
+        ax, ay = hull[0]
+        if x <= ax:
+            return ay
+        for bx, by in hull[1:]:
+            if x < bx:
+                return (by - ay) / (bx - ax) * (x - ax) + ay
+            ax, ay = bx, by
+        return ay
 
 
-def tick(corners: NDArray[np.float64], x: float) -> tuple[float, float]:
-    """Where a line straight up or down from a title meets the upper edge of its frame."""
-    at = float(np.clip(x, *_shoulders(corners)))
-    return at, float(_upper_edge(corners, np.array([at]))[0])
-
-
-def _shoulders(corners: NDArray[np.float64]) -> tuple[float, float]:
+def _shoulders(points: list[list[float]]) -> tuple[float, float]:
     """Where the upper edge of a frame begins and ends: not down its steep sides."""
     ends = []
     for side in (1.0, -1.0):
-        x, y = side * corners[:, 0], corners[:, 1]
-        outer = int(np.lexsort((y, x))[0])
-        steep = (y[outer] - y) > 1.5 * (x - x[outer])
-        ends.append(side * float(x[steep].max(initial=x[outer])))
-    return (ends[0], ends[1]) if ends[0] <= ends[1] else (corners[0, 0], corners[0, 0])
+        outer_x, outer_y = min((side * x, y) for x, y in points)
+        steep = [side * x for x, y in points if outer_y - y > 1.5 * (side * x - outer_x)]
+        ends.append(side * max([outer_x, *steep]))
+    return (ends[0], ends[1]) if ends[0] <= ends[1] else (points[0][0], points[0][0])
 
 
-def _upper_edge(corners: NDArray[np.float64], xs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Upper edge of the hull of some points, over these x: float64, shape (len(xs),).
-
-    By Andrew's monotone chain (1979), in plain Python: the points are a box's eight corners.
-    """
+def _upper_hull(points: list[list[float]]) -> list[tuple[float, float]]:
+    """Upper edge of the hull of some points, from the left: Andrew's monotone chain (1979)."""
     hull: list[tuple[float, float]] = []
-    for x, y in sorted(corners.tolist()):
+    for x, y in sorted(points):
         if hull and hull[-1][0] == x:
             continue  # the higher of two above one another came first
         while len(hull) > 1:
@@ -101,4 +137,4 @@ def _upper_edge(corners: NDArray[np.float64], xs: NDArray[np.float64]) -> NDArra
                 break
             hull.pop()
         hull.append((x, y))
-    return np.asarray(np.interp(xs, *np.array(hull).T))
+    return hull
