@@ -56,6 +56,83 @@ class Chunks:
 
 
 @dataclass(frozen=True, slots=True)
+class Lanes:
+    """Several codes in one stored word, the first in its lowest bits.
+
+    Codes ``[outer, position, inner]`` lie in words ``[outer, position // n, inner]``, `n` codes in
+    a word; the last word of a line is padded where `length` is no multiple of `n`.
+
+    Attributes
+    ----------
+    word : str
+        Numpy name of the integers in the file, for example ``"uint8"``.
+    bits : int
+        Per code; divides the bits of a word.
+    length : int
+        Codes along the packed axis.
+    inner : int
+        Codes from one position of the packed axis to the next: 1 where it is the last axis.
+    """
+
+    word: str
+    bits: int
+    length: int
+    inner: int = 1
+
+    @property
+    def codes(self) -> int:
+        """Codes in a word."""
+        return np.dtype(self.word).itemsize * 8 // self.bits
+
+
+@dataclass(frozen=True, slots=True)
+class TableAxis:
+    """One axis of a tensor of codes, as the tables of scales and zero points see it.
+
+    Attributes
+    ----------
+    length : int
+        Positions along it.
+    block : int
+        Neighbouring positions that share an entry.
+    step : int
+        Entries of the table from one block to the next; 0 where the whole axis shares one.
+    index : Weight or None
+        The block of each position, where blocks are no runs (``g_idx``); then `block` is 1.
+    """
+
+    length: int
+    block: int = 1
+    step: int = 0
+    index: Weight | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How the codes in the file become numbers: ``(code - zero) * scale``, or ``/ scale``.
+
+    Attributes
+    ----------
+    scale, zero : Weight or None
+        Tables, of numbers or of codes themselves; the entry of a code is the sum over `axes` of
+        ``position // block * step``, counted in C order.
+    divide : bool
+        Whether codes are divided by their scale (Keras' symmetric modes).
+    axes : tuple of TableAxis
+        Lengths multiply to the number of codes, which lie in C order; they need not be those of
+        the tensor's shape. Empty without a scale.
+    lanes : Lanes or None
+        Where several codes share a word of the file.
+    """
+
+    scale: Weight | None = None
+    zero: Weight | None = None
+    divide: bool = False
+    axes: tuple[TableAxis, ...] = ()
+    lanes: Lanes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Weight:
     """A tensor in the file; its bytes are read only when something needs them.
 
@@ -67,10 +144,15 @@ class Weight:
         What the tensor is to its layer, in the words of the layer: ``"kernel"``, ``"bias"``,
         ``"recurrent_kernel"``, ``"gamma"``, ``"query/kernel"``, ``"forward/kernel"``.
     shape : tuple of int
+        Of the numbers, however they are stored.
     dtype : str
-        A numpy dtype name, or ``"bfloat16"``.
+        What an element is in the file: a numpy dtype name, ``"bfloat16"``, a small float such as
+        ``"float8_e4m3fn"``, a code of few bits such as ``"int4"``, or a GGML block type such as
+        ``"Q4_K"``. See `explorer.weights.codecs`.
     where : ByteRange or Chunks or None
         ``None`` when the file does not hold the bytes.
+    packing : Packing or None
+        How codes become numbers, where the type alone does not tell.
     """
 
     name: str
@@ -78,6 +160,7 @@ class Weight:
     shape: tuple[int, ...]
     dtype: str
     where: ByteRange | Chunks | None
+    packing: Packing | None = None
 
     @property
     def size(self) -> int:

@@ -244,19 +244,6 @@ def test_element_types(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(ours.astype("float64"), theirs)
 
 
-def test_quantised_weights_are_called_packed(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((8,)), kl.Dense(6, name="d")], name="q")
-    with pytest.warns(UserWarning, match="InputLayer does not have"):
-        model.quantize("int8")
-    path = tmp_path / "q.keras"
-    model.save(path)
-    network = open_network(path)
-    roles = {w.role: w.dtype for w in network.layer_by_path["d"].weights}
-    assert roles["packed_kernel"] == "int8"
-    assert "kernel" not in roles
-    assert any("quantised" in note for note in network.notes)
-
-
 def test_stacked_cells_and_wrapped_wrappers(tmp_path: Path) -> None:
     x = keras.Input((7, 3, 4), name="x")
     y = kl.TimeDistributed(kl.Bidirectional(kl.LSTM(5), name="bi"), name="td")(x)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from explorer.formats.hdf5 import SIGNATURE, Hdf5, find_signature
 from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import Node, read_model
-from explorer.formats.keras_network import network_of, weight_of
+from explorer.formats.keras_network import decode_codes, network_of, weight_of
 from explorer.formats.keras_variables import NON_TRAINABLE, OWN_NAMES, parts, role_from_name
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source
@@ -42,6 +42,8 @@ def read(source: Source) -> Network:
         group = weights.child(child.name)
         if group is not None and not group.is_dataset:
             _assign(child, group, notes)
+    for leaf in root.leaves():
+        decode_codes(leaf, notes)
     return network_of(source, root, "keras-h5", notes)
 
 

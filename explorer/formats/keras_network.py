@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import Node
+from explorer.formats.keras_quantised import packed
 from explorer.formats.ordering import topological
 from explorer.formats.source import Source
 from explorer.formats.text import clean_tree
@@ -22,6 +23,13 @@ def weight_of(dataset: Group, role: str, notes: list[str]) -> Weight | None:
     if not tensor.dtype:
         return None
     return Weight(name, clean(role), tensor.shape, tensor.dtype, tensor.where)
+
+
+def decode_codes(layer: Node, notes: list[str]) -> None:
+    """Tell how the quantised weights of a layer become numbers; a note where that is not known."""
+    layer.weights, unknown = packed(layer.kind, layer.config, layer.input_shapes, layer.weights)
+    if unknown:
+        notes.append(f"{layer.path}: quantised in a way that is not decoded, shown as packed codes")
 
 
 def layer_of(node: Node) -> Layer:

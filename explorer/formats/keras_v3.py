@@ -12,14 +12,16 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from explorer.formats.hdf5 import Hdf5
 from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import Node, is_model, read_model
-from explorer.formats.keras_network import network_of, weight_of
+from explorer.formats.keras_network import decode_codes, network_of, weight_of
+from explorer.formats.keras_quantised import stored_roles
 from explorer.formats.keras_tree import read_tree
-from explorer.formats.keras_variables import numbered, parts, quantised_roles
+from explorer.formats.keras_variables import numbered, parts
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source
 from explorer.formats.text import natural, parse_json
@@ -197,13 +199,11 @@ def _assign_layer(layer: Node, group: Group, notes: list[str]) -> None:
         if below is None:
             continue
         done.add(below.name)
-        packed = quantised_roles(layer.kind, layer.config, roles)
-        if packed is not None:
-            notes.append(f"{layer.path}: quantised, shown as stored codes")
-        _take(layer, below, packed or roles, "", notes)
+        _take(layer, below, roles, "", notes)
     for below in _walk(group):
         if below.name not in done:
             _take(layer, below, (), below.name[len(group.name) :].strip("/"), notes)
+    decode_codes(layer, notes)
 
 
 def _find(group: Group, path: str) -> Group | None:
@@ -231,16 +231,16 @@ def _take(layer: Node, group: Group, roles: tuple[str, ...], prefix: str, notes:
     # What has variables of its own is none; the attribute of all others need not be read.
     if not roles and (variables.text("name") or "").startswith("seed_generator"):
         return
-    names = sorted(variables.links, key=natural)
-    if len(names) > len(roles):
-        head = f"{prefix}/" if prefix else ""
-        roles = (*roles, *(head + name for name in names[len(roles) :]))
-    for name, role in zip(names, roles, strict=False):
-        node = variables.child(name)
-        if node is not None and node.is_dataset:
-            weight = weight_of(node, role, notes)
-            if weight is not None:
-                layer.weights.append(weight)
+    nodes = [variables.child(name) for name in sorted(variables.links, key=natural)]
+    found = [node for node in nodes if node is not None and node.is_dataset]
+    weights = [weight_of(node, "", notes) for node in found]
+    dtypes = [w.dtype if w is not None else "" for w in weights]
+    roles = stored_roles(layer.kind, layer.config, roles, dtypes)
+    head = f"{prefix}/" if prefix else ""
+    rest = [head + node.name.rsplit("/", 1)[-1] for node in found[len(roles) :]]
+    for weight, role in zip(weights, (*roles, *rest), strict=False):
+        if weight is not None:
+            layer.weights.append(replace(weight, role=clean(role)))
 
 
 FORMAT = Format("keras", matches, read)

@@ -157,26 +157,6 @@ def _own_roles(kind: str, config: Config) -> tuple[str, ...] | None:
     return None
 
 
-def quantised_roles(kind: str, config: Config, roles: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Roles in the order of a quantised layer's file, or ``None`` where it is not quantised.
-
-    The kernel's role begins with ``packed_``: its numbers are codes, to be scaled (and for int4
-    unpacked) before they are weights.
-    """
-    policy = config.get("dtype")
-    if not isinstance(policy, Mapping) or policy.get("class_name") != "QuantizedDTypePolicy":
-        return None
-    inner = policy.get("config")
-    mode = str(inner.get("mode", "")) if isinstance(inner, Mapping) else ""
-    if not mode.startswith(("int8", "int4")) or not roles:
-        return None
-    main = roles[0]
-    extra = [f"{main}_scale"]
-    if mode.startswith("int4"):
-        extra += [f"{main}_zero", "g_idx"]
-    return (f"packed_{main}", *roles[1:], *extra)
-
-
 def role_from_name(kind: str, path: str) -> str:
     """The role of a variable that a legacy file names, for example ``dense/kernel:0``.
 

@@ -17,24 +17,25 @@ from explorer.network import (
     ByteRange,
     Chunks,
     FileStamp,
+    Lanes,
     Layer,
     Link,
     Network,
+    Packing,
     Scope,
     Shape,
+    TableAxis,
     Weight,
 )
 from explorer.plain_text import LONGEST_NAME
+from explorer.weights.codecs import problem
 
-ITEM_SIZES = {
-    "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2,
-    "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "uint64": 8, "float64": 8,
-}  # fmt: skip
 LONGEST_PATH = 40 * LONGEST_NAME
 MOST = 1_000_000
 MOST_DIMENSIONS = 32
 MOST_NOTES = 50
 _FILTERS = ("shuffle", "deflate")
+_DEEPEST = 4  # tables of scales that have scales themselves
 
 
 def encode(network: Network) -> bytes:
@@ -61,10 +62,30 @@ def _few(notes: tuple[str, ...]) -> list[str]:
 
 
 def _layer_out(layer: Layer) -> list[Any]:
-    weights = [[w.name, w.role, w.shape, w.dtype, _where_out(w.where)] for w in layer.weights]
+    weights = [_weight_out(w) for w in layer.weights]
     return [
         layer.path, layer.kind, layer.config, layer.input_shapes, layer.output_shape, weights,
     ]  # fmt: skip
+
+
+def _weight_out(weight: Weight | None) -> Any:
+    if weight is None:
+        return None
+    where, packing = _where_out(weight.where), _packing_out(weight.packing)
+    return [weight.name, weight.role, weight.shape, weight.dtype, where, packing]
+
+
+def _packing_out(packing: Packing | None) -> Any:
+    if packing is None:
+        return None
+    lanes = packing.lanes
+    return {
+        "scale": _weight_out(packing.scale),
+        "zero": _weight_out(packing.zero),
+        "divide": packing.divide,
+        "axes": [[a.length, a.block, a.step, _weight_out(a.index)] for a in packing.axes],
+        "lanes": lanes and [lanes.word, lanes.bits, lanes.length, lanes.inner],
+    }
 
 
 def _where_out(where: ByteRange | Chunks | None) -> Any:
@@ -180,24 +201,45 @@ class _Reader:
             tuple(self.weight(w) for w in _items(weights, 100_000)),
         )
 
-    def weight(self, row: Any) -> Weight:
-        name, role, shape, dtype, where = _items(row, 5)
-        shape = _lengths(shape)
-        _need(dtype in ITEM_SIZES, "an element type")
-        nbytes = prod(shape) * ITEM_SIZES[dtype]
+    def weight(self, row: Any, depth: int = 0) -> Weight:
+        _need(depth < _DEEPEST, "scales")
+        name, role, lengths, dtype, place, packing = _items(row, 6)
+        shape = _lengths(lengths)
         _need(prod(shape) < 2**62, "a shape")
-        weight = Weight(_text(name), _text(role), shape, dtype, self.where(where, shape, nbytes))
+        weight = Weight(
+            _text(name), _text(role), shape, _text(dtype, 40), self.where(place, shape),
+            self.packing(packing, depth),
+        )  # fmt: skip
+        wrong = problem(weight)
+        _need(not wrong, f"a weight with {wrong}")
         known = self.weights.setdefault(weight.name, weight)
-        _need(known.where == weight.where and known.shape == shape, "a weight")
+        same = (known.where, known.shape, known.dtype, known.packing)
+        _need(same == (weight.where, shape, weight.dtype, weight.packing), "a weight")
         return weight
 
-    def where(self, value: Any, shape: tuple[int, ...], nbytes: int) -> ByteRange | Chunks | None:
+    def packing(self, value: Any, depth: int) -> Packing | None:
+        if value is None:
+            return None
+
+        def table(row: Any) -> Weight | None:
+            return None if row is None else self.weight(row, depth + 1)
+
+        axes = [
+            TableAxis(_count(length), _count(block), _count(step), table(index))
+            for length, block, step, index in map(_items, _items(value["axes"], MOST_DIMENSIONS))
+        ]
+        lanes = None
+        if value["lanes"] is not None:
+            word, *counts = _items(value["lanes"], 4)
+            lanes = Lanes(_text(word, 40), *map(_count, counts))
+        divide = value["divide"] is True
+        return Packing(table(value["scale"]), table(value["zero"]), divide, tuple(axes), lanes)
+
+    def where(self, value: Any, shape: tuple[int, ...]) -> ByteRange | Chunks | None:
         if value is None:
             return None
         if isinstance(value, list):
-            place = self.range(*_items(value, 2))
-            _need(place.nbytes == nbytes, "a shape that fits its bytes")
-            return place
+            return self.range(*_items(value, 2))
         chunk = _lengths(value["shape"])
         _need(len(chunk) == len(shape) and all(chunk), "a chunk")
         pieces = []

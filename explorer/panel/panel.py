@@ -152,7 +152,7 @@ def weight_statistics(
         "shape": weight.shape,
         "dtype": weight.dtype,
         "size": weight.size,
-        "codes": layer.weight(f"{weight.role}_scale") is not None,
+        "codes": weight.role.rpartition("/")[2].startswith("packed_"),
         "summary": summarize(model.reader, weight, stop),
         "row_axes": ", ".join(axes[:-1]) or "one",
         "column_axis": axes[-1] if axes else "one",

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from explorer.network import Weight
 from explorer.pyramid.bands import Band, measure
 from explorer.pyramid.diagonals import measure_diagonal
 from explorer.pyramid.grid import Grid, grid_of
 from explorer.pyramid.level0 import Level0
+from explorer.weights.codecs import stored_bits, stored_nbytes
 from explorer.weights.connections import Connection, Matrix
 
 PLAN = "1"
@@ -22,12 +22,6 @@ PLAN = "1"
 Key = tuple[str, str]
 Periods = Mapping[Key, int]
 """By connection: channels of the tensor that was flattened into its in units."""
-_BITS = {"float16": 16.0, "bfloat16": 16.0, "float64": 64.0}
-
-
-def bits_of(weight: Weight) -> float:
-    """Bits that one number takes in the file."""
-    return _BITS.get(weight.dtype, 32.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +95,7 @@ def plan_of(connection: Connection, period: int = 0) -> Plan:
     matrices = [(m, False) for m in connection.matrices]
     if period:
         matrices += [(f, True) for m in connection.matrices if (f := folded(m, period))]
-    parts = tuple(Part(m, grid_of(m, bits_of(m.weight)), again) for m, again in matrices)
+    parts = tuple(Part(m, grid_of(m, stored_bits(m.weight)), again) for m, again in matrices)
     tasks = tuple(
         Task(at, band, _nbytes(part, band))
         for at, part in enumerate(parts)
@@ -112,9 +106,8 @@ def plan_of(connection: Connection, period: int = 0) -> Plan:
 
 def _nbytes(part: Part, band: int) -> int:
     first, stop = part.grid.band_rows(band)
-    return (
-        int((stop - first) * part.grid.columns * part.grid.taps * bits_of(part.matrix.weight)) // 8
-    )
+    weights = (stop - first) * part.grid.columns * part.grid.taps
+    return stored_nbytes(part.matrix.weight, weights)
 
 
 def folded(matrix: Matrix, period: int) -> Matrix | None:

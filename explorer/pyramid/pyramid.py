@@ -19,7 +19,7 @@ from explorer.pyramid.grid import SIDE
 from explorer.pyramid.label_sums import Sums, period_of
 from explorer.pyramid.level0 import row_blocks, spans
 from explorer.pyramid.measuring import Measuring
-from explorer.pyramid.plan import bits_of
+from explorer.weights.codecs import stored_bits
 from explorer.weights.connections import Connection, Matrix
 
 I4 = NDArray[np.int32]
@@ -137,7 +137,7 @@ class Pyramid(Measuring):
             if view.matrix.diagonal:
                 total += view.matrix.pairs * view.matrix.taps * 4
                 continue
-            each = view.matrix.taps * bits_of(view.matrix.weight) / 8
+            each = view.matrix.taps * stored_bits(view.matrix.weight) / 8
             for piece in cover(view.stats, view.rows, view.columns):
                 if piece.sums is None:
                     n = np.count_nonzero(piece.rows >= 0) * np.count_nonzero(piece.columns >= 0)

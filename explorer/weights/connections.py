@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from math import prod
 
 from explorer.network import Layer, Weight
+from explorer.weights.codecs import is_number
 from explorer.weights.units import einsum_letters, gates_of, whole
 
 MOST_PIECES = 4096
 """Pieces per connection above which a layer falls back to neutral links."""
-_FLOATS = frozenset(("float16", "float32", "float64", "bfloat16"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,9 @@ class Connection:
 
 
 def _kernel(layer: Layer, role: str = "kernel") -> Weight | None:
-    """A weight that holds numbers, not codes, and whose bytes are in the file."""
+    """A weight that holds numbers, or codes that can be decoded, and whose bytes are there."""
     weight = layer.weight(role)
-    if weight is None or weight.where is None or weight.dtype not in _FLOATS:
-        return None
-    if layer.weight(f"{role}_scale") is not None or not all(weight.shape):
+    if weight is None or weight.where is None or not is_number(weight) or not all(weight.shape):
         return None
     return weight if len(weight.shape) >= 2 and max(weight.shape) < 1 << 31 else None
 
@@ -319,8 +317,8 @@ def connections_of(layer: Layer) -> tuple[Connection, ...]:
     Returns
     -------
     tuple of Connection
-        Empty for a layer without weights, of an unknown kind, with packed codes instead of
-        numbers, or whose shapes contradict its configuration: its links are drawn as neutral.
+        Empty for a layer without weights, of an unknown kind, with codes that cannot be
+        decoded, or whose shapes contradict its configuration: its links are drawn as neutral.
     """
     rule = _RULES.get(layer.kind)
     return rule(layer) if rule is not None else ()

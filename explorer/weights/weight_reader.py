@@ -1,19 +1,11 @@
-"""Weights read from the model file, a piece at a time, by position.
+"""Weights as numbers, a piece at a time: stored elements are read, codes decoded, scales applied.
 
-`pread` and not `mmap`: a file that is rewritten while it is mapped kills the process. Before each
-batch the file is compared with how it was when the network was read, so numbers of two different
-files are never mixed. Arrays in a file may begin at any byte, so blocks are copied into arrays of
-our own, which are aligned.
+Only the blocks that a piece touches are read and decoded. What is not finite stays so.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from math import prod
 from types import TracebackType
 from typing import Any
 
@@ -21,26 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import ModelError
-from explorer.network import ByteRange, Chunks, FileStamp, Network, Weight
+from explorer.network import Network, Weight
+from explorer.weights.codecs import decode, kinds
+from explorer.weights.codecs.affine import OutsideError
+from explorer.weights.codecs.kinds import is_number, number_dtype
+from explorer.weights.stored_items import StoredItems
 
-CHANGED = "the file changed while it was open; open it again"
-#: A stretch of file that is read through rather than jumped over.
-GAP = 16 << 10
-#: Bytes read at once when runs are gathered.
-BLOCK = 4 << 20
+TABLE_BYTES = 16 << 20
+"""Tables of scales up to this size are read whole and kept; of larger ones the parts in use."""
+KEPT_BYTES = 64 << 20
+"""Most bytes of tables that are kept."""
 
 Array = NDArray[Any]
-
-
-def native_dtype(weight: Weight) -> np.dtype[Any]:
-    """The dtype of arrays read for a weight; bfloat16, which numpy lacks, becomes float32."""
-    return np.dtype("float32" if weight.dtype == "bfloat16" else weight.dtype)
-
-
-def stored_dtype(weight: Weight) -> np.dtype[Any]:
-    """The dtype of the bytes in the file; bfloat16 is two bytes without a meaning to numpy."""
-    name = "uint16" if weight.dtype == "bfloat16" else weight.dtype
-    return np.dtype(name).newbyteorder("<")
+Run = tuple[int, int, int, int]
 
 
 class WeightReader:
@@ -58,22 +43,14 @@ class WeightReader:
     Notes
     -----
     One descriptor per file stays open until `close`. All reads raise `ModelError` when the file
-    has changed since, is shorter than it was, or is damaged.
+    has changed since, is shorter than it was, or is damaged, and when a weight's description
+    cannot be that of its bytes.
     """
 
     def __init__(self, network: Network) -> None:
-        self._stamps = {stamp.path: stamp for stamp in network.files}
-        self._open: dict[str, tuple[int, tuple[int, int]]] = {}
+        self._stored = StoredItems(network)
+        self._tables: dict[str, Array] = {}
         self._lock = threading.Lock()
-        self._closed = False
-        self._reading = 0
-        self._decoded: dict[str, Array] = {}
-        try:
-            for path in self._stamps:
-                self._descriptor(path)
-        except ModelError:
-            self.close()
-            raise
 
     def __enter__(self) -> WeightReader:
         return self
@@ -88,34 +65,9 @@ class WeightReader:
 
     def close(self) -> None:
         """Close all files; reading afterwards is an error. May be called more than once."""
+        self._stored.close()
         with self._lock:
-            self._closed = True
-            self._decoded.clear()
-            self._release()
-
-    def _release(self) -> None:
-        """Close the descriptors once nobody reads.
-
-        A number that is in use must not come to mean another file.
-        """
-        if self._closed and not self._reading:
-            for descriptor, _ in self._open.values():
-                os.close(descriptor)
-            self._open.clear()
-
-    @contextmanager
-    def _in_use(self, weight: Weight) -> Iterator[None]:
-        """Hold the files open during a read."""
-        with self._lock:
-            if self._closed:
-                raise ModelError(next(iter(self._stamps), weight.name), "the file is closed")
-            self._reading += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._reading -= 1
-                self._release()
+            self._tables.clear()
 
     def read(self, weight: Weight) -> Array:
         """The whole tensor.
@@ -127,7 +79,8 @@ class WeightReader:
         Returns
         -------
         ndarray of shape ``weight.shape``
-            In its own dtype, bfloat16 as float32; writable and not shared.
+            Writable and not shared. Floats of 4 to 32 bits and all codes as float32; float64, and
+            integers that are no codes, in their own type.
         """
         return self.read_flat(weight, 0, weight.size).reshape(weight.shape)
 
@@ -149,17 +102,8 @@ class WeightReader:
         IndexError
             When the range is not inside the tensor.
         """
-        if not 0 <= start <= stop <= weight.size:
-            raise IndexError(f"elements {start} to {stop} of {weight.size}")
-        with self._in_use(weight):
-            if isinstance(weight.where, Chunks):
-                return self._decode(weight).reshape(-1)[start:stop].copy()
-            place = self._place(weight)
-            dtype = stored_dtype(weight)
-            out = np.empty(stop - start, dtype)
-            self._check(place.file)
-            self._fill(place.file, place.offset + start * dtype.itemsize, out)
-            return _native(out, weight)
+        _check_range(weight, start, stop)
+        return self._numbers(weight, (start, 1, 0, stop - start)).reshape(-1)
 
     def read_rows(self, weight: Weight, first: int, rows: int, stride: int, width: int) -> Array:
         """Many short runs at even distances: a rectangle of a matrix.
@@ -186,169 +130,84 @@ class WeightReader:
             When a run is not inside the tensor.
         """
         if rows <= 0 or width <= 0:
-            return np.empty((max(rows, 0), max(width, 0)), native_dtype(weight))
+            return np.empty((max(rows, 0), max(width, 0)), number_dtype(weight))
         last = first + (rows - 1) * stride + width
         if first < 0 or stride < 0 or last > weight.size:
             raise IndexError(f"{rows} runs of {width} from {first} by {stride} of {weight.size}")
-        with self._in_use(weight):
-            if isinstance(weight.where, Chunks):
-                spots = first + np.arange(rows)[:, None] * stride + np.arange(width)
-                return self._decode(weight).reshape(-1).take(spots)
-            return _native(self._runs(weight, first, stride, rows, width), weight)
+        return self._numbers(weight, (first, rows, stride, width))
 
-    def _runs(self, weight: Weight, first: int, stride: int, rows: int, width: int) -> Array:
-        """Stored elements of runs that lie uncompressed in the file."""
-        place = self._place(weight)
-        dtype = stored_dtype(weight)
-        out = np.empty((rows, width), dtype)
-        at, step = place.offset + first * dtype.itemsize, stride * dtype.itemsize
-        self._check(place.file)
-        if stride == width:
-            self._fill(place.file, at, out.reshape(-1))
-        elif stride < width or step - width * dtype.itemsize > GAP:
-            for row in range(rows):
-                self._fill(place.file, at + row * step, out[row])
-        else:
-            self._gather(place.file, at, step, out)
-        return out
+    def read_codes(self, weight: Weight, start: int, stop: int) -> Array:
+        """The codes behind elements `start` … `stop` - 1, before any scale.
 
-    def _gather(self, path: str, at: int, step: int, out: Array) -> None:
-        """Runs with small gaps: read through a block at a time and keep what is wanted."""
-        rows, width = out.shape
-        stride = step // out.itemsize
-        together = max(BLOCK // step, 1)
-        block = np.empty(together * stride, out.dtype)
-        for row in range(0, rows, together):
-            count = min(together, rows - row)
-            length = (count - 1) * stride + width
-            self._fill(path, at + row * step, block[:length])
-            runs = np.lib.stride_tricks.as_strided(
-                block, (count, width), (step, out.itemsize), writeable=False
-            )
-            out[row : row + count] = runs
+        Parameters
+        ----------
+        weight : Weight
+            One for which `code_range` gives codes.
+        start, stop : int
+            ``0 <= start <= stop <= weight.size``.
 
-    def _place(self, weight: Weight) -> ByteRange:
-        if not isinstance(weight.where, ByteRange):
-            path = next(iter(self._stamps), weight.name)
-            raise ModelError(path, f"the file holds no data for {weight.name}")
-        if weight.where.nbytes != weight.size * stored_dtype(weight).itemsize:
-            raise ModelError(weight.where.file, f"{weight.name} does not fit its bytes")
-        return weight.where
+        Returns
+        -------
+        integer array of shape (stop - start,)
+            Entries of `code_range`.
 
-    def _decode(self, weight: Weight) -> Array:
-        """A chunked tensor, decoded; the last few are kept, for they are read in small pieces."""
-        with self._lock:
-            known = self._decoded.get(weight.name)
-        if known is not None:
-            for path in _files(weight):
-                self._check(path)
-            return known
-        chunks = weight.where
-        assert isinstance(chunks, Chunks)
-        dtype = stored_dtype(weight)
-        out = np.empty(weight.shape, dtype)
-        for path in _files(weight):
-            self._check(path)
-        for start, place in chunks.pieces:
-            stored = np.empty(place.nbytes, np.uint8)
-            self._fill(place.file, place.offset, stored)
-            chunk = _unfilter(stored.tobytes(), chunks, dtype, place.file, weight.name)
-            axes = zip(chunks.shape, weight.shape, start, strict=True)
-            room = tuple(slice(0, min(c, n - i)) for c, n, i in axes)
-            spot = tuple(slice(i, i + r.stop) for i, r in zip(start, room, strict=True))
-            out[spot] = chunk.reshape(chunks.shape)[room]
-        result = _native(out, weight)
-        self._keep(weight.name, result)
-        return result
+        Raises
+        ------
+        IndexError
+            When the range is not inside the tensor.
+        ModelError
+            When its elements have no codes.
+        """
+        _check_range(weight, start, stop)
+        with self._stored.in_use(weight):
+            self._stored.check_sound(weight)
+            if not self.code_range(weight):
+                path = self._stored.place_of(weight)
+                raise ModelError(path, f"{weight.name}: its numbers have no codes of their own")
+            if start == stop:
+                return np.empty(0, np.int16)
+            codes = decode.codes(weight, (start, 1, 0, stop - start), self._stored.read)
+        return codes.reshape(-1)
 
-    def _keep(self, name: str, array: Array) -> None:
-        """Remember a decoded tensor, forgetting the oldest beyond 64 MB."""
-        array.flags.writeable = False
-        with self._lock:
-            if self._closed or array.nbytes > 64 << 20:
-                return
-            self._decoded[name] = array
-            while sum(a.nbytes for a in self._decoded.values()) > 64 << 20:
-                self._decoded.pop(next(iter(self._decoded)))
+    def code_range(self, weight: Weight) -> tuple[int, ...]:
+        """The codes that an element can have, ascending; empty where it has none of its own."""
+        return kinds.code_range(weight)
 
-    def _descriptor(self, path: str) -> int:
-        """An open descriptor of a file, checked when it is opened."""
-        with self._lock:
-            if self._closed:
-                raise ModelError(path, "the file is closed")
-            known = self._open.get(path)
-            if known is not None:
-                return known[0]
-            if path not in self._stamps:
-                raise ModelError(path, "is not a file of this network")
+    def code_count(self, weight: Weight) -> int:
+        """How many codes an element can have; 0 where it has none of its own."""
+        return len(self.code_range(weight))
+
+    def _numbers(self, weight: Weight, run: Run) -> Array:
+        """Numbers of runs, shape (rows, width)."""
+        with self._stored.in_use(weight):
+            self._stored.check_sound(weight)
+            if not run[3]:
+                return np.empty((run[1], 0), number_dtype(weight))
             try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except OSError as error:
-                raise ModelError(path, f"cannot be opened ({error.strerror})") from None
-            status = os.fstat(descriptor)
-            self._open[path] = descriptor, (status.st_dev, status.st_ino)
-        self._check(path)
-        return descriptor
+                return decode.numbers(weight, run, self._stored.read, self._entries)
+            except OutsideError:
+                raise ModelError(
+                    self._stored.place_of(weight),
+                    f"{weight.name} cannot be read: its group index names scales that do not exist",
+                ) from None
 
-    def _check(self, path: str) -> None:
-        """Raise unless the file is still the one that the network was read from."""
-        descriptor = self._descriptor(path)
-        stamp, identity = self._stamps[path], self._open[path][1]
-        try:
-            held, named = os.fstat(descriptor), os.stat(path)
-        except OSError:
-            raise ModelError(path, CHANGED) from None
-        if _differs(held, stamp) or (named.st_dev, named.st_ino) != identity:
-            raise ModelError(path, CHANGED)
-
-    def _fill(self, path: str, offset: int, out: Array) -> None:
-        """Fill an array with bytes of a file."""
-        if not out.nbytes:
-            return
-        descriptor = self._descriptor(path)
-        view = memoryview(out.data).cast("B")
-        done = 0
-        while done < len(view):
-            try:
-                count = os.preadv(descriptor, [view[done:]], offset + done)
-            except OSError as error:
-                raise ModelError(path, f"cannot be read ({error.strerror})") from None
-            if not count:
-                raise ModelError(path, CHANGED)
-            done += count
+    def _entries(self, table: Weight, start: int, stop: int) -> Array:
+        """Numbers ``start:stop`` of a table of scales, zero points or groups."""
+        dtype = number_dtype(table) if is_number(table) else np.dtype(np.float64)
+        if table.size * dtype.itemsize > TABLE_BYTES:
+            return self.read_flat(table, start, stop).astype(dtype, copy=False)
+        with self._lock:
+            known = self._tables.get(table.name)
+        if known is None:
+            known = self.read_flat(table, 0, table.size).astype(dtype, copy=False)
+            known.flags.writeable = False
+            with self._lock:
+                self._tables[table.name] = known
+                while sum(a.nbytes for a in self._tables.values()) > KEPT_BYTES:
+                    self._tables.pop(next(iter(self._tables)))
+        return known[start:stop]
 
 
-def _differs(status: os.stat_result, stamp: FileStamp) -> bool:
-    return (status.st_size, status.st_mtime_ns) != (stamp.size, stamp.mtime_ns)
-
-
-def _files(weight: Weight) -> Iterator[str]:
-    if isinstance(weight.where, Chunks):
-        yield from dict.fromkeys(place.file for _, place in weight.where.pieces)
-    elif weight.where is not None:
-        yield weight.where.file
-
-
-def _native(stored: Array, weight: Weight) -> Array:
-    """Stored elements as numbers in the machine's own order."""
-    if weight.dtype == "bfloat16":
-        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
-
-
-def _unfilter(data: bytes, chunks: Chunks, dtype: np.dtype[Any], path: str, name: str) -> Array:
-    """Undo the filters of one chunk, never growing beyond the chunk's size."""
-    expected = prod(chunks.shape) * dtype.itemsize
-    for step in reversed(chunks.filters):
-        if step == "deflate":
-            try:
-                data = zlib.decompressobj().decompress(data, expected + 1)
-            except zlib.error:
-                raise ModelError(path, f"a piece of {name} is damaged") from None
-        elif step == "shuffle":
-            whole = len(data) // dtype.itemsize * dtype.itemsize
-            planes = np.frombuffer(data[:whole], np.uint8).reshape(dtype.itemsize, -1)
-            data = planes.T.tobytes() + data[whole:]
-    if len(data) != expected:
-        raise ModelError(path, f"a piece of {name} is damaged")
-    return np.frombuffer(data, dtype)
+def _check_range(weight: Weight, start: int, stop: int) -> None:
+    if not 0 <= start <= stop <= weight.size:
+        raise IndexError(f"elements {start} to {stop} of {weight.size}")

@@ -1,0 +1,190 @@
+"""Codes with tables of scales and zero points: ``(code - zero) * scale``, or divided by it.
+
+One description covers a scale per tensor, per channel, per group of channels and per block of rows
+and columns: each axis of the codes says how far one goes in the table from one position to the
+next (`explorer.network.TableAxis`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.network import Packing, TableAxis, Weight
+from explorer.weights.codecs.pieces import Piece, pieces
+
+Array = NDArray[Any]
+I8 = NDArray[np.int64]
+Entries = Callable[[Weight, int, int], Array]
+"""Reads numbers ``start:stop`` of a table."""
+_BLOCK = 1 << 16  # numbers scaled at once: they are touched twice while in the processor's cache
+
+
+class OutsideError(Exception):
+    """An index names an entry that a table does not hold."""
+
+
+def joined(axes: Sequence[TableAxis]) -> tuple[TableAxis, ...]:
+    """The same axes, neighbours that run on without a gap made one: longer lines, fewer pieces.
+
+    Parameters
+    ----------
+    axes : sequence of TableAxis
+
+    Returns
+    -------
+    tuple of TableAxis
+        Never none.
+    """
+    made: list[TableAxis] = []
+    for axis in axes:
+        if axis.length == 1 and axis.index is None:
+            continue
+        if made and _runs_on(made[-1], axis):
+            made[-1] = replace(axis, length=made[-1].length * axis.length)
+        else:
+            made.append(axis)
+    return tuple(made) or (TableAxis(1),)
+
+
+def _runs_on(outer: TableAxis, inner: TableAxis) -> bool:
+    """Whether two axes are one in all but name."""
+    if outer.index is not None or inner.index is not None:
+        return False
+    if not inner.step or not outer.step:
+        return inner.step == outer.step
+    return inner.block == outer.block == 1 and outer.step == inner.length * inner.step
+
+
+class _Columns(NamedTuple):
+    """Entries along the last axis, neighbours with the same one taken together."""
+
+    own: I8
+    widths: I8 | None
+
+
+class _Tables(NamedTuple):
+    """The part of the tables that a piece needs, which begins at entry `first`."""
+
+    first: int
+    scale: Array
+    zero: Array | None
+
+
+def apply(packing: Packing, numbers: Array, run: tuple[int, int, int, int],
+          entries: Entries) -> None:  # fmt: skip
+    """Turn codes into numbers, in place.
+
+    Parameters
+    ----------
+    packing : Packing
+        With a scale.
+    numbers : float32 array, shape (rows, width), contiguous
+        The codes, as numbers.
+    run : (first, rows, stride, width)
+        Where they lie among all codes.
+    entries : callable
+        Reads a table.
+
+    Raises
+    ------
+    OutsideError
+        When an index names an entry that the tables do not hold.
+    """
+    axes = joined(packing.axes)
+    flat = numbers.reshape(-1)
+    with np.errstate(all="ignore"):  # a scale of zero or NaN makes numbers that are not finite
+        for piece in pieces(*run, axes[-1].length):
+            part = flat[piece.at : piece.at + piece.lines * piece.columns]
+            _piece(packing, axes, part.reshape(piece.lines, piece.columns), piece, entries)
+
+
+def _rows(axis: TableAxis, at: I8, entries: Entries) -> I8:
+    """Entries of positions along an axis, counted from that of its first block."""
+    if not axis.step:
+        return np.zeros(len(at), np.int64)
+    if axis.index is None:
+        return at // axis.block * axis.step
+    named = entries(axis.index, 0, axis.length)[at]
+    if not np.all(np.abs(named) < 1 << 40):  # also false for NaN
+        raise OutsideError
+    return named.astype(np.int64) * axis.step
+
+
+def _columns(axis: TableAxis, first: int, count: int, entries: Entries) -> _Columns:
+    """Entries of neighbouring positions along the last axis."""
+    if not axis.step:
+        return _Columns(np.zeros(1, np.int64), np.array([count]))
+    if axis.index is None and axis.block > 1:
+        blocks = np.arange(first // axis.block, (first + count - 1) // axis.block + 1)
+        edges = np.clip(np.append(blocks, blocks[-1] + 1) * axis.block - first, 0, count)
+        return _Columns(blocks * axis.step, np.diff(edges))
+    at = np.arange(first, first + count, dtype=np.int64)
+    return _Columns(_rows(axis, at, entries), None)
+
+
+def _piece(packing: Packing, axes: tuple[TableAxis, ...], part: Array, piece: Piece,
+           entries: Entries) -> None:  # fmt: skip
+    """Turn a rectangle of codes into numbers."""
+    lines = piece.line + np.arange(piece.lines, dtype=np.int64) * piece.step
+    rows = np.zeros(piece.lines, np.int64)
+    for axis in reversed(axes[:-1]):
+        lines, at = np.divmod(lines, axis.length)
+        rows += _rows(axis, at, entries)
+    columns = _columns(axes[-1], piece.column, piece.columns, entries)
+    tables = _tables(packing, rows, columns.own, entries)
+    starts = [0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), len(rows)]
+    if len(starts) - 1 <= max(1, len(rows) // 4):  # runs of lines share their entries
+        for start, stop in pairwise(starts):
+            _lines(packing, part[start:stop], tables, rows[start : start + 1], columns)
+        return
+    _lines(packing, part, tables, rows, columns)
+
+
+def _tables(packing: Packing, rows: I8, columns: I8, entries: Entries) -> _Tables:
+    assert packing.scale is not None
+    first = int(rows.min() + columns.min())
+    last = int(rows.max() + columns.max())
+    if first < 0 or last >= packing.scale.size:
+        raise OutsideError
+    scale = entries(packing.scale, first, last + 1)
+    zero = None if packing.zero is None else entries(packing.zero, first, last + 1)
+    return _Tables(first, scale, zero)
+
+
+def _lines(packing: Packing, part: Array, tables: _Tables, rows: I8, columns: _Columns) -> None:
+    """Scale lines: each by its own entries, or all by the same where `rows` holds one."""
+    shared = len(rows) == 1
+    if shared and len(columns.own) == 1:
+        part = part.reshape(-1, 1)  # one entry for all: cut anywhere
+    together = max(_BLOCK // max(part.shape[1], 1), 1)
+    spread: list[Array] = []
+    for start in range(0, len(part), together):
+        block = part[start : start + together]
+        if not shared or not spread:
+            lines = rows if shared else rows[start : start + together]
+            spread = _spread(tables, lines, columns)
+        if len(spread) > 1:
+            np.subtract(block, spread[1], out=block)
+        if packing.divide:
+            np.divide(block, spread[0], out=block)
+        else:
+            np.multiply(block, spread[0], out=block)
+
+
+def _spread(tables: _Tables, lines: I8, columns: _Columns) -> list[Array]:
+    """Scales, and zeros if there are any, for each code or to be broadcast to it."""
+    at = lines[:, None] + columns.own[None, :] - tables.first
+    result = []
+    for table in (tables.scale, tables.zero):
+        if table is not None:
+            found = table.take(at)
+            if columns.widths is not None and found.shape[1] > 1:
+                found = np.repeat(found, columns.widths, axis=1)
+            result.append(found)
+    return result

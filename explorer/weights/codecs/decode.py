@@ -1,0 +1,98 @@
+"""From stored items to codes and to numbers, whatever the type of a weight's elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.network import Weight
+from explorer.weights.codecs import affine, ggml, small_floats
+from explorer.weights.codecs.kinds import SHORT, is_block, number_dtype
+from explorer.weights.codecs.lanes import read_lanes
+
+Array = NDArray[Any]
+Run = tuple[int, int, int, int]
+"""``(first, rows, stride, width)``: runs of elements at even distances, all within the tensor."""
+Read = Callable[[Weight, int, int, int, int], Array]
+"""Reads stored items of a weight: ``(weight, first, rows, stride, width)``, in items."""
+
+
+def numbers(weight: Weight, run: Run, read: Read, entries: affine.Entries) -> Array:
+    """Numbers of runs of elements.
+
+    Parameters
+    ----------
+    weight : Weight
+        One in which `explorer.weights.codecs.problem` finds none.
+    run : (first, rows, stride, width)
+    read : callable
+        Reads stored items.
+    entries : callable
+        Reads the tables of a packing.
+
+    Returns
+    -------
+    array of `number_dtype`, shape (rows, width), contiguous
+
+    Raises
+    ------
+    OutsideError
+        When a group index names an entry that its table does not hold.
+    """
+    if is_block(weight):
+        return _blocks(weight, run, read, ggml.decode)
+    found = _elements(weight, codes(weight, run, read))
+    packing = weight.packing
+    if packing is None or packing.scale is None:
+        return found
+    found = np.ascontiguousarray(found, number_dtype(weight))
+    affine.apply(packing, found, run, entries)
+    return found
+
+
+def codes(weight: Weight, run: Run, read: Read) -> Array:
+    """Codes of runs of elements, as the file has them; plain numbers where they are no codes."""
+    if is_block(weight):
+        return _blocks(weight, run, read, ggml.read_codes)
+    lanes = weight.packing.lanes if weight.packing is not None else None
+    if lanes is None:
+        return read(weight, *run)
+    signed = weight.dtype in SHORT and SHORT[weight.dtype][1]
+
+    def words(first: int, rows: int, stride: int, width: int) -> Array:
+        return read(weight, first, rows, stride, width)
+
+    return read_lanes(lanes, bool(signed), words, run)
+
+
+def _elements(weight: Weight, stored: Array) -> Array:
+    """What elements are without their scales."""
+    if weight.dtype == "bfloat16":
+        return small_floats.from_bfloat16(stored)
+    if weight.dtype == "float16":
+        return small_floats.from_float16(stored)
+    if weight.dtype in small_floats.TABLES:
+        return small_floats.from_table(weight.dtype, stored)
+    return stored
+
+
+def _blocks(weight: Weight, run: Run, read: Read,
+            decode: Callable[[str, NDArray[np.uint8]], Array]) -> Array:  # fmt: skip
+    """Numbers or codes of the blocks that runs touch, and of them what the runs hold."""
+    first, rows, stride, width = run
+    size, nbytes = ggml.BLOCKS[weight.dtype]
+    if rows > 1 and stride % size:  # each run begins elsewhere in its blocks
+        if stride == width:
+            return _blocks(weight, (first, 1, 0, rows * width), read, decode).reshape(rows, width)
+        parts = [
+            _blocks(weight, (first + i * stride, 1, 0, width), read, decode) for i in range(rows)
+        ]
+        return np.concatenate(parts)
+    start, skip = divmod(first, size)
+    count = -(-(skip + width) // size)
+    items = read(weight, start, rows, stride // size, count)
+    found = decode(weight.dtype, items.reshape(-1).view(np.uint8).reshape(-1, nbytes))
+    return np.ascontiguousarray(found.reshape(rows, count * size)[:, skip : skip + width])

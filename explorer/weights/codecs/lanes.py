@@ -1,0 +1,103 @@
+"""Codes of few bits, several to a word: int4 in bytes, eight nibbles in an int32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.network import Lanes
+from explorer.weights.codecs.pieces import Piece, pieces
+
+Array = NDArray[Any]
+Items = Callable[[int, int, int, int], Array]
+"""Reads stored items: ``(first, rows, stride, width)`` -> array of shape (rows, width)."""
+
+
+def read_lanes(lanes: Lanes, signed: bool, items: Items, run: tuple[int, int, int, int]) -> Array:
+    """Codes of runs, from the words that hold them alone.
+
+    Parameters
+    ----------
+    lanes : Lanes
+    signed : bool
+        Whether codes are in two's complement.
+    items : callable
+        Reads words.
+    run : (first, rows, stride, width)
+        In codes.
+
+    Returns
+    -------
+    int8 or uint8 array, shape (rows, width)
+    """
+    _, rows, _, width = run
+    out = np.empty(rows * width, np.int8 if signed else np.uint8)
+    whole, read = (lanes.length, _along) if lanes.inner == 1 else (lanes.inner, _across)
+    for piece in pieces(*run, whole):
+        count = piece.lines * piece.columns
+        into = out[piece.at : piece.at + count].reshape(piece.lines, piece.columns)
+        into[...] = read(lanes, signed, items, piece)
+    return out.reshape(rows, width)
+
+
+def _along(lanes: Lanes, signed: bool, items: Items, piece: Piece) -> Array:
+    """The packed axis is the last: a line of codes is a line of words."""
+    n, words = lanes.codes, -(-lanes.length // lanes.codes)
+    start, stop = piece.column // n, -(-(piece.column + piece.columns) // n)
+    read = items(piece.line * words + start, piece.lines, piece.step * words, stop - start)
+    codes = _all_codes(_unsigned(read), lanes.bits, signed)
+    skip = piece.column - start * n
+    return codes[:, skip : skip + piece.columns]
+
+
+def _across(lanes: Lanes, signed: bool, items: Items, piece: Piece) -> Array:
+    """Codes of a word belong to different lines: a line takes one lane of a line of words."""
+    n, words = lanes.codes, -(-lanes.length // lanes.codes)
+    outer, position = np.divmod(piece.line + np.arange(piece.lines) * piece.step, lanes.length)
+    wanted, inverse = np.unique(outer * words + position // n, return_inverse=True)
+    runs = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
+    found = [
+        items(int(r[0]) * lanes.inner + piece.column, len(r), lanes.inner, piece.columns)
+        for r in runs
+    ]
+    read = _unsigned(np.concatenate(found) if len(found) > 1 else found[0])
+    shifts = (position % n * lanes.bits).astype(read.dtype)
+    return _signed(read[inverse] >> shifts[:, None], lanes.bits, signed)
+
+
+def _unsigned(words: Array) -> Array:
+    return words.view(f"u{words.dtype.itemsize}")
+
+
+def _signed(codes: Array, bits: int, signed: bool) -> Array:
+    """The lowest bits of words as codes of one byte."""
+    low = (codes & codes.dtype.type((1 << bits) - 1)).astype(np.uint8)
+    if not signed:
+        return low
+    # Shifted to the top and, as a signed number, back: the sign bit fills what is above.
+    top: Array = np.left_shift(low, 8 - bits).view(np.int8)
+    result: Array = top >> (8 - bits)
+    return result
+
+
+@cache
+def _byte_table(bits: int, signed: bool) -> tuple[Array, np.dtype[Any]]:
+    """The codes of every byte, those of one byte as one integer; and the type of a code."""
+    every = np.arange(256, dtype=np.uint8)
+    lanes = [_signed(every >> (bits * i), bits, signed) for i in range(8 // bits)]
+    codes = np.stack(lanes, axis=1)
+    return codes.view(f"u{8 // bits}").reshape(-1), codes.dtype
+
+
+def _all_codes(words: Array, bits: int, signed: bool) -> Array:
+    """All codes of words, the first from the lowest bits; shape (rows, words * codes)."""
+    if bits == 8:
+        codes = words.view(np.uint8)  # little endian: the lowest byte lies first
+        return codes.view(np.int8) if signed else codes
+    # Looked up byte by byte: one access gives all codes of a byte, in order.
+    numbers, dtype = _byte_table(bits, signed)
+    return numbers.take(words.view(np.uint8)).view(dtype)
