@@ -168,6 +168,5 @@ def test_shapes_that_contradict_the_configuration_are_neutral():
         replace(good, weights=(replace(weight, shape=(0, 4)),)),
         replace(good, weights=(replace(weight, dtype="int8"),)),
         replace(good, weights=(replace(weight, where=None),)),
-        replace(good, weights=(weight, replace(weight, role="kernel_scale"))),
     ):
         assert connections_of(bad) == (), bad

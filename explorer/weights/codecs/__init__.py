@@ -17,5 +17,6 @@ from explorer.weights.codecs.kinds import (
 )
 
 __all__ = [
-    "code_range", "is_number", "item_dtype", "number_dtype", "problem", "stored_bits", "stored_nbytes",
+    "code_range", "is_number", "item_dtype", "number_dtype", "problem", "stored_bits",
+    "stored_nbytes",
 ]  # fmt: skip

@@ -75,7 +75,7 @@ def _unsigned(words: Array) -> Array:
 
 def _signed(codes: Array, bits: int, signed: bool) -> Array:
     """The lowest bits of words as codes of one byte."""
-    low = (codes & codes.dtype.type((1 << bits) - 1)).astype(np.uint8)
+    low: Array = (codes & codes.dtype.type((1 << bits) - 1)).astype(np.uint8)
     if not signed:
         return low
     # Shifted to the top and, as a signed number, back: the sign bit fills what is above.
