@@ -278,6 +278,7 @@ def test_a_flipped_bit_anywhere_is_never_a_wrong_number(model: Path, folder: Pat
             found = [store.section(key) for key in made]
         wrong = [f for f, (_, payload) in zip(found, made.values(), strict=True) if f != payload]
         assert wrong == [None]
+        assert not path.exists()  # so that it is made anew
         lost += 1
     payload = sum(len(p) for _, p in made.values())
     assert (absent, lost) == (len(raw) - payload, payload)
@@ -326,6 +327,20 @@ def test_a_store_cut_short_while_it_is_open_gives_nothing_wrong(model: Path, fol
         for key, (_, payload) in made.items():
             assert store.section(key) in (None, payload)
         assert store.section(list(made)[-1]) is None
+
+
+def test_a_store_that_replaced_a_damaged_one_stays(model: Path, folder: Path) -> None:
+    of, made = network(model), sections(2)
+    made["k"] = ((0.0, 0.0, 0.0, 0.0, 0, 0), b"needle")
+    build(of, made).close()
+    path = store_file(folder)
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"needle", b"poodle"))
+    with Store.open(of, PLAN) or pytest.fail("none") as damaged:
+        (folder / "new").write_bytes(raw)
+        (folder / "new").replace(path)
+        assert damaged.section("k") is None
+    assert_holds(Store.open(of, PLAN), made)
 
 
 def test_something_else_in_the_place_of_the_store(model: Path, folder: Path) -> None:

@@ -191,6 +191,16 @@ class Pieces:
         """Bytes of the file now."""
         return os.fstat(self._descriptor).st_size
 
+    def is_at(self, path: Path) -> bool:
+        """Whether this is the file of that name, and not one that was replaced since.
+
+        Raises
+        ------
+        OSError
+            If there is none of that name, or this one is closed.
+        """
+        return os.path.samestat(os.fstat(self._descriptor), path.stat())
+
     def read(self, offset: int, nbytes: int) -> bytes | None:
         """Exactly these bytes, or ``None`` where the file does not hold or give them."""
         with self._lock:

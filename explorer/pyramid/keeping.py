@@ -24,11 +24,6 @@ class Keeper:
     network : Network
     pyramid : Measuring
         Of the same network.
-
-    Attributes
-    ----------
-    reason : str
-        Why nothing is kept, in one line for a person; empty while all is well.
     """
 
     def __init__(self, network: Network, pyramid: Measuring) -> None:
@@ -36,13 +31,17 @@ class Keeper:
         self._journal: Journal | None = None
         self._lock = threading.Lock()
         self._begun = False
-        self.reason = ""
         self._store: Store | None = None
         if _weights_bytes(network) >= WORTH_KEEPING:
             self._store = Store.open(network, PLAN)
         if self._store is not None:
             pyramid.attach(self._store)
         self._worth = self._store is None and _weights_bytes(network) >= WORTH_KEEPING
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is kept, in one line for a person; empty while all is well."""
+        return "" if self._journal is None else self._journal.reason
 
     @property
     def whole(self) -> bool:
@@ -67,7 +66,6 @@ class Keeper:
                 return
             self._begun = True
             self._journal = Journal.open(self._network, PLAN)
-            self.reason = self._journal.reason
             self._pyramid.attach(self._journal, self._journal.append)
 
     def finish(self, connections: Sequence[Connection]) -> bool:
@@ -78,7 +76,6 @@ class Keeper:
             if not all(map(self._pyramid.ready, connections)):
                 return False
             store = self._journal.finish([section_key(c.key) for c in connections])
-            self.reason = self._journal.reason
             if store is None:
                 return False
             self._store = store

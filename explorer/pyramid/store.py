@@ -9,6 +9,7 @@ format has none of its own, and a flipped bit in a name or a number would be bel
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -73,8 +74,8 @@ class Store:
         Of every section, in the order of the file.
     """
 
-    def __init__(self, pieces: Pieces, sections: Sequence[Section]) -> None:
-        self._pieces = pieces
+    def __init__(self, path: Path, pieces: Pieces, sections: Sequence[Section]) -> None:
+        self._path, self._pieces = path, pieces
         self._sections = {section.key: section for section in sections}
         self.totals: dict[str, Totals] = {section.key: section.totals for section in sections}
 
@@ -111,15 +112,23 @@ class Store:
         if found is None or found[0] != wanted:
             pieces.close()
             return None
-        return cls(pieces, found[1])
+        return cls(path, pieces, found[1])
 
     def section(self, key: str) -> bytes | None:
-        """The bytes of a section; ``None`` where there is none or it is damaged."""
+        """The bytes of a section; ``None`` where there is none or it is damaged.
+
+        A store found damaged is removed, so that the next run makes a new one.
+        """
         section = self._sections.get(key)
         if section is None:
             return None
         payload = self._pieces.read(section.offset, section.nbytes)
-        return payload if payload is not None and zlib.crc32(payload) == section.crc else None
+        if payload is None or zlib.crc32(payload) == section.crc:
+            return payload
+        with contextlib.suppress(OSError):
+            if self._pieces.is_at(self._path):
+                self._path.unlink()
+        return None
 
     def close(self) -> None:
         """Close the file; sections are ``None`` from now on. May be called more than once."""

@@ -1,0 +1,267 @@
+"""Measuring a model ahead of time, and what is stored of others: the command ``index``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from explorer import formats
+from explorer.drawing.color_scale import percent
+from explorer.errors import ModelError, NeuronautError
+from explorer.network import Network
+from explorer.open_model import OpenModel
+from explorer.plain_text import clean
+from explorer.pyramid.building import build_all, here
+from explorer.pyramid.cache import cache_folder
+from explorer.pyramid.entries import Entry, clear, entries
+from explorer.pyramid.plan import PLAN
+from explorer.pyramid.store import Store
+
+_STEPS = 10  # lines of progress where there is no terminal
+_OFTEN, _SELDOM = 1.0, 30.0  # seconds between them, at least and at most
+
+Told = Callable[[int, int], None]
+
+
+def index(path: str) -> bool:
+    """Measure all weights of a model and store what was found.
+
+    Prints what it does: a bar or lines on stderr, the outcome on stdout. Ctrl-C stops it; what was
+    measured by then is kept, and running it again goes on from there.
+
+    Parameters
+    ----------
+    path : str
+        A model file.
+
+    Returns
+    -------
+    bool
+        False when it was stopped.
+
+    Raises
+    ------
+    NeuronautError
+        If the model cannot be read, or nothing can be stored.
+    """
+    start = time.perf_counter()
+    network = formats.open_network(path)
+    if _already(network):  # a damaged store is removed here, before the model takes it over
+        return True
+    with OpenModel(network) as model:
+        model.keeper.begin(always=True)
+        _go_on(path, model)
+        if _already(network):  # another process finished between the two looks
+            return True
+        whole = _measure(model)
+        _go_on(path, model)
+        if not whole:
+            _say("stopped; what was measured is kept, and the same command goes on from there")
+            return False
+        model.keeper.finish(model.table.connections)
+        _go_on(path, model)
+        _report(network, len(model.table.connections), time.perf_counter() - start)
+    return True
+
+
+def _measure(model: OpenModel) -> bool:
+    """Measure what has not been, and show how far it is; whether it came to its end."""
+    workers = min(8, os.cpu_count() or 1)
+    with (
+        ThreadPoolExecutor(workers) as threads,
+        _interrupted() as stop,
+        _told(f"measuring {_short(model.network)}") as told,
+    ):
+        return build_all(
+            model.pyramid, model.table.connections, (threads, workers), here(model.pyramid.level0),
+            told, lambda: stop.is_set() or bool(model.keeper.reason),
+        )  # fmt: skip
+
+
+def _go_on(path: str, model: OpenModel) -> None:
+    if model.keeper.reason:
+        raise ModelError(path, model.keeper.reason)
+
+
+def _short(network: Network) -> str:
+    return clean(Path(network.files[0].path).name)
+
+
+def _already(network: Network) -> bool:
+    """Whether all weights have been measured; says so."""
+    store = Store.open(network, PLAN)
+    if store is None:
+        return False
+    with store:
+        if any(store.section(key) is None for key in store.totals):
+            return False
+    print(f"{_short(network)}: measured already")
+    return True
+
+
+def _report(network: Network, connections: int, seconds: float) -> None:
+    stored = entries([network.files[0].path])
+    kept = f"; {_share(stored[0])} stored" if stored else ""
+    things = f"{connections} connection{'s' * (connections != 1)}"
+    print(f"{_short(network)}: {things} measured in {seconds:.1f} s{kept}")
+
+
+def _share(entry: Entry) -> str:
+    """Bytes stored and what part of the model that is."""
+    share = percent(entry.nbytes / entry.model_bytes) if entry.model_bytes else ""
+    return f"{decimal(entry.nbytes)} ({share} of {decimal(entry.model_bytes)})"
+
+
+@contextmanager
+def _interrupted() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C, so that work ends at a good place; a second one interrupts."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def first(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# -- progress --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _told(title: str) -> Iterator[Told]:
+    """Bytes done of all, rate and time left: as a bar, or as lines where there is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(title)
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = None
+
+        def told(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:  # what is there already must not count for the rate
+                task = bar.add_task(title.replace("[", r"\["), completed=done, total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield told
+
+
+def _lines(title: str) -> Told:
+    """Progress as a line at each tenth."""
+    begun = last = time.monotonic()
+    first = due = -1
+
+    def told(done: int, total: int) -> None:
+        nonlocal first, due, last
+        now = time.monotonic()
+        step = done * _STEPS // total if total else _STEPS
+        if first < 0:
+            first = done
+        elif done < total and now - last < (_OFTEN if step >= due else _SELDOM):
+            return
+        due, last = step + 1, now
+        _say(f"{title}: {_progress(done, total, (done - first) / max(now - begun, 1e-3))}")
+
+    return told
+
+
+def _progress(done: int, total: int, rate: float) -> str:
+    part = f"{100 * done // total} %" if total else "100 %"
+    text = f"{part}, {decimal(done)} of {decimal(total)}"
+    if rate <= 0:
+        return text
+    return f"{text}, {decimal(int(rate))}/s, {(total - done) / rate:.0f} s left"
+
+
+def _say(text: str) -> None:
+    print(f"neuronaut: {text}", file=sys.stderr, flush=True)
+
+
+# -- what is stored --------------------------------------------------------------------------------
+
+
+def stored_text(path: str | None = None) -> str:
+    """What is stored, one line each, and how much that is together.
+
+    Parameters
+    ----------
+    path : str, optional
+        Only of this model, or of models in this folder.
+    """
+    found = entries(None if path is None else [path])
+    if not found:
+        return _nothing(path)
+    rows = [
+        (
+            entry.state,
+            _share(entry),
+            datetime.fromtimestamp(entry.time).strftime("%Y-%m-%d %H:%M"),
+            clean(str(entry.model), 1000),
+        )
+        for entry in found
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = ["  ".join((*map(str.ljust, row, widths), row[3])) for row in rows]
+    lines.append(f"{decimal(sum(entry.nbytes for entry in found))} in {cache_folder()}")
+    return "\n".join(lines)
+
+
+def cleared_text(path: str | None = None) -> str:
+    """Remove what is stored; says what.
+
+    Parameters
+    ----------
+    path : str, optional
+        Only of this model, or of models in this folder.
+
+    Raises
+    ------
+    NeuronautError
+        If it cannot be removed, is being written now, or the path means nothing.
+    """
+    removed, busy, nbytes = clear(None if path is None else [path])
+    if path is not None and not removed and not busy and not os.path.lexists(path):
+        raise ModelError(path, "no such file, and nothing is stored of it")
+    done = f"removed {decimal(nbytes)}: {_names(removed)}" if removed else _nothing(path)
+    if busy:
+        raise NeuronautError(f"{_names(busy)}: being measured now, and left alone; {done}")
+    return done
+
+
+def _nothing(path: str | None) -> str:
+    return f"nothing is stored {f'in {cache_folder()}' if path is None else f'of {path}'}"
+
+
+def _names(found: list[Entry]) -> str:
+    return ", ".join(clean(entry.name) for entry in found)
