@@ -20,7 +20,10 @@ from keras_models import fill
 from test_cli import neuronaut
 
 from explorer.formats import open_network
+from explorer.formats.manifest import decode, encode
+from explorer.formats.record import UnreadableError
 from explorer.network import Layer, Network
+from explorer.weights.codecs import problem
 from explorer.weights.composites import expand
 from explorer.weights.connections import connections_of
 from explorer.weights.weight_reader import WeightReader
@@ -305,3 +308,73 @@ def test_unknown_schemes_are_packed(tmp_path: Path) -> None:
         layer: Layer = open_network(tmp_path / "u.keras").layer_by_path["dense"]
         assert connections_of(layer) == ()
         assert any("packed_kernel" in w.role for w in layer.weights)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):
+    """A model whose file tells nothing of its layers but their variables."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.table = kl.Embedding(11, 8, name="table")
+        self.first = kl.Dense(6, name="first")
+        self.second = kl.Dense(5, use_bias=False, name="second")
+        self.third = kl.EinsumDense("abc,cd->abd", (None, 7), bias_axes="d", name="third")
+
+    def call(self, x: Any) -> Any:
+        return self.third(self.second(self.first(self.table(x))))
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4 in groups", "int4 per channel"])
+def test_subclassed_models(tmp_path: Path, mode: str) -> None:
+    made = Subclassed()
+    made(np.zeros((2, 3), "int32"))
+    fill(made)
+    MODES[mode](made)
+    made.save(tmp_path / "s.keras")
+    network = open_network(tmp_path / "s.keras")
+    with WeightReader(network) as reader:
+        for name in ("first", "second", "table", "third"):
+            layer, theirs = network.layer_by_path[name], getattr(made, name)
+            role = "embeddings" if name == "table" else "kernel"
+            weight = layer.weight(role)
+            if weight is None:  # what tells its mode is not in the file
+                assert name in ("table", "third")
+                assert layer.weight(f"packed_{role}") is not None
+                assert any(name in note for note in network.notes)
+                continue
+            np.testing.assert_array_equal(reader.read(weight), dequantised(theirs))
+        assert [w.role for w in network.layer_by_path["second"].weights][1] == "kernel_scale"
+
+
+def test_a_child_process_cannot_lie_about_packings(tmp_path: Path) -> None:
+    """What the parser reports is checked again: every change of a number, one at a time."""
+    path = saved("int4 in groups", tmp_path, "keras")
+    network = open_network(path)
+    good = encode(network)
+    assert decode(good, network.files[0]) == network
+    tree = json.loads(good)
+    rows = [w for layer in tree["layers"] for w in layer[5] if w[5] is not None]
+    refused = 0
+    for row in rows[:3]:
+        for holder, key in numbers(row[5]):
+            for value in (0, 1, 7, 10**6, 2**61, -1, "x", None, 0.5):
+                before, holder[key] = holder[key], value
+                try:
+                    lied = decode(json.dumps(tree).encode(), network.files[0])
+                except UnreadableError:
+                    refused += 1
+                else:
+                    assert not any(problem(w) for la in lied.layers for w in la.weights)
+                holder[key] = before
+    assert refused > 100
+
+
+def numbers(tree: Any) -> list[tuple[Any, Any]]:
+    """Every place of a JSON tree that holds a number."""
+    if isinstance(tree, dict):
+        pairs = list(tree.items())
+    else:
+        pairs = list(enumerate(tree)) if isinstance(tree, list) else []
+    found = [(tree, key) for key, value in pairs if type(value) is int]
+    return found + [place for _, value in pairs for place in numbers(value)]

@@ -13,6 +13,8 @@ from explorer.formats.text import clean_tree
 from explorer.network import Layer, Link, Network, Scope, Weight
 from explorer.plain_text import clean
 
+UNDECODED = "{}: quantised in a way that is not decoded, shown as packed codes"
+
 
 def weight_of(dataset: Group, role: str, notes: list[str]) -> Weight | None:
     """A dataset as a weight; ``None``, with a note, where it holds no numbers."""
@@ -29,7 +31,7 @@ def decode_codes(layer: Node, notes: list[str]) -> None:
     """Tell how the quantised weights of a layer become numbers; a note where that is not known."""
     layer.weights, unknown = packed(layer.kind, layer.config, layer.input_shapes, layer.weights)
     if unknown:
-        notes.append(f"{layer.path}: quantised in a way that is not decoded, shown as packed codes")
+        notes.append(UNDECODED.format(layer.path))
 
 
 def layer_of(node: Node) -> Layer:

@@ -137,10 +137,11 @@ def packed(kind: str, config: Config, inputs: Sequence[Shape | None],
     for weight in weights:
         prefix, _, name = weight.role.rpartition("/")
         prefix = prefix and f"{prefix}/"
-        if name in _PACKED and weight.dtype in ("int8", "uint8"):
+        codes = len(weight.shape) > 1 and not name.endswith(("_zero", "zero_point"))
+        if weight.dtype in ("int8", "uint8") and codes and not name.startswith("packed_"):
             scale = by_role.get(f"{weight.role}_scale")
             made = None
-            if scale is not None:
+            if scale is not None and name in _PACKED:
                 zero = by_role.get(f"{weight.role}_zero")
                 groups = by_role.get(f"{prefix}g_idx") if zero is not None else None
                 made = _made(layer, weight, _Tables(scale, zero, groups))
@@ -154,6 +155,8 @@ def _made(layer: _Layer, weight: Weight, tables: _Tables) -> Weight | None:
     """Codes with their packing, or ``None`` where their shapes are not those that Keras writes."""
     mode = _mode(layer.config)
     attention = layer.kind in _ATTENTION
+    if not mode and not attention and tables.zero is None:
+        mode = _mode_by_shape(weight, tables.scale)
     int8 = mode.startswith("int8") or (attention and len(weight.shape) == 3)
     if tables.zero is not None or mode.startswith("int4") or (attention and not int8):
         made = _int4(layer, weight, tables)
@@ -162,6 +165,14 @@ def _made(layer: _Layer, weight: Weight, tables: _Tables) -> Weight | None:
     else:
         made = None
     return made if made is not None and not problem(made) else None
+
+
+def _mode_by_shape(weight: Weight, scale: Weight) -> str:
+    """The mode of a layer whose configuration is not recorded, where a kernel's shapes tell it."""
+    if len(weight.shape) != 2 or len(scale.shape) != 1 or not weight.role.endswith("kernel"):
+        return ""
+    columns, stored = scale.size, weight.shape[1]
+    return "int8" if stored == columns else "int4" if stored == -(-columns // 2) else ""
 
 
 def _int8(layer: _Layer, weight: Weight, scale: Weight) -> Weight | None:
@@ -198,7 +209,9 @@ def _int4(layer: _Layer, weight: Weight, tables: _Tables) -> Weight | None:
     if len(weight.shape) != 2 or not tables.scale.shape or len(tables.scale.shape) > 2:
         return None
     (rows, columns), name = weight.shape, weight.role.rpartition("/")[2]
-    width, lanes = whole(layer.config.get("output_dim")), None
+    width = whole(layer.config.get("output_dim"))
+    if not width and tables.groups is not None:
+        width = tables.groups.size
     if name == "embeddings":
         columns = width
         lanes = Lanes(weight.dtype, 4, columns)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import PurePath
 from typing import Any
 
 from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import snake_case
-from explorer.formats.keras_network import weight_of
+from explorer.formats.keras_network import UNDECODED, weight_of
+from explorer.formats.keras_quantised import packed, stored_roles
 from explorer.formats.keras_shapes import first_shape
 from explorer.formats.keras_variables import parts
 from explorer.formats.record import UnreadableError
@@ -144,13 +146,14 @@ class _Walk:
         if not roles:
             start = len(group.name) + 1 if group.name else 0
             roles = [d.name[start:].replace("vars/", "") for d, _ in pairs]
-        named = tuple(
-            Weight(w.name, clean(role), w.shape, w.dtype, w.where)
-            for w, role in zip(weights, roles, strict=True)
-        )
+        for at, role in enumerate(roles):
+            weights[at] = replace(weights[at], role=clean(role))
+        named, unknown = packed(kind, config, (), weights)
+        if unknown:
+            self.notes.append(UNDECODED.format(full))
         if recorded:
             config = {"name": recorded, **config}
-        self.layers.append(Layer(full, kind, clean_tree(config), weights=named))
+        self.layers.append(Layer(full, kind, clean_tree(config), weights=tuple(named)))
 
 
 def _is_layer(group: Group) -> bool:
@@ -225,17 +228,26 @@ def _unnumbered(name: str) -> str:
 
 def _guess(names: list[str], weights: list[Weight]) -> tuple[str, list[str]]:
     """Kind and roles of a layer, from its class name in snake case or the shapes it holds."""
+    dtypes = [w.dtype for w in weights]
     for name in names:
         kind = _by_snake().get(name)
         if kind is None:
             continue
         for config in ({}, {"use_bias": False}, {"bias_axes": "a"}, {"scale": False}):
             known = parts(kind, config)
-            roles = [role for _, part in known or () for role in part]
-            if roles and len(roles) == len(weights):
+            own = tuple(role for _, part in known or () for role in part)
+            roles = list(stored_roles(kind, config, own, dtypes))
+            plain = len(roles) == len(own)
+            if roles and len(roles) == len(weights) and not (plain and dtypes[0] == "int8"):
                 return kind, roles
         return kind, []
     shapes = [w.shape for w in weights]
-    if len(shapes) == 2 and len(shapes[0]) == 2 and shapes[1] == shapes[0][1:]:
-        return "Dense", ["kernel", "bias"]
+    codes = dtypes[:1] == ["int8"]
+    dense: tuple[str, ...] = ("kernel", "bias")
+    dense = stored_roles("Dense", {}, dense, dtypes) if codes else dense
+    if len(shapes) == len(dense) > codes + 1 and len(shapes[0]) == 2:
+        # The bias has an element per column, which the bytes of packed codes do not show.
+        columns = shapes[2][-1:] if codes else shapes[0][1:]
+        if shapes[1] == columns:
+            return "Dense", list(dense)
     return "Layer", []

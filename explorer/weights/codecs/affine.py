@@ -68,6 +68,17 @@ class _Columns(NamedTuple):
     widths: I8 | None
 
 
+class _Part(NamedTuple):
+    """Lines of codes, and where their numbers go: the same array, or another of its shape."""
+
+    codes: Array
+    out: Array
+
+    def lines(self, start: int, stop: int) -> _Part:
+        """Some of the lines."""
+        return _Part(self.codes[start:stop], self.out[start:stop])
+
+
 class _Tables(NamedTuple):
     """The part of the tables that a piece needs, which begins at entry `first`."""
 
@@ -76,20 +87,24 @@ class _Tables(NamedTuple):
     zero: Array | None
 
 
-def apply(packing: Packing, numbers: Array, run: tuple[int, int, int, int],
-          entries: Entries) -> None:  # fmt: skip
-    """Turn codes into numbers, in place.
+def apply(packing: Packing, codes: Array, run: tuple[int, int, int, int],
+          entries: Entries) -> NDArray[np.float32]:  # fmt: skip
+    """Turn codes into numbers.
 
     Parameters
     ----------
     packing : Packing
         With a scale.
-    numbers : float32 array, shape (rows, width), contiguous
-        The codes, as numbers.
+    codes : array, shape (rows, width), contiguous
+        Integers, or small floats decoded; float32 is overwritten.
     run : (first, rows, stride, width)
         Where they lie among all codes.
     entries : callable
         Reads a table.
+
+    Returns
+    -------
+    float32 array, shape (rows, width)
 
     Raises
     ------
@@ -97,11 +112,17 @@ def apply(packing: Packing, numbers: Array, run: tuple[int, int, int, int],
         When an index names an entry that the tables do not hold.
     """
     axes = joined(packing.axes)
-    flat = numbers.reshape(-1)
+    flat = codes.reshape(-1)
+    out = flat if flat.dtype == np.float32 else np.empty(flat.shape, np.float32)
     with np.errstate(all="ignore"):  # a scale of zero or NaN makes numbers that are not finite
         for piece in pieces(*run, axes[-1].length):
-            part = flat[piece.at : piece.at + piece.lines * piece.columns]
-            _piece(packing, axes, part.reshape(piece.lines, piece.columns), piece, entries)
+            place, shape = (
+                slice(piece.at, piece.at + piece.lines * piece.columns),
+                (piece.lines, -1),
+            )
+            part = _Part(flat[place].reshape(shape), out[place].reshape(shape))
+            _piece(packing, axes, part, piece, entries)
+    return out.reshape(codes.shape)
 
 
 def _rows(axis: TableAxis, at: I8, entries: Entries) -> I8:
@@ -124,11 +145,14 @@ def _columns(axis: TableAxis, first: int, count: int, entries: Entries) -> _Colu
         blocks = np.arange(first // axis.block, (first + count - 1) // axis.block + 1)
         edges = np.clip(np.append(blocks, blocks[-1] + 1) * axis.block - first, 0, count)
         return _Columns(blocks * axis.step, np.diff(edges))
-    at = np.arange(first, first + count, dtype=np.int64)
-    return _Columns(_rows(axis, at, entries), None)
+    own = _rows(axis, np.arange(first, first + count, dtype=np.int64), entries)
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(own)) + 1))
+    if len(starts) * 2 > count:
+        return _Columns(own, None)
+    return _Columns(own[starts], np.diff(np.append(starts, count)))
 
 
-def _piece(packing: Packing, axes: tuple[TableAxis, ...], part: Array, piece: Piece,
+def _piece(packing: Packing, axes: tuple[TableAxis, ...], part: _Part, piece: Piece,
            entries: Entries) -> None:  # fmt: skip
     """Turn a rectangle of codes into numbers."""
     lines = piece.line + np.arange(piece.lines, dtype=np.int64) * piece.step
@@ -141,7 +165,7 @@ def _piece(packing: Packing, axes: tuple[TableAxis, ...], part: Array, piece: Pi
     starts = [0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), len(rows)]
     if len(starts) - 1 <= max(1, len(rows) // 4):  # runs of lines share their entries
         for start, stop in pairwise(starts):
-            _lines(packing, part[start:stop], tables, rows[start : start + 1], columns)
+            _lines(packing, part.lines(start, stop), tables, rows[start : start + 1], columns)
         return
     _lines(packing, part, tables, rows, columns)
 
@@ -157,24 +181,23 @@ def _tables(packing: Packing, rows: I8, columns: I8, entries: Entries) -> _Table
     return _Tables(first, scale, zero)
 
 
-def _lines(packing: Packing, part: Array, tables: _Tables, rows: I8, columns: _Columns) -> None:
+def _lines(packing: Packing, part: _Part, tables: _Tables, rows: I8, columns: _Columns) -> None:
     """Scale lines: each by its own entries, or all by the same where `rows` holds one."""
     shared = len(rows) == 1
     if shared and len(columns.own) == 1:
-        part = part.reshape(-1, 1)  # one entry for all: cut anywhere
-    together = max(_BLOCK // max(part.shape[1], 1), 1)
+        # One entry for all: cut anywhere.
+        part = _Part(part.codes.reshape(-1, 1), part.out.reshape(-1, 1))
+    together = max(_BLOCK // max(part.out.shape[1], 1), 1)
     spread: list[Array] = []
-    for start in range(0, len(part), together):
-        block = part[start : start + together]
+    scaled = np.divide if packing.divide else np.multiply
+    for start in range(0, len(part.out), together):
+        codes, out = part.lines(start, start + together)
         if not shared or not spread:
             lines = rows if shared else rows[start : start + together]
             spread = _spread(tables, lines, columns)
         if len(spread) > 1:
-            np.subtract(block, spread[1], out=block)
-        if packing.divide:
-            np.divide(block, spread[0], out=block)
-        else:
-            np.multiply(block, spread[0], out=block)
+            codes = np.subtract(codes, spread[1], out=out, dtype=np.float32, casting="unsafe")
+        scaled(codes, spread[0], out=out, dtype=np.float32, casting="unsafe")
 
 
 def _spread(tables: _Tables, lines: I8, columns: _Columns) -> list[Array]:

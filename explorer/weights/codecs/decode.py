@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.network import Weight
 from explorer.weights.codecs import affine, ggml, small_floats
-from explorer.weights.codecs.kinds import SHORT, is_block, number_dtype
+from explorer.weights.codecs.kinds import SHORT, is_block
 from explorer.weights.codecs.lanes import read_lanes
 
 Array = NDArray[Any]
@@ -48,9 +48,7 @@ def numbers(weight: Weight, run: Run, read: Read, entries: affine.Entries) -> Ar
     packing = weight.packing
     if packing is None or packing.scale is None:
         return found
-    found = np.ascontiguousarray(found, number_dtype(weight))
-    affine.apply(packing, found, run, entries)
-    return found
+    return affine.apply(packing, found, run, entries)
 
 
 def codes(weight: Weight, run: Run, read: Read) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from explorer.network import Lanes
 from explorer.weights.codecs.pieces import Piece, pieces
+from explorer.weights.codecs.small_floats import looked_up
 
 Array = NDArray[Any]
 Items = Callable[[int, int, int, int], Array]
@@ -100,4 +101,4 @@ def _all_codes(words: Array, bits: int, signed: bool) -> Array:
         return codes.view(np.int8) if signed else codes
     # Looked up byte by byte: one access gives all codes of a byte, in order.
     numbers, dtype = _byte_table(bits, signed)
-    return numbers.take(words.view(np.uint8)).view(dtype)
+    return looked_up(numbers, words.view(np.uint8)).view(dtype)

@@ -112,7 +112,21 @@ def from_table(name: str, codes: NDArray[Any]) -> F4:
     -------
     float32 array of the same shape
     """
-    return _padded(name).take(codes)
+    return looked_up(_padded(name), codes)
+
+
+def looked_up(entries: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
+    """Entries of a table by codes that all lie within it, of the codes' shape.
+
+    A block at a time, for numpy makes indices of 64 bits of the codes first.
+    """
+    out = np.empty(codes.shape, entries.dtype)
+    flat, into = codes.reshape(-1), out.reshape(-1)
+    for start in range(0, len(flat), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        # "clip" spares a copy of `out` that the check of the indices would take.
+        np.take(entries, flat[part], out=into[part], mode="clip")
+    return out
 
 
 def from_bfloat16(stored: NDArray[Any]) -> F4:
