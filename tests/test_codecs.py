@@ -11,34 +11,16 @@ import gguf
 import ml_dtypes
 import numpy as np
 import pytest
+from codec_files import File, pack
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_weight_reader import network
 
 from explorer.errors import ModelError
-from explorer.network import ByteRange, Lanes, Network, Packing, TableAxis, Weight
+from explorer.network import Lanes, Packing, TableAxis, Weight
 from explorer.weights.codecs import ggml, small_floats, stored_nbytes
 from explorer.weights.weight_reader import WeightReader
 
 RNG = np.random.default_rng(11)
-
-
-class File:
-    """A file that weights are added to, each at an odd place."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.data = path, bytearray(b"xyz")
-
-    def add(self, name: str, array: np.ndarray, dtype: str = "", shape: tuple[int, ...] = (),
-            packing: Packing | None = None) -> Weight:  # fmt: skip
-        where = ByteRange(str(self.path), len(self.data), array.nbytes)
-        self.data += array.tobytes() + b"!"
-        self.path.write_bytes(bytes(self.data))
-        return Weight(name, "kernel", shape or array.shape, dtype or str(array.dtype), where,
-                      packing)  # fmt: skip
-
-    def network(self, *weights: Weight) -> Network:
-        return network(self.path, *weights)
 
 
 def check_rectangles(file: File, weight: Weight, expected: np.ndarray, seed: int) -> None:
@@ -181,18 +163,6 @@ def test_affine_codes(tmp_path_factory: pytest.TempPathFactory, data: st.DataObj
         np.testing.assert_array_equal(reader.read_codes(weight, start, stop), codes[start:stop])
         assert reader.code_count(weight) == 1 << bits
         assert set(codes.tolist()) <= set(reader.code_range(weight))
-
-
-def pack(codes: np.ndarray, bits: int, word: str) -> np.ndarray:
-    """Codes of shape (outer, position, inner) as words, written down bit by bit."""
-    dtype = np.dtype(word)
-    n = dtype.itemsize * 8 // bits
-    outer, length, inner = codes.shape
-    words = np.zeros((outer, -(-length // n), inner), np.uint64)
-    for position in range(length):
-        code = (codes[:, position].astype(np.int64) & ((1 << bits) - 1)).astype(np.uint64)
-        words[:, position // n] |= code << np.uint64(bits * (position % n))
-    return words.astype(f"u{dtype.itemsize}").view(dtype)
 
 
 def test_scales_of_blocks_of_rows_and_columns(tmp_path: Path) -> None:

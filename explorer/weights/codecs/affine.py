@@ -86,6 +86,11 @@ class _Tables(NamedTuple):
     scale: Array
     zero: Array | None
 
+    @property
+    def all(self) -> list[Array]:
+        """Scales, and zeros if there are any."""
+        return [self.scale] if self.zero is None else [self.scale, self.zero]
+
 
 def apply(packing: Packing, codes: Array, run: tuple[int, int, int, int],
           entries: Entries) -> NDArray[np.float32]:  # fmt: skip
@@ -155,13 +160,22 @@ def _columns(axis: TableAxis, first: int, count: int, entries: Entries) -> _Colu
 def _piece(packing: Packing, axes: tuple[TableAxis, ...], part: _Part, piece: Piece,
            entries: Entries) -> None:  # fmt: skip
     """Turn a rectangle of codes into numbers."""
+    last = axes[-1]
+    if last.index is None and last.block == 1 and last.step in (0, 1):
+        row = _shared_row(axes, piece, entries)
+        if row is not None:  # all lines are scaled by one stretch of the tables
+            first = row + piece.column * last.step
+            tables = _tables(packing, first, first + (piece.columns - 1) * last.step, entries)
+            _scale(packing, part, lambda start, stop: tables.all)
+            return
     lines = piece.line + np.arange(piece.lines, dtype=np.int64) * piece.step
     rows = np.zeros(piece.lines, np.int64)
     for axis in reversed(axes[:-1]):
         lines, at = np.divmod(lines, axis.length)
         rows += _rows(axis, at, entries)
     columns = _columns(axes[-1], piece.column, piece.columns, entries)
-    tables = _tables(packing, rows, columns.own, entries)
+    low, high = (int(f(rows) + f(columns.own)) for f in (np.min, np.max))
+    tables = _tables(packing, low, high, entries)
     starts = [0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), len(rows)]
     if len(starts) - 1 <= max(1, len(rows) // 4):  # runs of lines share their entries
         for start, stop in pairwise(starts):
@@ -170,10 +184,22 @@ def _piece(packing: Packing, axes: tuple[TableAxis, ...], part: _Part, piece: Pi
     _lines(packing, part, tables, rows, columns)
 
 
-def _tables(packing: Packing, rows: I8, columns: I8, entries: Entries) -> _Tables:
+def _shared_row(axes: tuple[TableAxis, ...], piece: Piece, entries: Entries) -> int | None:
+    """The entry at which all lines of a piece begin, or ``None`` where they differ."""
+    if all(not axis.step for axis in axes[:-1]):
+        return 0
+    if piece.lines > 1:
+        return None
+    line, row = piece.line, 0
+    for axis in reversed(axes[:-1]):
+        line, at = divmod(line, axis.length)
+        row += int(_rows(axis, np.array([at]), entries)[0])
+    return row
+
+
+def _tables(packing: Packing, first: int, last: int, entries: Entries) -> _Tables:
+    """Entries from the first to the last one that is needed."""
     assert packing.scale is not None
-    first = int(rows.min() + columns.min())
-    last = int(rows.max() + columns.max())
     if first < 0 or last >= packing.scale.size:
         raise OutsideError
     scale = entries(packing.scale, first, last + 1)
@@ -183,18 +209,20 @@ def _tables(packing: Packing, rows: I8, columns: I8, entries: Entries) -> _Table
 
 def _lines(packing: Packing, part: _Part, tables: _Tables, rows: I8, columns: _Columns) -> None:
     """Scale lines: each by its own entries, or all by the same where `rows` holds one."""
-    shared = len(rows) == 1
-    if shared and len(columns.own) == 1:
-        # One entry for all: cut anywhere.
-        part = _Part(part.codes.reshape(-1, 1), part.out.reshape(-1, 1))
-    together = max(_BLOCK // max(part.out.shape[1], 1), 1)
-    spread: list[Array] = []
+    if len(rows) == 1:
+        shared = _spread(tables, rows, columns)
+        _scale(packing, part, lambda start, stop: shared)
+    else:
+        _scale(packing, part, lambda start, stop: _spread(tables, rows[start:stop], columns))
+
+
+def _scale(packing: Packing, part: _Part, tables: Callable[[int, int], list[Array]]) -> None:
+    """Scale lines, a few at a time, by the scales and zeros that are told for each stretch."""
+    together = max(_BLOCK // part.out.shape[1], 1)
     scaled = np.divide if packing.divide else np.multiply
     for start in range(0, len(part.out), together):
         codes, out = part.lines(start, start + together)
-        if not shared or not spread:
-            lines = rows if shared else rows[start : start + together]
-            spread = _spread(tables, lines, columns)
+        spread = tables(start, start + together)
         if len(spread) > 1:
             codes = np.subtract(codes, spread[1], out=out, dtype=np.float32, casting="unsafe")
         scaled(codes, spread[0], out=out, dtype=np.float32, casting="unsafe")
@@ -204,10 +232,9 @@ def _spread(tables: _Tables, lines: I8, columns: _Columns) -> list[Array]:
     """Scales, and zeros if there are any, for each code or to be broadcast to it."""
     at = lines[:, None] + columns.own[None, :] - tables.first
     result = []
-    for table in (tables.scale, tables.zero):
-        if table is not None:
-            found = table.take(at)
-            if columns.widths is not None and found.shape[1] > 1:
-                found = np.repeat(found, columns.widths, axis=1)
-            result.append(found)
+    for table in tables.all:
+        found = table.take(at)
+        if columns.widths is not None and found.shape[1] > 1:
+            found = np.repeat(found, columns.widths, axis=1)
+        result.append(found)
     return result

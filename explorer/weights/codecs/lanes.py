@@ -17,6 +17,8 @@ Array = NDArray[Any]
 Items = Callable[[int, int, int, int], Array]
 """Reads stored items: ``(first, rows, stride, width)`` -> array of shape (rows, width)."""
 
+_BLOCK = 1 << 16  # codes whose intermediate results stay in the processor's cache
+
 
 def read_lanes(lanes: Lanes, signed: bool, items: Items, run: tuple[int, int, int, int]) -> Array:
     """Codes of runs, from the words that hold them alone.
@@ -66,8 +68,13 @@ def _across(lanes: Lanes, signed: bool, items: Items, piece: Piece) -> Array:
         for r in runs
     ]
     read = _unsigned(np.concatenate(found) if len(found) > 1 else found[0])
-    shifts = (position % n * lanes.bits).astype(read.dtype)
-    return _signed(read[inverse] >> shifts[:, None], lanes.bits, signed)
+    shifts = (position % n * lanes.bits).astype(read.dtype)[:, None]
+    out = np.empty((piece.lines, piece.columns), np.int8 if signed else np.uint8)
+    step = max(_BLOCK // piece.columns, 1)
+    for start in range(0, piece.lines, step):
+        part = slice(start, start + step)
+        out[part] = _signed(read[inverse[part]] >> shifts[part], lanes.bits, signed)
+    return out
 
 
 def _unsigned(words: Array) -> Array:
