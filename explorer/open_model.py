@@ -38,6 +38,8 @@ class OpenModel:
     ----------
     network : Network
         As a format read it.
+    lasting : bool
+        False for a file that goes away with this process: nothing is kept of it between runs.
 
     Attributes
     ----------
@@ -57,12 +59,12 @@ class OpenModel:
     """
 
     @paused()
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, lasting: bool = True) -> None:
         self.network = network
         self.graph = expand(network)
         self.reader = WeightReader(network)
         self.pyramid = Pyramid(self.reader, periods=self._flattened)
-        self.keeper = Keeper(network, self.pyramid)
+        self.keeper = Keeper(network, self.pyramid, lasting)
         self.strands: Memory[Strongest] = Memory(_STRANDS, _bytes_of)
         self.latest_links: tuple[Any, Any] | None = None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from explorer import formats
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
 from explorer.scene_file import resolve_source, save_scene
@@ -49,7 +50,7 @@ def open_network(source: str | os.PathLike[str] | Any) -> View:
     path = Path(folder.name) / f"{_file_name(getattr(source, 'name', 'model'))}.keras"
     try:
         save(path, include_optimizer=False)
-        return View(OpenModel.open(str(path)), None, folder)
+        return View(OpenModel(formats.open_network(str(path)), lasting=False), None, folder)
     except BaseException:
         folder.cleanup()
         raise

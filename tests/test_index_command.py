@@ -20,7 +20,9 @@ from pathlib import Path
 import pytest
 from store_helpers import network
 
+from explorer import indexing
 from explorer.bundled import scenes_folder
+from explorer.errors import ModelError
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.entries import entries
 from explorer.pyramid.journal import Journal
@@ -163,6 +165,25 @@ def test_without_room_it_says_so_and_stores_nothing() -> None:
     refused(index(DIGITS, before=little_room), "digits.keras", "not saved", "too large")
     assert [e.state for e in entries()] in ([], ["partial"])
     assert index(DIGITS).returncode == 0
+
+
+def test_a_disk_that_becomes_full_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = indexing.build_all
+
+    def build(pyramid, connections, executor, work, progress, cancelled):
+        assert not cancelled()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+        try:
+            real(pyramid, connections[:1], executor, work)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert cancelled()  # nothing more is to be read: it could not be kept
+        return False
+
+    monkeypatch.setattr(indexing, "build_all", build)
+    with pytest.raises(ModelError, match=r"digits\.keras: .* not saved: .* too large"):
+        indexing.index(str(DIGITS))
 
 
 def test_without_a_folder_it_says_so(folder: Path) -> None:

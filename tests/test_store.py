@@ -9,10 +9,13 @@ import os
 import random
 import stat
 import struct
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from store_helpers import PLAN, Totals, model_file, network, sections
 
 from explorer.network import Network
@@ -108,6 +111,38 @@ def test_the_store_is_a_valid_safetensors_file(model: Path, folder: Path) -> Non
     assert length % 8 == 0
 
 
+FLOATS = st.floats()
+WHOLE = st.integers(0, 2**62)
+ENTRIES = st.dictionaries(
+    st.text(st.characters(), max_size=30),  # lone surrogates too
+    st.tuples(st.tuples(FLOATS, FLOATS, FLOATS, FLOATS, WHOLE, WHOLE), st.binary(max_size=200)),
+    max_size=12,
+)
+
+
+@settings(max_examples=40)
+@given(made=ENTRIES, order=st.randoms(use_true_random=False))
+def test_any_sections_come_back_from_store_and_journal(made: Made, order: random.Random) -> None:
+    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", place)
+        of = network(model_file(Path(place)))
+        keys = list(made)
+        order.shuffle(keys)
+        half = len(keys) // 2
+        for part in (keys[:half], keys[half:]):  # in two runs
+            with Journal.open(of, PLAN) as journal:
+                for key in part:
+                    journal.append(key, *made[key])
+        with Journal.open(of, PLAN) as journal:
+            assert repr(journal.totals) == repr({key: made[key][0] for key in keys})
+            assert {key: journal.section(key) for key in keys} == {k: made[k][1] for k in keys}
+            store = journal.finish(made)
+        assert store is not None
+        with store:
+            assert repr(store.totals) == repr({key: totals for key, (totals, _) in made.items()})
+            assert [store.section(key) for key in made] == [p for _, p in made.values()]
+
+
 ODD = [
     "", "a/b\0kernel", "../../etc/passwd\0k", "🧠/🧠\0kernel", "\ud800 alone", "__metadata__",
     "x" * 70_000, 'quote " and \\ and \n', "\u202e turned",
@@ -192,6 +227,17 @@ def test_what_others_can_write_is_not_believed(model: Path, folder: Path) -> Non
     assert Store.open(network(model), PLAN) is None
     Journal.open(network(model), PLAN).close()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_depends_on_where_one_stands_is_not_believed(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, made = network(model), sections(1)
+    build(of, made).close()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: Path("cache/neuronaut"))
+    assert cache_folder().is_dir()
+    assert Store.open(of, PLAN) is None
 
 
 # -- outdated --------------------------------------------------------------------------------------
@@ -302,6 +348,8 @@ def test_a_truncated_or_longer_store_is_none(model: Path, folder: Path) -> None:
 NOTHING = [
     b'{"__metadata__":', b'{"__metadata__":{}}', b'{"__metadata__":[]}', b'{"__metadata__":null',
     b'{"__metadata__":' + b"[" * 100_000, b'{"__metadata__":' + b"9" * 10_000,
+    b'{"__metadata__":{"fingerprint":"[]","sections":"0","index_bytes":"99999999999999999999"}}',
+    b'{"__metadata__":{"fingerprint":"{}","sections":"0","index_bytes":"-1"}}',
     b'{"__metadata__":\xff', b'{"__metadata__":{"fingerprint":"{}","sections":"-1"}}',
 ]  # fmt: skip
 

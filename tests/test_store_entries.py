@@ -78,6 +78,17 @@ def test_a_rewritten_model_that_is_measured_again_is_one_entry(
     assert [e.state for e in entries()] == ["complete"]
 
 
+def test_a_build_of_a_rewritten_model_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    path = model_file(tmp_path)
+    begun(path)
+    path.write_bytes(b"rewritten")
+    assert [e.state for e in entries()] == ["outdated"]
+    with Journal.open(network(path), PLAN) as journal:
+        assert journal.totals == {}
+        journal.append("k", (0.0, 0.0, 0.0, 0.0, 0, 0), b"x")
+    assert [e.state for e in entries()] == ["partial"]
+
+
 def test_what_cannot_be_read_is_told_as_damaged_and_can_be_removed(
     tmp_path: Path, folder: Path
 ) -> None:

@@ -119,9 +119,9 @@ class Fingerprint:
                 (str(path), int(dev), int(ino), int(size), int(time))
                 for path, dev, ino, size, time in found["files"]
             )
-            known = cls(files, found["plan"], found["model"], found["name"])
+            known = cls(files, *(str(found[name]) for name in ("plan", "model", "name")))
             return known if files and found["schema"] == SCHEMA else None
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
             return None
 
     def to_json(self) -> str:
@@ -155,9 +155,9 @@ class Fingerprint:
 
 
 def file_name(paths: list[str]) -> str:
-    """Name that statistics of these files have in the cache folder, without its ending."""
-    joined = "\0".join(sorted(paths)).encode("utf-8", "surrogatepass")
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(min(paths)).stem)[:40].strip("._-") or "model"
+    """Name that statistics of these files, sorted, have in the cache folder, without its ending."""
+    joined = "\0".join(paths).encode("utf-8", "surrogatepass")
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(paths[0]).stem)[:40].strip("._-") or "model"
     return f"{stem}-{hashlib.sha256(joined).hexdigest()[:24]}"
 
 

@@ -24,19 +24,23 @@ class Keeper:
     network : Network
     pyramid : Measuring
         Of the same network.
+    lasting : bool
+        False for a file that goes away with this process: nothing is kept of it unless `begin`
+        says so.
     """
 
-    def __init__(self, network: Network, pyramid: Measuring) -> None:
+    def __init__(self, network: Network, pyramid: Measuring, lasting: bool = True) -> None:
         self._network, self._pyramid = network, pyramid
         self._journal: Journal | None = None
         self._lock = threading.Lock()
         self._begun = False
         self._store: Store | None = None
-        if _weights_bytes(network) >= WORTH_KEEPING:
+        worth = lasting and _weights_bytes(network) >= WORTH_KEEPING
+        if worth:
             self._store = Store.open(network, PLAN)
         if self._store is not None:
             pyramid.attach(self._store)
-        self._worth = self._store is None and _weights_bytes(network) >= WORTH_KEEPING
+        self._worth = worth and self._store is None
 
     @property
     def reason(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from explorer.network import Chunks, Weight
 from explorer.pyramid.bands import Band, measure
 from explorer.pyramid.diagonals import measure_diagonal
 from explorer.pyramid.grid import Grid, grid_of
@@ -144,4 +145,13 @@ def _described(connection: Connection, period: int) -> Iterator[str]:
     yield f"{connection.target!r} {connection.name!r} {period}"
     for m in connection.matrices:
         geometry = (m.offset, m.taps, m.tap_stride, m.major, m.major_stride, m.minor, m.diagonal)
-        yield f"{m.weight.name!r} {m.weight.dtype} {m.weight.where!r} {geometry}"
+        yield f"{m.weight.name!r} {m.weight.dtype} {_place(m.weight)} {geometry}"
+
+
+def _place(weight: Weight) -> str:
+    """Where a weight lies, by whatever path its file was opened."""
+    where = weight.where
+    if isinstance(where, Chunks):
+        pieces = [(at, p.offset, p.nbytes) for at, p in where.pieces]
+        return f"{where.shape} {where.filters} {pieces}"
+    return "" if where is None else f"{where.offset} {where.nbytes}"

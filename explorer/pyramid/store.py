@@ -165,7 +165,7 @@ def read_header(pieces: Pieces) -> tuple[Fingerprint, list[Section]] | None:
         meta, _ = _DECODER.raw_decode(header.decode("ascii"), len(_BEGIN))
         fingerprint = Fingerprint.from_json(meta["fingerprint"])
         count, nbytes = int(meta["sections"]), int(meta["index_bytes"])
-        index = pieces.read(at, nbytes)
+        index = pieces.read(at, nbytes) if 0 <= nbytes <= size and count >= 0 else None
         if fingerprint is None or index is None or _hash(index).hex() != meta["index_hash"]:
             return None
         sections = _sections(index, count, at + nbytes)
