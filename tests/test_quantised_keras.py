@@ -378,3 +378,24 @@ def numbers(tree: Any) -> list[tuple[Any, Any]]:
         pairs = list(enumerate(tree)) if isinstance(tree, list) else []
     found = [(tree, key) for key, value in pairs if type(value) is int]
     return found + [place for _, value in pairs for place in numbers(value)]
+
+
+@pytest.mark.parametrize("version", ["3.13.2", "2.15.0", None, 7, "nonsense"])
+def test_files_of_a_keras_that_packed_otherwise(tmp_path: Path, version: object) -> None:
+    """What says ``int8`` is read; of int4 and of attention nobody can tell how it is packed."""
+    for mode in ("int8", "int4 per channel"):
+        source = saved(mode, tmp_path, "keras")
+        with zipfile.ZipFile(source) as before, zipfile.ZipFile(tmp_path / "v", "w") as after:
+            for name in before.namelist():
+                data = before.read(name)
+                if name == "metadata.json":
+                    data = json.dumps({**json.loads(data), "keras_version": version}).encode()
+                after.writestr(name, data)
+        network = open_network(tmp_path / "v")
+        dense, attention = network.layer_by_path["dense"], network.layer_by_path["mha"]
+        assert (dense.weight("kernel") is not None) == (mode == "int8")
+        assert (dense.weight("packed_kernel") is not None) == (mode != "int8")
+        assert attention.weight("query/kernel") is None
+        assert attention.weight("query/packed_kernel") is not None
+        assert network.layer_by_path["emb"].weight("embeddings") is not None
+        assert any("mha" in note for note in network.notes)

@@ -42,8 +42,7 @@ def read(source: Source) -> Network:
         group = weights.child(child.name)
         if group is not None and not group.is_dataset:
             _assign(child, group, notes)
-    for leaf in root.leaves():
-        decode_codes(leaf, notes)
+    decode_codes(root, file.root.text("keras_version"), notes)
     return network_of(source, root, "keras-h5", notes)
 
 

@@ -27,11 +27,23 @@ def weight_of(dataset: Group, role: str, notes: list[str]) -> Weight | None:
     return Weight(name, clean(role), tensor.shape, tensor.dtype, tensor.where)
 
 
-def decode_codes(layer: Node, notes: list[str]) -> None:
-    """Tell how the quantised weights of a layer become numbers; a note where that is not known."""
-    layer.weights, unknown = packed(layer.kind, layer.config, layer.input_shapes, layer.weights)
-    if unknown:
-        notes.append(UNDECODED.format(layer.path))
+def decode_codes(root: Node, version: object, notes: list[str]) -> None:
+    """Tell how quantised weights become numbers; a note of each layer for which it is not known.
+
+    Parameters
+    ----------
+    root : Node
+        Its leaves have their weights.
+    version : object
+        Of Keras, as the file tells it.
+    notes : list of str
+    """
+    for leaf in root.leaves():
+        leaf.weights, unknown = packed(
+            leaf.kind, leaf.config, leaf.input_shapes, leaf.weights, version
+        )
+        if unknown:
+            notes.append(UNDECODED.format(leaf.path))
 
 
 def layer_of(node: Node) -> Layer:

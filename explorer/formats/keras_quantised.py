@@ -1,7 +1,7 @@
 """Quantised Keras layers: which variables a file then holds, and how their codes become numbers.
 
-As Keras 3.15 writes them (``variable_serialization_spec`` of Dense, EinsumDense, Embedding and
-ReversibleEmbedding):
+As Keras writes them since 3.14 (``variable_serialization_spec`` of Dense, EinsumDense, Embedding
+and ReversibleEmbedding):
 
 - ``int8``: codes of the kernel's own shape, one scale per output channel; number = code / scale.
 - ``int4``: two codes to a byte along the last axis, of a kernel made a matrix of contracted × other
@@ -10,11 +10,14 @@ ReversibleEmbedding):
 - ``float8``: the kernel is stored as it was; scales are those of the last training step.
 - ``gptq`` and ``awq`` are left packed, and so is all that does not fit the shapes above.
 
-A quantised attention does not say in its configuration that it is: its variables tell.
+A quantised attention does not say in its configuration that it is: its variables tell. Before
+3.14 ``int4`` kernels were packed along another axis, and their shapes could be those of ``int8``:
+of such files, only what names its mode ``int8``, and embeddings, are decoded.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -109,10 +112,17 @@ class _Layer:
     kind: str
     config: Config
     inputs: Sequence[Shape | None]
+    known_layout: bool
+
+
+def known_layout(version: object) -> bool:
+    """Whether a file of this Keras version packs ``int4`` as it is read here."""
+    found = re.match(r"(\d{1,4})\.(\d{1,4})\.", version) if isinstance(version, str) else None
+    return found is not None and (int(found[1]), int(found[2])) >= (3, 14)
 
 
 def packed(kind: str, config: Config, inputs: Sequence[Shape | None],
-           weights: Sequence[Weight]) -> tuple[list[Weight], bool]:  # fmt: skip
+           weights: Sequence[Weight], version: object) -> tuple[list[Weight], bool]:  # fmt: skip
     """The weights of a layer, those that are codes with the way to their numbers.
 
     Parameters
@@ -123,6 +133,8 @@ def packed(kind: str, config: Config, inputs: Sequence[Shape | None],
         Shapes of the layer's inputs.
     weights : sequence of Weight
         As the file holds them, with their roles.
+    version : object
+        Of Keras, as the file tells it.
 
     Returns
     -------
@@ -132,7 +144,7 @@ def packed(kind: str, config: Config, inputs: Sequence[Shape | None],
         Whether there are such.
     """
     by_role = {w.role: w for w in weights}
-    layer = _Layer(*_innermost(kind, config), inputs)
+    layer = _Layer(*_innermost(kind, config), inputs, known_layout(version))
     result, failed = [], False
     for weight in weights:
         prefix, _, name = weight.role.rpartition("/")
@@ -155,6 +167,8 @@ def _made(layer: _Layer, weight: Weight, tables: _Tables) -> Weight | None:
     """Codes with their packing, or ``None`` where their shapes are not those that Keras writes."""
     mode = _mode(layer.config)
     attention = layer.kind in _ATTENTION
+    if not layer.known_layout and not mode.startswith("int8") and "embeddings" not in weight.role:
+        return None
     if not mode and not attention and tables.zero is None:
         mode = _mode_by_shape(weight, tables.scale)
     int8 = mode.startswith("int8") or (attention and len(weight.shape) == 3)

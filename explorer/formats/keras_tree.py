@@ -49,7 +49,7 @@ def _by_snake() -> dict[str, str]:
     return {snake_case(kind): kind for kind in _KINDS}
 
 
-def read_tree(source: Source, root: Group, entry: Mapping[str, Any]) -> Network:
+def read_tree(source: Source, root: Group, entry: Mapping[str, Any], version: object) -> Network:
     """The network of a model whose configuration lists no layers.
 
     Parameters
@@ -59,8 +59,10 @@ def read_tree(source: Source, root: Group, entry: Mapping[str, Any]) -> Network:
         The root of the weights file.
     entry : mapping
         ``config.json``.
+    version : object
+        Of Keras, as the file tells it.
     """
-    walk = _Walk()
+    walk = _Walk(version)
     walk.model(root, "", 0)
     if not walk.layers:
         raise UnreadableError("the file records neither layers nor weights")
@@ -87,7 +89,8 @@ def read_tree(source: Source, root: Group, entry: Mapping[str, Any]) -> Network:
 class _Walk:
     """Collects layers and scopes from the groups of a weights file."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: object) -> None:
+        self.version = version
         self.layers: list[Layer] = []
         self.scopes: list[Scope] = []
         self.notes: list[str] = []
@@ -148,7 +151,7 @@ class _Walk:
             roles = [d.name[start:].replace("vars/", "") for d, _ in pairs]
         for at, role in enumerate(roles):
             weights[at] = replace(weights[at], role=clean(role))
-        named, unknown = packed(kind, config, (), weights)
+        named, unknown = packed(kind, config, (), weights, self.version)
         if unknown:
             self.notes.append(UNDECODED.format(full))
         if recorded:

@@ -28,7 +28,7 @@ from explorer.formats.text import natural, parse_json
 from explorer.network import Network
 from explorer.plain_text import clean
 
-CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 LARGEST_CONFIG = 64 << 20
 MOST_MEMBERS = 10_000
 
@@ -46,17 +46,28 @@ def read(source: Source) -> Network:
     entry = parse_json(archive.text(CONFIG), CONFIG)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str):
         raise UnreadableError(f"{CONFIG} does not describe a Keras model")
+    version = _version(archive)
     start, length = archive.stored(WEIGHTS)
     try:
         file = Hdf5(source.view(start, length))
     except UnreadableError as error:
         raise UnreadableError(f"{WEIGHTS}: {error}") from None
     if not is_model(entry.get("config")):
-        return read_tree(source, file.root, entry)
+        return read_tree(source, file.root, entry, version)
     root = read_model(entry)
     notes: list[str] = []
     _assign(root, file.root, notes)
+    decode_codes(root, version, notes)
     return network_of(source, root, "keras", notes)
+
+
+def _version(archive: Archive) -> object:
+    """The version of Keras, as the file tells it; ``None`` where it does not."""
+    try:
+        metadata = parse_json(archive.text(METADATA), METADATA)
+    except (KeyError, UnreadableError):  # nothing else depends on it
+        return None
+    return metadata.get("keras_version") if isinstance(metadata, Mapping) else None
 
 
 class Archive:
@@ -203,7 +214,6 @@ def _assign_layer(layer: Node, group: Group, notes: list[str]) -> None:
     for below in _walk(group):
         if below.name not in done:
             _take(layer, below, (), below.name[len(group.name) :].strip("/"), notes)
-    decode_codes(layer, notes)
 
 
 def _find(group: Group, path: str) -> Group | None:
