@@ -9,6 +9,7 @@ import pty
 import re
 import resource
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -184,6 +185,29 @@ def test_a_disk_that_becomes_full_ends_the_work(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(indexing, "build_all", build)
     with pytest.raises(ModelError, match=r"digits\.keras: .* not saved: .* too large"):
         indexing.index(str(DIGITS))
+
+
+@pytest.mark.parametrize(("first", "says"), [(2, "changed while it was open"), (4, "rewritten")])
+def test_a_model_rewritten_meanwhile_is_refused_and_then_measured_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, says: str
+) -> None:
+    path = tmp_path / "model.keras"
+    shutil.copy(DIGITS, path)
+    real = indexing.build_all
+
+    def build(pyramid, connections, executor, work, progress, cancelled):
+        assert real(pyramid, connections[:first], executor, work, progress, cancelled)
+        shutil.copy(DIGITS, path)  # the same bytes, but who could know
+        return real(pyramid, connections, executor, work, progress, cancelled)
+
+    monkeypatch.setattr(indexing, "build_all", build)
+    with pytest.raises(ModelError, match=says):
+        indexing.index(str(path))
+    assert "complete" not in [e.state for e in entries()]
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert indexing.index(str(path))
+    assert [e.state for e in entries()] == ["complete"]
 
 
 def test_without_a_folder_it_says_so(folder: Path) -> None:
