@@ -15,7 +15,7 @@ from explorer.crossing.rows import Search, Sum
 from explorer.flow.passing import TooManyWays
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
-from explorer.pyramid.pyramid import labels_of
+from explorer.pyramid.pyramid import READ_AT_ONCE, labels_of
 from explorer.weights.connections import Connection
 
 I4 = NDArray[np.int32]
@@ -310,11 +310,21 @@ class Bundles:
         """
         if bundle.sums is not None:
             return None
-        if len(bundle.parts) <= AT_ONCE:
+        if len(bundle.parts) <= AT_ONCE and self._bytes_to_read(bundle) <= READ_AT_ONCE:
             self._sum(bundle)
             return None
         key = ("sum", bundle.key)
         return Sum(key, bundle.weights, lambda: self._sum(bundle), lambda: bundle.sums is not None)
+
+    def _bytes_to_read(self, bundle: Bundle) -> int:
+        """Bytes of weights that the sums of a bundle need of the file."""
+        table, total = self._model.table, 0
+        for number, labels in bundle.parts:
+            if table.nbytes[number] > READ_AT_ONCE:
+                connection = table.connections[number]
+                out = np.zeros(connection.out_units, np.int32)
+                total += self._model.pyramid.cost(connection, out, labels)
+        return total
 
     def _sum(self, bundle: Bundle) -> None:
         table = self._model.table

@@ -16,6 +16,7 @@ from explorer.flow.passing import TooManyWays, along
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
 from explorer.overlays import EdgeStats
+from explorer.pyramid.pyramid import READ_AT_ONCE
 from explorer.weights.unit_maps import unit_map
 from explorer.weights.wires import carried
 
@@ -222,10 +223,25 @@ class UnitEdges:
         def run() -> None:
             self._sums.put(key, self._add(places, rows, ways))
 
-        if sum(len(way) for _, way in ways.ways) > AT_ONCE:
+        many = sum(len(way) for _, way in ways.ways) > AT_ONCE
+        if many or self._bytes_to_read(places, rows, ways) > READ_AT_ONCE:
             weights = int(self._model.table.weights[ways.numbers].sum())
             return Sum(("sum", key), weights, run, lambda: key in self._sums)
         return self._sums.put(key, self._add(places, rows, ways))
+
+    def _bytes_to_read(self, places: Places, rows: tuple[int, int], ways: UnitWays) -> int:
+        """Bytes of weights that the sums between two rows need of the file."""
+        model, (source, target) = self._model, rows
+        total = 0
+        for number, maps in ways.ways:
+            if model.table.nbytes[number] <= READ_AT_ONCE or total > READ_AT_ONCE:
+                continue  # it is read in no time, or it is too much already
+            connection = model.table.connections[number]
+            out = places.labels(target, np.arange(connection.out_units))
+            for units in maps:
+                inside = np.minimum(units, 0) if ways.coarse else places.labels(source, units)
+                total += model.pyramid.cost(connection, out, inside)
+        return total
 
     def _add(self, places: Places, rows: tuple[int, int], ways: UnitWays) -> UnitSums:
         model, (source, target) = self._model, rows

@@ -25,6 +25,8 @@ from explorer.weights.connections import Connection, Matrix
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
+READ_AT_ONCE = 16 << 20
+"""Bytes that may be read of the file while a person waits."""
 MOST_KEPT = 1 << 22
 """Elements that one question may leave in the cache; a larger read would only drive out others."""
 
