@@ -21,6 +21,7 @@ from explorer.tree.builder import build_hierarchy
 from explorer.tree.hierarchy import Hierarchy
 from explorer.tree.likeness import alike
 from explorer.weights.composites import expand
+from explorer.weights.connections import Connection
 from explorer.weights.flattened import flattened_channels
 from explorer.weights.units import Units
 from explorer.weights.weight_reader import WeightReader
@@ -63,7 +64,7 @@ class OpenModel:
         self.network = network
         self.graph = expand(network)
         self.reader = WeightReader(network)
-        self.pyramid = Pyramid(self.reader, periods=self._flattened)
+        self.pyramid = Pyramid(self.reader, period=self._flattened)
         self.keeper = Keeper(network, self.pyramid, lasting)
         self.strands: Memory[Strongest] = Memory(_STRANDS, _bytes_of)
         self.latest_links: tuple[Any, Any] | None = None
@@ -137,8 +138,8 @@ class OpenModel:
         """The units of a layer of `graph`."""
         return self.wires.units(layer.path)
 
-    def _flattened(self) -> dict[tuple[str, str], int]:
-        return flattened_channels(self.graph, self.wires, self.weighted)
+    def _flattened(self, connection: Connection) -> int:
+        return flattened_channels(self.graph, self.wires, connection)
 
     def close(self) -> None:
         """Close the files."""

@@ -40,7 +40,10 @@ class _Open:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """Bands that are measured together: whose they are, which, and how many bytes."""
+    """Bands that are measured together: whose they are, which, and how many bytes of the model.
+
+    Bytes that are read a second time, as a flattened channel's, count once.
+    """
 
     owners: list[tuple[_Open, int]]
     pieces: list[Piece]
@@ -130,7 +133,7 @@ def _jobs(pyramid: Measuring, connections: Sequence[Connection]) -> Iterator[_Jo
     """Bands in order, small ones together."""
     owners: list[tuple[_Open, int]] = []
     pieces: list[Piece] = []
-    nbytes = 0
+    nbytes = told = 0
     waiting = deque(connections)
     while waiting:
         connection = waiting.popleft()
@@ -138,13 +141,14 @@ def _jobs(pyramid: Measuring, connections: Sequence[Connection]) -> Iterator[_Jo
         own = _Open(connection, len(plan.tasks))
         for at, task in enumerate(plan.tasks):
             if pieces and nbytes + task.nbytes > _JOB_BYTES:
-                yield _Job(owners, pieces, nbytes)
-                owners, pieces, nbytes = [], [], 0
+                yield _Job(owners, pieces, told)
+                owners, pieces, nbytes, told = [], [], 0, 0
             owners.append((own, at))
             pieces.append((plan.parts[task.part], task.band))
             nbytes += task.nbytes
+            told += plan.told(at)
     if pieces:
-        yield _Job(owners, pieces, nbytes)
+        yield _Job(owners, pieces, told)
 
 
 def _take(pyramid: Measuring, job: _Job, bands: list[Band]) -> None:

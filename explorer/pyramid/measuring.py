@@ -15,7 +15,7 @@ from explorer.memory import Memory
 from explorer.pyramid.bands import Band
 from explorer.pyramid.blocks import MatrixStats, Totals, from_bytes, joined, to_bytes, totals_of
 from explorer.pyramid.level0 import Level0, Reader
-from explorer.pyramid.plan import Key, Periods, Plan, measured, plan_of, signature
+from explorer.pyramid.plan import Key, Period, Plan, bytes_of, measured, plan_of, signature
 from explorer.weights.connections import Connection
 
 _PATIENCE = 0.05  # seconds between two looks whether a caller who waits for another was cancelled
@@ -62,16 +62,16 @@ class Measuring:
         Reads the weights' elements (`explorer.weights.weight_reader.WeightReader`).
     cache_bytes : int
         Most bytes of level 0 that are kept.
-    periods : callable () -> mapping, optional
-        By connection, the channels of the tensor that was flattened into its in units; called
-        once, when first needed.
+    period : callable Connection -> int, optional
+        Channels of the tensor that was flattened into a connection's in units; 0 for none.
     """
 
     def __init__(
-        self, reader: Reader, cache_bytes: int = 64 << 20, periods: Callable[[], Periods] = dict
+        self, reader: Reader, cache_bytes: int = 64 << 20, period: Period = lambda _: 0
     ) -> None:
         self.level0 = Level0(reader, cache_bytes)
-        self._find_periods = periods
+        self._find_period = period
+        self._periods: dict[Key, int] = {}
         self._totals: dict[Key, Totals] = {}
         self._held: Memory[tuple[MatrixStats, ...]] = Memory(
             _HELD, lambda found: 500 + sum(s.nbytes for s in found)
@@ -82,9 +82,11 @@ class Measuring:
         self._put: Put | None = None
         self._lock = threading.Lock()
 
-    @cached_property
-    def _periods(self) -> Periods:
-        return self._find_periods()
+    def _period(self, connection: Connection) -> int:
+        found = self._periods.get(connection.key)
+        if found is None:
+            found = self._periods[connection.key] = self._find_period(connection)
+        return found
 
     # -- what has been measured --------------------------------------------------------------
 
@@ -118,11 +120,11 @@ class Measuring:
 
     def plan(self, connection: Connection) -> Plan:
         """What is measured of a connection."""
-        return plan_of(connection, self._periods.get(connection.key, 0))
+        return plan_of(connection, self._period(connection))
 
     def bytes_needed(self, connection: Connection) -> int:
         """Bytes of weights that `build` will read."""
-        return self.plan(connection).nbytes
+        return bytes_of(connection)
 
     @property
     def nbytes(self) -> int:
@@ -234,7 +236,7 @@ class Measuring:
             self._work.pop(connection.key, None)
 
     def _signature(self, connection: Connection) -> bytes:
-        return signature(connection, self._periods.get(connection.key, 0))
+        return signature(connection, self._period(connection))
 
     def _shelved(self, connection: Connection, plan: Plan) -> tuple[MatrixStats, ...] | None:
         """What lies on the shelf, if it is whole and of these matrices."""
@@ -255,13 +257,13 @@ class Measuring:
         band = measured(plan.parts[task.part], task.band, self.level0)
         with work.lock:
             work.done[at] = band
-            work.nbytes += task.nbytes
+            work.nbytes += plan.told(at)
 
     def _measure(self, connection: Connection, cancelled: Callable[[], bool]) -> bool:
         """Do what is left of a connection; whether it was not cancelled."""
         plan, work = self.plan(connection), self._work_on(connection)
         left = [at for at in range(len(plan.tasks)) if at not in work.done]
-        if plan.nbytes <= _ALONE or len(left) < 2:
+        if bytes_of(connection) <= _ALONE or len(left) < 2:
             for at in left:
                 if cancelled():
                     return False

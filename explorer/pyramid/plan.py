@@ -6,7 +6,7 @@ The plan follows from the shapes in the file alone, so every process comes to th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -21,8 +21,8 @@ from explorer.weights.connections import Connection, Matrix
 PLAN = "1"
 """Changes whenever connections, grids or sums come to be made in another way."""
 Key = tuple[str, str]
-Periods = Mapping[Key, int]
-"""By connection: channels of the tensor that was flattened into its in units."""
+Period = Callable[[Connection], int]
+"""Channels of the tensor that was flattened into a connection's in units; 0 when none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ class Plan:
     parts: tuple[Part, ...]
     tasks: tuple[Task, ...]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes to read."""
-        return sum(task.nbytes for task in self.tasks)
+    def told(self, at: int) -> int:
+        """Bytes of a task, by its position, where its weights are seen for the first time."""
+        task = self.tasks[at]
+        return 0 if self.parts[task.part].folded else task.nbytes
 
     @property
     def grids(self) -> list[Grid]:
@@ -103,6 +103,11 @@ def plan_of(connection: Connection, period: int = 0) -> Plan:
         for band in range(part.grid.bands)
     )
     return Plan(parts, tasks)
+
+
+def bytes_of(connection: Connection) -> int:
+    """Bytes that the weights of a connection take in the file."""
+    return sum(stored_nbytes(m.weight, m.pairs * m.taps) for m in connection.matrices)
 
 
 def _nbytes(part: Part, band: int) -> int:

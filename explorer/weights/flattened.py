@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from explorer.network import Layer, Network
+from explorer.weights.connections import Connection
 from explorer.weights.units import channel_axis
 from explorer.weights.wires import Wires
 
@@ -12,9 +11,7 @@ _STEPS = 16  # weightless layers looked back through
 _FLATTENS = frozenset(("Flatten", "Reshape"))
 
 
-def flattened_channels(
-    network: Network, wires: Wires, weighted: Iterable[str]
-) -> dict[tuple[str, str], int]:
+def flattened_channels(network: Network, wires: Wires, connection: Connection) -> int:
     """Channels of the tensor that was flattened into the in units of a connection.
 
     Parameters
@@ -23,24 +20,19 @@ def flattened_channels(
         Expanded.
     wires : Wires
         Of the same network.
-    weighted : iterable of str
-        Paths of the layers that have connections.
+    connection : Connection
 
     Returns
     -------
-    dict of (str, str) to int
-        By ``Connection.key``, where in unit i carries channel ``i % channels``. A connection that
-        is left out is only slower to ask about: the statistics are the same.
+    int
+        In unit i carries channel ``i % channels``; 0 where that is not so, or not known: then
+        asking is only slower, the statistics are the same.
     """
-    found = {}
-    for path in weighted:
-        for connection in wires.connections(path):
-            if connection.input != 0:
-                continue
-            channels = _behind(network, wires, path)
-            if 1 < channels < connection.in_units and connection.in_units % channels == 0:
-                found[connection.key] = channels
-    return found
+    if connection.input != 0:
+        return 0
+    channels = _behind(network, wires, connection.target)
+    fits = 1 < channels < connection.in_units and connection.in_units % channels == 0
+    return channels if fits else 0
 
 
 def _behind(network: Network, wires: Wires, path: str) -> int:
