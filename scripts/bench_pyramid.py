@@ -19,10 +19,10 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from disk_peers import (
@@ -38,15 +38,14 @@ from numpy.typing import NDArray
 
 from explorer.network import ByteRange
 from explorer.open_model import OpenModel
-from explorer.pyramid.journal import Journal
-from explorer.pyramid.measuring import Shelf, section_key
-from explorer.pyramid.plan import fingerprint
+from explorer.pyramid.building import build_all, here
+from explorer.pyramid.plan import PLAN
 from explorer.pyramid.store import Store
 from explorer.pyramid.strongest import strongest
 from explorer.session.session import Session
 from explorer.weights.connections import Connection
 
-STEPS = ("cold", "warm", "strongest", "explore")
+STEPS = ("cold", "warm", "reading", "strongest", "explore")
 COLD, WARM = 0.8, 0.5  # least ratios
 STRONGEST, CLICK, OPEN = 0.1, 0.1, 0.05  # limits, seconds
 SIZE, MEMORY = 0.015, 1e9  # largest store, as a share of the model; most memory, bytes
@@ -77,23 +76,20 @@ def peak_memory() -> int:
     return 0
 
 
-def build_all(model: OpenModel) -> None:
-    """Measure every connection."""
-    for connection in model.table.connections:
-        model.pyramid.build(connection)
-
-
-def plan_hash(model: OpenModel) -> str:
-    """What the store is known by, besides the file."""
-    return fingerprint(model.table.connections, {})
+def build_whole(model: OpenModel) -> None:
+    """Measure every connection, with as many threads as there are cores."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        pyramid = model.pyramid
+        build_all(pyramid, model.table.connections, (pool, workers), here(pyramid.level0))
 
 
 def build(path: str) -> Numbers:
     """Build everything in memory."""
     with OpenModel.open(path) as model:
-        needed = sum(model.pyramid.bytes_needed(c) for c in model.table.connections)
+        needed = int(model.table.nbytes.sum())
         started, busy = time.perf_counter(), time.process_time()
-        build_all(model)
+        build_whole(model)
         return {"seconds": time.perf_counter() - started, "busy": time.process_time() - busy,
                 "bytes": needed, "peak": peak_memory()}  # fmt: skip
 
@@ -102,40 +98,27 @@ def index(path: str) -> Numbers:
     """Build everything and keep it."""
     with OpenModel.open(path) as model:
         started = time.perf_counter()
-        with Journal.open(model.network, plan_hash(model)) as journal:
-            model.pyramid.attach(journal)
-            build_all(model)
-            store = journal.finish(section_key(c.key) for c in model.table.connections)
-        seconds = time.perf_counter() - started
-        if store is not None:
-            store.close()
-        return {"seconds": seconds, "kept": store is not None, "peak": peak_memory()}
+        model.keeper.begin(always=True)
+        build_whole(model)
+        whole = model.keeper.finish(model.table.connections)
+        return {"seconds": time.perf_counter() - started, "kept": whole, "peak": peak_memory()}
 
 
-@contextmanager
-def indexed(path: str) -> Iterator[OpenModel]:
+def opened(path: str) -> OpenModel:
     """A model whose statistics come from the store."""
-    with OpenModel.open(path) as model, kept(model) as store:
-        model.pyramid.attach(cast(Shelf, store))  # nothing is put there any more
-        yield model
-
-
-def kept(model: OpenModel) -> Store:
-    """The store of a model that was indexed."""
-    store = Store.open(model.network, plan_hash(model))
-    if store is None:
+    model = OpenModel.open(path)
+    if not model.keeper.whole:
         raise SystemExit("there is no store")
-    return store
+    return model
 
 
 def opening(path: str) -> Numbers:
     """Open the store, the best of several."""
     times = []
     with OpenModel.open(path) as model:
-        plan = plan_hash(model)
         for _ in range(5):
             started = time.perf_counter()
-            store = Store.open(model.network, plan)
+            store = Store.open(model.network, PLAN)
             times.append(time.perf_counter() - started)
             if store is not None:
                 store.close()
@@ -149,7 +132,7 @@ def largest(model: OpenModel) -> Connection:
 
 def search(path: str) -> Numbers:
     """The strongest connections of the largest matrix, by the pyramid, and how it was found."""
-    with indexed(path) as model:
+    with opened(path) as model:
         connection = largest(model)
         labels = [np.arange(n, dtype=np.int32) for n in (connection.out_units, connection.in_units)]
         times = []
@@ -190,15 +173,18 @@ def scan(path: str) -> Numbers:
         return {"seconds": seconds, "least": float(best.min()), "places": places}
 
 
-def explore(path: str, clicks: int, seed: int) -> Numbers:
-    """Walk through an indexed model at random and draw every step."""
+def explore(path: str, clicks: int, seed: int, first: bool) -> Numbers:
+    """Walk through a model at random and draw every step.
+
+    The first time the walk begins at once, while the weights are being read; else all is indexed.
+    """
     from explorer.renderer import Renderer
 
     choose = random.Random(seed)
     times, frames = [], []
-    with indexed(path) as model, Renderer((1600, 900), off_screen=True) as renderer:
+    open_model = OpenModel.open if first else opened
+    with open_model(path) as model, Renderer((1600, 900), off_screen=True) as renderer:
         session = Session(model)
-        session.wait()
         renderer.draw(session.draw_list)
         renderer.camera = session.camera_for(None, renderer.scene_aspect)
         renderer.render()
@@ -216,7 +202,6 @@ def explore(path: str, clicks: int, seed: int) -> Numbers:
             renderer.draw(drawn)
             renderer.render()
             frames.append(time.perf_counter() - started)
-            session.wait()
             if len(session.placed.cut) > 4000:
                 session.reset()
         session.close_session()
@@ -302,10 +287,10 @@ def show_store(path: Path, folder: str) -> None:
     size = path.stat().st_size
     line("index, written", f"{made['seconds']:.1f} s")
     line("store", f"{nbytes / 1e6:.1f} MB", nbytes / size / SIZE, f"of {SIZE:.1%} of the model")
-    opened = in_child(opening, str(path))
-    line("opening the store, best", f"{opened['seconds'] * 1000:.1f} ms",
-         opened["seconds"] / OPEN, "of 50 ms")  # fmt: skip
-    line("  first", f"{opened['first'] * 1000:.1f} ms", opened["first"] / OPEN)
+    took = in_child(opening, str(path))
+    best = took["seconds"]
+    line("opening the store, best", f"{best * 1000:.1f} ms", best / OPEN, "of 50 ms")
+    line("  first", f"{took['first'] * 1000:.1f} ms", took["first"] / OPEN)
     line("  peak memory of the index", f"{made['peak'] / 1e6:.0f} MB", made["peak"] / MEMORY,
          "of 1 GB")  # fmt: skip
 
@@ -325,14 +310,15 @@ def show_strongest(path: Path) -> None:
         raise SystemExit(f"numpy's weakest is {peer['least']}, not {found['least']}")
 
 
-def show_explore(path: Path, clicks: int, seed: int) -> None:
+def show_explore(path: Path, clicks: int, seed: int, first: bool = False) -> None:
     """A walk through the model."""
-    made = in_child(explore, str(path), clicks, seed)
+    made = in_child(explore, str(path), clicks, seed, first)
+    how = "while weights are read" if first else "indexed"
     for name in ("clicks", "frames"):
         times = np.array(made[name])
         p95 = float(np.quantile(times, 0.95))
         label = "click to draw list" if name == "clicks" else "draw list to frame"
-        line(f"{label}, {clicks} clicks, p95", f"{p95 * 1000:.0f} ms", p95 / CLICK, "of 100 ms")
+        line(f"{label}, {how}, p95", f"{p95 * 1000:.0f} ms", p95 / CLICK, "of 100 ms")
         line("  median, largest", f"{np.median(times) * 1000:.0f}, {times.max() * 1000:.0f} ms")
     line("  peak memory", f"{made['peak'] / 1e6:.0f} MB", made["peak"] / MEMORY, "of 1 GB")
 
@@ -350,19 +336,26 @@ def main() -> None:
         load = os.getloadavg()[0]
         print(f"{path.name}: {path.stat().st_size / 1e9:.2f} GB, {os.cpu_count()} cores, "
               f"load {load:.1f}")  # fmt: skip
-        if "cold" in options.only:
-            show_cold(path, int(options.most * 1e9))
-        if "warm" in options.only:
-            show_warm(path)
-        if not {"strongest", "explore"} & set(options.only):
-            continue
+        # What earlier runs kept is not found there, and what this one keeps is deleted with it.
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             os.environ["XDG_CACHE_HOME"] = folder
-            show_store(path, folder)
-            if "strongest" in options.only:
-                show_strongest(path)
-            if "explore" in options.only:
-                show_explore(path, options.clicks, options.seed)
+            show(path, folder, options)
+
+
+def show(path: Path, folder: str, options: argparse.Namespace) -> None:
+    """The table of one file."""
+    if "cold" in options.only:
+        show_cold(path, int(options.most * 1e9))
+    if "warm" in options.only:
+        show_warm(path)
+    if "reading" in options.only:
+        show_explore(path, options.clicks, options.seed, first=True)
+    if {"strongest", "explore"} & set(options.only):
+        show_store(path, folder)
+    if "strongest" in options.only:
+        show_strongest(path)
+    if "explore" in options.only:
+        show_explore(path, options.clicks, options.seed)
 
 
 if __name__ == "__main__":
