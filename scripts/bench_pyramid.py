@@ -19,8 +19,9 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -336,26 +337,34 @@ def main() -> None:
         load = os.getloadavg()[0]
         print(f"{path.name}: {path.stat().st_size / 1e9:.2f} GB, {os.cpu_count()} cores, "
               f"load {load:.1f}")  # fmt: skip
-        # What earlier runs kept is not found there, and what this one keeps is deleted with it.
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            os.environ["XDG_CACHE_HOME"] = folder
-            show(path, folder, options)
+        show(path, options)
 
 
-def show(path: Path, folder: str, options: argparse.Namespace) -> None:
+@contextmanager
+def empty_cache(path: Path) -> Iterator[str]:
+    """A folder for what is kept, beside the model: nothing earlier is found, nothing stays."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        yield folder
+
+
+def show(path: Path, options: argparse.Namespace) -> None:
     """The table of one file."""
-    if "cold" in options.only:
-        show_cold(path, int(options.most * 1e9))
-    if "warm" in options.only:
-        show_warm(path)
-    if "reading" in options.only:
-        show_explore(path, options.clicks, options.seed, first=True)
-    if {"strongest", "explore"} & set(options.only):
+    with empty_cache(path):
+        if "cold" in options.only:
+            show_cold(path, int(options.most * 1e9))
+        if "warm" in options.only:
+            show_warm(path)
+        if "reading" in options.only:
+            show_explore(path, options.clicks, options.seed, first=True)
+    if not {"strongest", "explore"} & set(options.only):
+        return
+    with empty_cache(path) as folder:
         show_store(path, folder)
-    if "strongest" in options.only:
-        show_strongest(path)
-    if "explore" in options.only:
-        show_explore(path, options.clicks, options.seed)
+        if "strongest" in options.only:
+            show_strongest(path)
+        if "explore" in options.only:
+            show_explore(path, options.clicks, options.seed)
 
 
 if __name__ == "__main__":
