@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from explorer.network import Network
+    from explorer.session.background import Progress
 
 
 def open_network(source: str | os.PathLike[str] | Any) -> View:
@@ -142,6 +143,21 @@ class View:
     def redo(self) -> View:
         """Make the change again that was last taken back, if there was one."""
         self.session.redo()
+        return self
+
+    @property
+    def reading(self) -> Progress:
+        """How much of the weights has been read (bytes), and whether reading goes on."""
+        return self.session.reading
+
+    def pause_reading(self) -> View:
+        """Stop reading weights in the background; what was read stays."""
+        self.session.pause_reading()
+        return self
+
+    def resume_reading(self) -> View:
+        """Go on reading weights after `pause_reading`."""
+        self.session.resume_reading()
         return self
 
     def set(

@@ -97,3 +97,12 @@ def test_no_connections_cannot_be_asked_for(top) -> None:
         pytest.raises(NeuronautError, match=r"^[^\n]*strongest connections[^\n]*$"),
     ):
         view.edges("hidden", "digit", top=top)
+
+
+def test_reading_can_be_watched_stopped_and_taken_up_again(model: Path) -> None:
+    with open_network(model) as view:
+        assert view.pause_reading() is view
+        assert view.reading.state == "paused"
+        assert 0 <= view.reading.done <= view.reading.total
+        assert view.resume_reading() is view
+        assert view.reading.state != "paused"

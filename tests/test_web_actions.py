@@ -11,7 +11,9 @@ import pytest
 from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
+from explorer.session.background import Progress
 from explorer.session.flight import Held
+from explorer.session.reading_line import ReadingLine
 from explorer.session.session import Session
 from explorer.web.actions import ACTIONS, LONGEST_TEXT
 
@@ -23,6 +25,7 @@ class Tab:
         self.session, self.aspect = session, 1.5
         self.state = SimpleNamespace(weight="", overlays=[], layouts=[], panel=None)
         self.panel_of, self.sent, self.flushed = "", [], {}
+        self.reading = ReadingLine()
         self.pointing = SimpleNamespace(hide_tip=lambda: None)
 
     async def change(self, work, fly_to=None):
@@ -112,3 +115,15 @@ def test_starting_over_and_seeing_all_are_two_things(tab):
     assert tab.session.state.opened == tab.session.first_opened
     run(tab, "undo")
     assert tab.session.state.opened == opened
+
+
+def test_reading_is_paused_and_goes_on_only_where_the_page_tells_of_it(tab):
+    run(tab, "pause")  # nothing is told: a key pressed by chance must not stop anything
+    assert tab.session.reading.state != "paused"
+    tab.reading.update(Progress(1, 1 << 30, "reading"), 0.0)
+    tab.reading.update(Progress(1, 1 << 30, "reading"), 1.0)
+    run(tab, "key", "p")
+    assert tab.session.reading.state == "paused"
+    tab.reading.update(Progress(1, 1 << 30, "paused"), 2.0)
+    run(tab, "pause")
+    assert tab.session.reading.state != "paused"

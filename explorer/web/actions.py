@@ -225,6 +225,15 @@ async def _close_selected(tab: Tab) -> None:
         await _close(tab, path)
 
 
+async def _pause(tab: Tab) -> None:
+    """Stop reading weights, or go on; nothing where the page tells of no reading."""
+    if tab.reading.text:
+        session = tab.session
+        await asyncio.to_thread(
+            session.resume_reading if tab.reading.paused else session.pause_reading
+        )
+
+
 async def _find(tab: Tab, text: str) -> None:
     tab.flush(found=await asyncio.to_thread(shown.find, tab.session, text[:200]))
 
@@ -277,6 +286,7 @@ _KEYS: dict[str, Callable[[Tab], Awaitable[None]]] = {
     "Backspace": _close_selected,
     "c": lambda tab: _opening(tab, "depth 0"),
     "t": _theme,
+    "p": _pause,
     "d": nearing.switch,
     "g": drawing.toggle,
 }
@@ -300,6 +310,7 @@ ACTIONS: dict[str, Action] = {
     "see_all": Action(_see_all),
     "start_over": Action(_start_over),
     "find": Action(_find, (str,)),
+    "pause": Action(_pause),
     "detail": Action(nearing.switch),
     "draw_by": Action(drawing.draw_by, (str,)),
     "no_graphics": Action(drawing.no_graphics),

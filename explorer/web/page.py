@@ -51,6 +51,7 @@ INITIAL: dict[str, Any] = {
     "weight": "",
     "stats": None,
     "incoming": [],
+    "reading": {"text": "", "paused": False},
 }
 _VUETIFY = {
     "theme": {

@@ -13,6 +13,7 @@ from explorer.web.figures import css_gradient, heat_map_url, histogram_path, rgb
 if TYPE_CHECKING:
     from explorer.drawing.draw_list import Legend
     from explorer.panel.weight_summary import WeightSummary
+    from explorer.session.reading_line import ReadingLine
     from explorer.session.session import Session
 
 MOST_FOUND = 10
@@ -61,6 +62,11 @@ def drawn_state(session: Session) -> dict[str, Any]:
         "can_undo": session.can_undo,
         "can_redo": session.can_redo,
     }
+
+
+def reading_state(line: ReadingLine) -> dict[str, Any]:
+    """What the page tells of the weights being read; an empty text hides it."""
+    return {"text": line.text, "paused": line.paused}
 
 
 def openings(session: Session) -> list[dict[str, str]]:

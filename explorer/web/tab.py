@@ -12,6 +12,7 @@ from explorer.errors import NeuronautError
 from explorer.session.detail import Follow
 from explorer.session.flight import Flight, Held, held, straight
 from explorer.session.pace import Quality
+from explorer.session.reading_line import ReadingLine
 from explorer.viewing.on_screen import Screen
 from explorer.viewing.orbit import alike
 from explorer.viewing.view_state import Camera, ViewState, ease
@@ -74,6 +75,8 @@ class Tab:
         #: Path that the panel shows, and a mark of the weight that is being read for it.
         self.panel_of = ""
         self.weight_ticket: object = None
+        #: What the page tells of the weights being read.
+        self.reading = ReadingLine()
         self.feed = Feed(lambda number: self.flush(scene=number))
         self._motion: asyncio.Task[None] | None = None
         self._way: Flight | Follow | None = None  # of the camera in that motion
@@ -349,6 +352,7 @@ class Tab:
             await asyncio.sleep(POLL_EVERY)
             if self.moves():
                 continue
+            self._show_reading()
             try:
                 async with self.lock:
                     changed = await asyncio.to_thread(self._poll)
@@ -362,8 +366,14 @@ class Tab:
                 self.flush(**shown.drawn_state(self.session))
                 self.stir()
 
+    def _show_reading(self) -> None:
+        now = shown.reading_state(self.reading)
+        if self.state.reading != now:
+            self.flush(reading=now)
+
     def _poll(self) -> bool:
         """Look for news and, if there are any, make the draw list anew; in another thread."""
+        self.reading.update(self.session.reading, time.monotonic())
         if self.session.message:
             message, self.session.message = self.session.message, ""
             raise NeuronautError(message)
