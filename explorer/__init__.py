@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from explorer.errors import ModelError, NeuronautError, UnknownNameError
 
 if TYPE_CHECKING:
-    from explorer.view import View, open_network
+    from explorer.view import View, compare, open_network
 
 __version__ = "0.1.0"
-__all__ = ["ModelError", "NeuronautError", "UnknownNameError", "View", "open_network"]
+__all__ = ["ModelError", "NeuronautError", "UnknownNameError", "View", "compare", "open_network"]
 
 
 def __getattr__(name: str) -> object:
     # The view pulls in numpy and the readers; the errors and the version must not wait for them.
-    if name in ("View", "open_network"):
+    if name in ("View", "compare", "open_network"):
         from explorer import view
 
         return getattr(view, name)

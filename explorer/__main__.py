@@ -10,7 +10,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -48,6 +49,10 @@ Depth = Annotated[
 ]
 OpenAll = Annotated[
     list[str] | None, typer.Option("--open-all", help="a kind to open everywhere; repeatable")
+]
+Newer = Annotated[
+    str | None,
+    typer.Option("--compare", metavar="NEWER", help="show what changed from MODEL to this file"),
 ]
 FocusOn = Annotated[str | None, typer.Option("--focus", help="the node that does not fade")]
 
@@ -108,15 +113,41 @@ def _reading(name: str) -> Iterator[tuple[Reading, ViewState | None]]:
         yield reading, state
 
 
+@contextmanager
+def _opening(
+    name: str, newer: str | None
+) -> Iterator[tuple[Callable[[], OpenModel], ViewState | None]]:
+    """What opens a model, or what changed from it to a newer one, once; and the scene's view."""
+    with (
+        _reading(name) as (reading, state),
+        nullcontext() if newer is None else _reading(newer) as other,
+    ):
+
+        def opened() -> OpenModel:
+            from explorer.open_model import OpenModel
+
+            with reading:
+                if other is None:
+                    return OpenModel.open(reading)
+                with other[0]:
+                    return OpenModel.compare(reading, other[0])
+
+        if other is not None and state is not None:
+            state = replace(state, overlay="change")
+        yield opened, state
+
+
 def _session(
-    name: str, aspect: float = 16 / 9, change: Callable[[Session], None] = lambda _: None
+    name: str,
+    aspect: float = 16 / 9,
+    change: Callable[[Session], None] = lambda _: None,
+    newer: str | None = None,
 ) -> Session:
     """A session of a model or a scene, changed before it is first shown."""
-    with _reading(name) as (reading, state):
-        from explorer.open_model import OpenModel
+    with _opening(name, newer) as (opened, state):
         from explorer.session.session import Session
 
-        session = Session(OpenModel.open(reading), state, aspect)
+        session = Session(opened(), state, aspect)
     try:
         change(session)
     except NeuronautError:
@@ -140,12 +171,12 @@ def _size(text: str) -> tuple[int, int]:
 
 
 @app.command("open")
-def open_(model: Model, size: Size = "1600x900") -> None:
+def open_(model: Model, size: Size = "1600x900", newer: Newer = None) -> None:
     """Show a network in a local window."""
     from explorer.desktop import desktop
 
     width, height = _size(size)
-    session = _session(model, width / height)
+    session = _session(model, width / height, newer=newer)
     try:
         desktop.run(session, (width, height))
     finally:
@@ -155,17 +186,15 @@ def open_(model: Model, size: Size = "1600x900") -> None:
 
 @app.command()
 def serve(
-    model: Model, port: Port = 8080, host: Host = "127.0.0.1", no_browser: NoBrowser = False
+    model: Model,
+    port: Port = 8080,
+    host: Host = "127.0.0.1",
+    no_browser: NoBrowser = False,
+    newer: Newer = None,
 ) -> None:
     """Show a network in the browser; prints one line with the URL, its key included."""
-    with _reading(model) as (reading, state):
+    with _opening(model, newer) as (opened, state):
         from explorer import web
-
-        def opened() -> OpenModel:
-            from explorer.open_model import OpenModel
-
-            with reading:
-                return OpenModel.open(reading)
 
         web.serve(opened, state, host=host, port=port, open_browser=not no_browser)
 
@@ -190,9 +219,9 @@ def shot(
     layout: LayoutName = None,
     overlay: OverlayName = None,
     theme: ThemeName = None,
+    newer: Newer = None,
 ) -> None:
     """Write a picture of a network."""
-    from explorer.films.picture import save_picture
 
     def change(session: Session) -> None:
         if theme is not None:
@@ -210,19 +239,31 @@ def shot(
         if focus is not None:
             session.set_focus(focus)
 
+    _check_picture(output)
+    width, height = _size(size)
+    session = _session(model, width / height, change, newer)
+    try:
+        _save_and_close(session, output, (width, height))
+    finally:
+        session.model.close()
+
+
+def _save_and_close(session: Session, output: Path, size: tuple[int, int]) -> None:
+    from explorer.films.picture import save_picture
+
+    try:
+        with _progress("reading weights") as progress:
+            session.wait(progress)
+        save_picture(session, output, size)
+    finally:
+        session.close_session()
+
+
+def _check_picture(output: Path) -> None:
     if output.suffix.lower() != ".png":
         raise NeuronautError(f"{output}: a picture is written as .png")
     if not output.parent.is_dir():
         raise NeuronautError(f"{output}: the folder {output.parent} does not exist")
-    width, height = _size(size)
-    session = _session(model, width / height, change)
-    try:
-        with _progress("reading weights") as progress:
-            session.wait(progress)
-        save_picture(session, output, (width, height))
-    finally:
-        session.close_session()
-        session.model.close()
 
 
 def _tell_unless_all(opening: Opening) -> None:
@@ -263,6 +304,10 @@ class _progress:  # noqa: N801  (used like a function)
         self._bar.stop()
 
 
+def _plain_json(found: object) -> str:
+    return json.dumps(found, ensure_ascii=False, allow_nan=False)
+
+
 # -- telling ---------------------------------------------------------------------------------------
 
 
@@ -276,10 +321,7 @@ def info(
         from explorer.report import network_json, network_text
 
         network = reading.network()
-    if as_json:
-        print(json.dumps(network_json(network), ensure_ascii=False, allow_nan=False))
-    else:
-        print(network_text(network))
+    print(_plain_json(network_json(network)) if as_json else network_text(network))
 
 
 @app.command()
@@ -297,7 +339,7 @@ def edges(
 
         with OpenModel.open(reading) as opened:
             found = edges_json(opened, from_node, to_node, top)
-    print(json.dumps(found, ensure_ascii=False, allow_nan=False) if as_json else edges_text(found))
+    print(_plain_json(found) if as_json else edges_text(found))
 
 
 @app.command()
@@ -324,6 +366,34 @@ def index(
         raise NeuronautError("index needs a MODEL, --list or --clear (see neuronaut index --help)")
     elif not indexing.index(path):
         sys.exit(130)
+
+
+@app.command()
+def compare(
+    older: Annotated[str, typer.Argument(metavar="OLDER", help="a model file")],
+    newer: Annotated[str, typer.Argument(metavar="NEWER", help="one of the same architecture")],
+    top: Annotated[int, typer.Option(help="how many layers", min=0, max=10_000_000)] = 20,
+    by: Annotated[str, typer.Option("--by", help="change or relative")] = "change",
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="PNG file to write as well")
+    ] = None,
+) -> None:
+    """List the layers that changed most from one file to another of the same architecture."""
+    from explorer.change_report import changes_json, changes_text, order_of
+    from explorer.session.session import Session
+
+    order_of(by)
+    if output is not None:
+        _check_picture(output)
+    with _opening(older, newer) as (opening, _), opening() as opened:
+        assert opened.comparison is not None
+        with _progress("comparing weights") as progress:
+            changes = opened.comparison.changes.measure_all(progress)
+        found = changes_json(opened.comparison, changes, top, by)
+        if output is not None:
+            _save_and_close(Session(opened), output, (1600, 900))
+    print(_plain_json(found) if as_json else changes_text(found))
 
 
 if __name__ == "__main__":

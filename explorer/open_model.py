@@ -8,6 +8,9 @@ from typing import Any
 
 from explorer import formats
 from explorer.collector import paused
+from explorer.comparing.comparison import Comparison, compare_networks
+from explorer.comparing.pyramid import ComparedPyramid
+from explorer.comparing.reading import DifferenceReader
 from explorer.flow.inflow import Inflow
 from explorer.flow.link_index import LinkIndex, link_index
 from explorer.flow.passing import Passing
@@ -41,6 +44,9 @@ class OpenModel:
         As a format read it.
     lasting : bool
         False for a file that goes away with this process: nothing is kept of it between runs.
+    comparison : Comparison, optional
+        Whose network this is: weights are then differences between two files, of which nothing
+        is kept either.
 
     Attributes
     ----------
@@ -48,10 +54,11 @@ class OpenModel:
         What the file holds, layers as the file counts them.
     graph : Network
         The same with composite layers expanded into their parts.
-    reader : WeightReader
+    reader : WeightReader or DifferenceReader
     pyramid : Pyramid
     keeper : Keeper
         Keeps what the pyramid measures from run to run.
+    comparison : Comparison or None
     strands : Memory of Strongest
         Strongest connections between closed nodes found so far, by
         `explorer.crossing.rows.Search.key`.
@@ -60,12 +67,21 @@ class OpenModel:
     """
 
     @paused()
-    def __init__(self, network: Network, lasting: bool = True) -> None:
+    def __init__(
+        self, network: Network, lasting: bool = True, comparison: Comparison | None = None
+    ) -> None:
         self.network = network
         self.graph = expand(network)
-        self.reader = WeightReader(network)
-        self.pyramid = Pyramid(self.reader, period=self._flattened)
-        self.keeper = Keeper(network, self.pyramid, lasting)
+        self.comparison = comparison
+        self.reader: WeightReader | DifferenceReader
+        self.pyramid: Pyramid
+        if comparison is None:
+            self.reader = WeightReader(network)
+            self.pyramid = Pyramid(self.reader, period=self._flattened)
+        else:
+            self.reader = comparison.reader
+            self.pyramid = ComparedPyramid(self.reader, comparison.older, self._flattened)
+        self.keeper = Keeper(network, self.pyramid, lasting and comparison is None)
         self.strands: Memory[Strongest] = Memory(_STRANDS, _bytes_of)
         self.latest_links: tuple[Any, Any] | None = None
 
@@ -82,6 +98,29 @@ class OpenModel:
         if isinstance(source, str):
             return cls(formats.open_network(source))
         return cls(source.network())
+
+    @classmethod
+    @paused()
+    def compare(cls, before: str | formats.Reading, after: str | formats.Reading) -> OpenModel:
+        """Open an older and a newer file of one architecture: what is shown is the difference.
+
+        Raises
+        ------
+        ModelError
+            If a file is missing, damaged or of an unknown format.
+        NeuronautError
+            If the two have next to nothing in common.
+        """
+        networks = [
+            formats.open_network(source) if isinstance(source, str) else source.network()
+            for source in (before, after)
+        ]
+        comparison = compare_networks(*networks)
+        try:
+            return cls(comparison.network, comparison=comparison)
+        except BaseException:
+            comparison.reader.close()
+            raise
 
     @cached_property
     def wires(self) -> Wires:

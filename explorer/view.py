@@ -57,6 +57,31 @@ def open_network(source: str | os.PathLike[str] | Any) -> View:
         raise
 
 
+def compare(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> View:
+    """Open two files of one architecture: the view shows what changed from one to the other.
+
+    Parameters
+    ----------
+    before, after : path
+        The older and the newer file. Layers are paired by path, else by their order.
+
+    Returns
+    -------
+    View
+        Of the newer network and what was removed from it; its overlays are ``"change"``,
+        ``"relative"``, ``"direction"`` and ``"furthest"``.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, damaged or of an unknown format.
+    NeuronautError
+        If the two have next to nothing in common.
+    """
+    paths = [str(resolve_source(path)[0]) for path in (before, after)]
+    return View(OpenModel.compare(*paths))
+
+
 def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in str(name))[:80] or "model"
 
@@ -209,6 +234,21 @@ class View:
 
         return edges_json(self.session.model, source, target, top)
 
+    def changes(self, top: int = 20, by: str = "change") -> dict[str, Any]:
+        """The layers that changed most; see ``neuronaut compare --json``.
+
+        Raises
+        ------
+        NeuronautError
+            If this is no view of two files; see `compare`.
+        """
+        from explorer.change_report import changes_json
+
+        comparison = self.session.model.comparison
+        if comparison is None:
+            raise NeuronautError("one file alone has not changed: explorer.compare opens two")
+        return changes_json(comparison, comparison.changes.measure_all(), top, by)
+
     # -- showing -----------------------------------------------------------------------------
 
     def shot(self, path: str | os.PathLike[str], size: tuple[int, int] = (1600, 900)) -> View:
@@ -278,6 +318,8 @@ class View:
 
     def save_scene(self, path: str | os.PathLike[str]) -> View:
         """Write the view as a scene file (``.json``) beside the network's file."""
+        if self.session.model.comparison is not None:
+            raise NeuronautError("a scene is of one network: a comparison cannot be saved as one")
         save_scene(path, self.network.files[0].path, self.state)
         return self
 

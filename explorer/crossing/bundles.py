@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.coverage import Fed, coverage
+from explorer.crossing.older import Older
 from explorer.crossing.places import CutLinks
 from explorer.crossing.rows import Search, Sum
 from explorer.flow.passing import TooManyWays
@@ -56,6 +57,8 @@ class Bundle:
         Σw², Σw, Σ|w| and max|w|; ``None`` until they are known.
     counts : int64 array, shape (2,), or None
         Finite weights, and others.
+    before : float64 array, shape (2,)
+        Where two files are compared, Σw² and count of the same weights in the older one.
     """
 
     def __init__(self, fed: Fed, links: I4, target: int, key: Hashable) -> None:
@@ -67,6 +70,7 @@ class Bundle:
             self.numbers = np.array(sorted([*fed.whole, *fed.parts]), np.int32)
         self.sums: F8 | None = None
         self.counts: I8 | None = None
+        self.before: F8 = np.zeros(2)
         self.weights = self.joined = self.ways = 0
 
     @property
@@ -144,10 +148,12 @@ class Bundles:
     Parameters
     ----------
     model : OpenModel
+    older : Older, optional
+        Where two files are compared.
     """
 
-    def __init__(self, model: OpenModel) -> None:
-        self._model = model
+    def __init__(self, model: OpenModel, older: Older | None = None) -> None:
+        self._model, self._older = model, older
         self._latest = BundleRows.of(np.zeros(0, np.int64), [])
         self._memory: Memory[Bundle] = Memory(_ROOM, lambda bundle: bundle.nbytes)
         self._searches: Memory[tuple[Search, ...]] = Memory(_ROOM >> 2, _bytes_of)
@@ -339,6 +345,8 @@ class Bundles:
             sums[:3] += (stats.sum_sq[0, 0], stats.sum[0, 0], stats.sum_abs[0, 0])
             sums[3] = max(sums[3], stats.max_abs[0, 0])
             counts += (stats.count[0, 0], stats.non_finite[0, 0])
+        if self._older is not None:
+            bundle.before = self._older.total(bundle.whole, bundle.parts)
         bundle.counts = counts
         bundle.sums = sums  # last: other threads look at it
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.bundles import Bundle, BundleRows, Bundles, joined
 from explorer.crossing.loops import Loops
+from explorer.crossing.older import ComparedStrongest, Older, rms
 from explorer.crossing.places import CutLinks, cut_links
 from explorer.crossing.rows import (
     STATS,
@@ -19,6 +20,7 @@ from explorer.crossing.rows import (
     Share,
     Sum,
     concatenate,
+    first,
     plain_rows,
     stats_of,
 )
@@ -69,8 +71,9 @@ class EdgeFinder:
 
     def __init__(self, model: OpenModel) -> None:
         self.model = model
-        self._bundles = Bundles(model)
-        self._units = UnitEdges(model)
+        self._older = Older.of(model)
+        self._bundles = Bundles(model, self._older)
+        self._units = UnitEdges(model, self._older)
         self._loops = Loops(model)
         self._totals: Memory[tuple[int, float]] = Memory(_ROOM, lambda _: 200)
 
@@ -113,7 +116,7 @@ class EdgeFinder:
             concatenate(rows),
             self.model.table,
             self._unread(closed, opened),
-            (*sums, *tally.searches),
+            (*sums, *tally.searches, *(self._older.tasks() if self._older else ())),
             tally.shown,
             tally.total,
             tally.shown_sum_sq,
@@ -131,6 +134,8 @@ class EdgeFinder:
             return
         units = np.arange(task.connection.out_units, dtype=np.int32)
         found = strongest(self.model.pyramid, task.connection, units, task.in_unit, STRANDS)
+        if self._older is not None:
+            found = self._older.beside(task, found)
         self.model.strands.put(task.key, found)
 
     def known(self, task: Search | Sum) -> bool:
@@ -213,7 +218,10 @@ class EdgeFinder:
 
     def _strands(self, pair: I4, search: Search, known: Strongest, most: int) -> EdgeRows:
         n = min(most, len(known.out))
-        part = slice(n)
+        before = known.before if isinstance(known, ComparedStrongest) else None
+        # Only finite weights take part in the search for the strongest.
+        sums = (*(getattr(known, f) for f in STATS[:5]), np.zeros(len(known.out), np.int64))
+        stats = replace(EdgeStats(*sums), before=before)
         return EdgeRows(
             np.full(n, pair[0], np.int32),
             np.full(n, pair[1], np.int32),
@@ -221,15 +229,7 @@ class EdgeFinder:
             self._known_unit(search.target, known.out[:n]),
             np.full(n, search.source, np.int32),
             np.full(n, search.target, np.int32),
-            # Only finite weights take part in the search for the strongest.
-            EdgeStats(
-                known.sum_sq[part],
-                known.sum[part],
-                known.sum_abs[part],
-                known.max_abs[part],
-                known.count[part],
-                np.zeros(n, np.int64),
-            ),
+            first(stats, n),
             np.ones(n, bool),
             np.zeros(n, bool),
         )
@@ -293,7 +293,7 @@ class EdgeFinder:
             ends = np.stack(
                 (tails[found.inside[:most]], places.shown(target)[found.out[:most]]), axis=1
             )
-            part = plain_rows(ends, EdgeStats(*(getattr(found.stats, s)[:most] for s in STATS)))
+            part = plain_rows(ends, first(found.stats, most))
             rows.append(part)
             # A line between groups stands for many connections: it is not one of those told singly.
             tally.add(part.take(found.single[:most]))
@@ -352,7 +352,9 @@ def _strongest_bundles(closed: _Bundled, most: int) -> NDArray[np.intp]:
 
 
 def _bundle_rows(closed: _Bundled, shown: NDArray[np.intp]) -> EdgeRows:
+    before = rms(np.array([b.before for b in closed.rows.found[shown]]).reshape(-1, 2))
     stats = stats_of(closed.rows.sums[shown], closed.rows.counts[shown])
+    stats = replace(stats, before=before)
     return plain_rows(closed.pairs[shown], stats, closed.rows.pending[shown])
 
 

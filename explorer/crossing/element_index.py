@@ -37,11 +37,12 @@ def elements(
         for entry in model.wires.trace(layer, connection, lambda p: p == home):
             if entry.source == home:
                 inside = np.flatnonzero(entry.in_map.indices() == channel)
-                found += _joined(connection, unit, inside)
+                found += joined_elements(connection, unit, inside)
     return found
 
 
-def _joined(connection: Connection, out: int, inside: I8) -> list[tuple[Weight, I8]]:
+def joined_elements(connection: Connection, out: int, inside: I8) -> list[tuple[Weight, I8]]:
+    """Positions in the weights of a connection of what joins an out unit to some in units."""
     parts: dict[str, tuple[Weight, list[I8]]] = {}
     for matrix in connection.matrices:
         places = _places(matrix, out, inside)

@@ -50,7 +50,7 @@ class EdgeRows:
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> EdgeRows:
         """The edges at these positions."""
-        stats = EdgeStats(*(getattr(self.stats, f)[index] for f in STATS))
+        stats = _some(self.stats, index)
         own = {f: getattr(self, f)[index] for f in COLUMNS}
         return replace(self, stats=stats, **own)
 
@@ -167,14 +167,29 @@ class Sum:
 
     key: Hashable
     weights: int
-    run: Callable[[], None]
+    run: Callable[[], object]
     done: Callable[[], bool]
+
+
+def first(stats: EdgeStats, most: int) -> EdgeStats:
+    """The first entries of some statistics."""
+    return _some(stats, slice(most))
+
+
+def _some(stats: EdgeStats, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> EdgeStats:
+    before = None if stats.before is None else stats.before[index]
+    return replace(EdgeStats(*(getattr(stats, f)[index] for f in STATS)), before=before)
 
 
 def concatenate(rows: list[EdgeRows]) -> EdgeRows:
     """All edges of several lists, in order."""
     columns = {f: np.concatenate([getattr(r, f) for r in rows]) for f in COLUMNS}
-    stats = EdgeStats(*(np.concatenate([getattr(r.stats, f) for r in rows]) for f in STATS))
+    before = None
+    if any(r.stats.before is not None for r in rows):
+        known = [np.zeros(len(r)) if r.stats.before is None else r.stats.before for r in rows]
+        before = np.concatenate(known)
+    sums = (np.concatenate([getattr(r.stats, f) for r in rows]) for f in STATS)
+    stats = replace(EdgeStats(*sums), before=before)
     return EdgeRows(stats=stats, **columns)
 
 

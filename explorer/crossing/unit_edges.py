@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.coverage import coverage
+from explorer.crossing.older import Older, rms
 from explorer.crossing.places import Places
 from explorer.crossing.rows import STATS, Sum
 from explorer.flow.passing import TooManyWays, along
@@ -94,10 +95,12 @@ class UnitEdges:
     Parameters
     ----------
     model : OpenModel
+    older : Older, optional
+        Where two files are compared.
     """
 
-    def __init__(self, model: OpenModel) -> None:
-        self._model = model
+    def __init__(self, model: OpenModel, older: Older | None = None) -> None:
+        self._model, self._older = model, older
         self._ways: Memory[UnitWays] = Memory(_ROOM, _bytes_of_ways)
         self._sums: Memory[UnitSums] = Memory(_ROOM, _bytes_of_sums)
         self._flows: Memory[Grid] = Memory(_ROOM >> 2, lambda grid: grid.nbytes + 300)
@@ -248,6 +251,7 @@ class UnitEdges:
         n_in = 1 if ways.coarse else len(places.shown(source))
         shape = (len(places.shown(target)), n_in)
         total: dict[str, NDArray[Any]] = {}
+        before = None if self._older is None else np.zeros((*shape, 2))
         for number, maps in ways.ways:
             connection = model.table.connections[number]
             out = places.labels(target, np.arange(connection.out_units))
@@ -265,10 +269,13 @@ class UnitEdges:
                         total[name] = more  # made for this question alone
                     else:
                         (np.maximum if name == "max_abs" else np.add)(grid, more, out=grid)
+                if self._older is not None and before is not None:
+                    old = self._older.pyramid.stats(connection, out, inside, *shape)
+                    before += np.stack((old.sum_sq, old.count), axis=-1)
         total = total or {name: np.zeros(shape) for name in STATS}
         joined = total["count"] + total["non_finite"] > 0
         alone = np.zeros(1, bool) if ways.coarse else places.single(source)
-        return _strongest(total, joined, places.single(target)[:, None] & alone)
+        return _strongest(total, joined, places.single(target)[:, None] & alone, before)
 
     # -- flows -------------------------------------------------------------------------------
 
@@ -333,7 +340,9 @@ class UnitEdges:
         grid[out[seen], inside[seen]] = True
 
 
-def _strongest(total: dict[str, NDArray[Any]], joined: Grid, alone: Grid) -> UnitSums:
+def _strongest(
+    total: dict[str, NDArray[Any]], joined: Grid, alone: Grid, before: F8 | None = None
+) -> UnitSums:
     """The strongest pairs, strongest first; equal ones by position."""
     # Of a million pairs only some are drawn: all are compared, only those are sorted. They are
     # compared as they lie in memory, where the rows shown of the target are side by side.
@@ -350,7 +359,13 @@ def _strongest(total: dict[str, NDArray[Any]], joined: Grid, alone: Grid) -> Uni
         out.astype(np.int32),
         inside.astype(np.int32),
         EdgeStats(
-            sum_sq, total_sum, sum_abs, max_abs, count.astype(np.int64), bad.astype(np.int64)
+            sum_sq,
+            total_sum,
+            sum_abs,
+            max_abs,
+            count.astype(np.int64),
+            bad.astype(np.int64),
+            None if before is None else rms(before[out, inside]),
         ),
         joined,
         single[out, inside],

@@ -276,7 +276,7 @@ class Desktop:
             self._tell(nothing)
 
     def _next_overlay(self) -> None:
-        names = list(overlays())
+        names = list(overlays(self.session.model.comparison is not None))
         name = following(names, self.session.state.overlay)
         self._change(lambda: self.session.set_overlay(name))
         self._tell(f"overlay: {name}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from explorer.crossing.edges import EdgeFinder
 from explorer.crossing.rows import Crossing, EdgeRows
 from explorer.drawing.captions import labels_of, legend_of
+from explorer.drawing.changed import SAME, badged, changed_nodes, explained, painted
 from explorer.drawing.color_scale import ColorScale, fit_scale
 from explorer.drawing.crowding import CROWDED, crowding
 from explorer.drawing.draw_list import DrawList, EdgeArrays, NodePaths
@@ -57,16 +58,23 @@ def build_draw_list(
         If the layout or the overlay does not exist.
     """
     theme = THEMES[state.theme]
-    overlay = get_overlay(state.overlay)
+    overlay = get_overlay(state.overlay, model.comparison is not None)
     placed = place(model, state, aspect)
     crossing = finder.crossing(placed.cut, state.edge_budget)
     share = crowding(placed.cut, crossing.edges)
-    edges, scale, nodes = _edges(model, placed, (crossing.edges, share), overlay, theme)
+    changed = changed_nodes(model, placed.cut)
+    inside = np.zeros(0) if changed is None else changed.values(overlay)[placed.cut.leaf]
+    shown = (overlay, inside)
+    edges, scale, nodes = _edges(model, placed, (crossing.edges, share), shown, theme)
     solids, frames = boxes_of(model, placed.cut, placed.boxes, theme)
     legend = legend_of(model, placed.cut, crossing, overlay, scale, theme)
     if (share < 1.0).any():
         legend = replace(legend, lines=(*legend.lines, CROWDED))
     labels = labels_of(model, placed.cut, placed.boxes)
+    if changed is not None and model.comparison is not None:
+        solids = painted(solids, changed, overlay, scale, state.theme)
+        labels = badged(labels, changed)
+        legend = explained(legend, changed, model.comparison, state.theme)
     draw_list = DrawList(
         solids,
         frames,
@@ -84,13 +92,19 @@ def build_draw_list(
 
 
 def _edges(
-    model: OpenModel, placed: Placed, shared: tuple[EdgeRows, F8], overlay: Overlay, theme: Theme
+    model: OpenModel,
+    placed: Placed,
+    shared: tuple[EdgeRows, F8],
+    shown: tuple[Overlay, F8],
+    theme: Theme,
 ) -> tuple[EdgeArrays, ColorScale, NodePaths]:
-    rows, share = shared
+    (rows, share), (overlay, beside) = shared, shown
     weighted = rows.stats.count > 0
+    if model.comparison is not None:  # by a glance at a part nothing is told to be unchanged
+        weighted &= ~rows.pending
     values = overlay.values(rows.stats)
     ramp = theme.diverging if overlay.diverging else theme.sequential
-    scale = fit_scale(values[weighted], ramp, overlay.diverging)
+    scale = fit_scale(np.concatenate((values[weighted], beside)), ramp, overlay.diverging)
     strength = np.abs(values) if overlay.diverging else values
     # Weakest first; links without weights lie under everything, but for what is lost in a crowd.
     order = np.lexsort((np.where(weighted, strength, -1.0), weighted, share))
@@ -100,6 +114,9 @@ def _edges(
     rgba = np.empty((len(rows), 4), np.uint8)
     rgba[:, :3] = np.where(weighted[:, None], scale.colors(values), theme.flow)
     rgba[:, 3] = opacity(rows, at, weighted, share)
+    if model.comparison is not None:
+        same = weighted & (rows.stats.sum_sq == 0)
+        rgba[same] = (*theme.flow, SAME)
     source, target, nodes = _ends(model, rows, placed.cut)
     stats = rows.stats
     unread = ~weighted

@@ -13,17 +13,17 @@ __all__ = ["EdgeStats", "Overlay", "get_overlay", "overlays"]
 
 
 @cache
-def overlays() -> dict[str, Overlay]:
-    """All overlays by name."""
+def overlays(comparing: bool = False) -> dict[str, Overlay]:
+    """All overlays by name: of weights, or of what changed between two files."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
         record = getattr(importlib.import_module(f"{__name__}.{module.name}"), "OVERLAY", None)
-        if isinstance(record, Overlay):
+        if isinstance(record, Overlay) and record.compares == comparing:
             found[record.name] = record
     return found
 
 
-def get_overlay(name: str) -> Overlay:
+def get_overlay(name: str, comparing: bool = False) -> Overlay:
     """The overlay of this name.
 
     Raises
@@ -32,6 +32,6 @@ def get_overlay(name: str) -> Overlay:
         If there is none; the nearest names are offered.
     """
     try:
-        return overlays()[name]
+        return overlays(comparing)[name]
     except KeyError:
-        raise UnknownNameError("overlay", name, overlays()) from None
+        raise UnknownNameError("overlay", name, overlays(comparing)) from None

@@ -23,6 +23,9 @@ class EdgeStats:
         Number of finite weights.
     non_finite : int64 array
         Number of weights that are NaN or infinite; they are left out of the sums.
+    before : float64 array or None
+        Where two files are compared and the weights are differences: root mean square of the
+        same weights in the older file.
     """
 
     sum_sq: F8
@@ -31,6 +34,7 @@ class EdgeStats:
     max_abs: F8
     count: NDArray[np.int64]
     non_finite: NDArray[np.int64]
+    before: F8 | None = None
 
     @property
     def rms(self) -> F8:
@@ -41,6 +45,14 @@ class EdgeStats:
     def signed_mean(self) -> F8:
         """Mean with sign; 0 for an edge without weights."""
         return self.sum / np.maximum(self.count, 1)
+
+    @property
+    def relative(self) -> F8:
+        """RMS of differences over RMS of the older weights; infinite where those are all 0."""
+        if self.before is None:
+            return np.zeros(len(self.sum_sq))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.rms > 0, self.rms / self.before, 0.0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,8 @@ class Overlay:
         The number shown for each edge.
     diverging : bool
         True when the sign matters: the scale is symmetric about zero.
+    compares : bool
+        True for what is offered where two files are compared, and only there.
     """
 
     name: str
@@ -66,3 +80,4 @@ class Overlay:
     summary: str
     values: Callable[[EdgeStats], F8]
     diverging: bool = False
+    compares: bool = False

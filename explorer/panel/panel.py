@@ -12,6 +12,7 @@ from explorer.drawing.color_scale import count
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Layer, Weight
 from explorer.open_model import OpenModel
+from explorer.panel.compared import layer_rows, weight_rows
 from explorer.panel.weight_summary import summarize
 from explorer.tree import lod
 from explorer.tree.hierarchy import Node, shape_text
@@ -50,11 +51,14 @@ def layer_panel(model: OpenModel, path: str) -> dict[str, Any]:
     if here is not None and layer is not None:
         return _unit_panel(model, index, layer, here, path)
     weights = layer.weights if layer is not None else ()
+    facts = _layer_facts(model, layer) if layer is not None else _group_facts(model, index)
+    if layer is not None and model.comparison is not None:
+        facts += layer_rows(model.comparison, layer)
     return {
         "path": path,
         "title": node.title,
         "kind": node.kind,
-        "facts": _layer_facts(model, layer) if layer is not None else _group_facts(model, index),
+        "facts": facts,
         "config": config_rows(layer.config if layer is not None else _scope_config(model, node)),
         "weights": [_weight_row(w) for w in weights],
         "children": [] if layer is not None else _children(model, node),
@@ -129,7 +133,8 @@ def weight_statistics(
     dict
         ``shape``, ``dtype``, ``size``, ``codes`` (True for packed integers that are not weights);
         ``summary``: a `WeightSummary`; ``row_axes`` and ``column_axis``: which axes the rows and
-        columns of its picture are.
+        columns of its picture are; ``compared``: rows of (name, text) on both files where two are
+        compared, all else is then about newer - older.
 
     Raises
     ------
@@ -143,6 +148,9 @@ def weight_statistics(
     if layer is None or name not in weights:
         raise UnknownNameError("weight", name, weights)
     weight = weights[name]
+    comparison = model.comparison
+    if comparison is not None and not comparison.changes.compares(name):
+        raise NeuronautError(f"{name}: not in both files in this shape, so there is no difference")
     if weight.where is None:
         raise NeuronautError(f"{name}: the file does not hold its values")
     if not weight.size:
@@ -156,6 +164,7 @@ def weight_statistics(
         "summary": summarize(model.reader, weight, stop),
         "row_axes": ", ".join(axes[:-1]) or "one",
         "column_axis": axes[-1] if axes else "one",
+        "compared": () if comparison is None else weight_rows(comparison, name, stop),
     }
 
 

@@ -68,6 +68,8 @@ def weight_facts(statistics: Mapping[str, Any]) -> list[tuple[Row, Row | None]]:
         ]
     bad = count(summary.size - summary.finite)
     lines.append((("zeros", count(summary.zeros)), ("not finite", bad)))
+    compared = list(statistics["compared"])
+    lines += zip(compared[::2], compared[1::2], strict=True)
     return lines
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 import layouts
+from explorer.comparing.reading import DifferenceReader
 from explorer.crossing.edges import EdgeFinder
 from explorer.crossing.rows import Crossing
 from explorer.drawing.appearance import describe
@@ -61,6 +62,8 @@ class Session(Changes):
         self.state = state or ViewState()
         if state is None:
             self.state = replace(self.state, opened=self.first_opened)
+            if self.model.comparison is not None:
+                self.state = replace(self.state, overlay="change")
 
     # -- what it is made of ------------------------------------------------------------------
 
@@ -75,7 +78,7 @@ class Session(Changes):
         return self.model.graph
 
     @property
-    def reader(self) -> WeightReader:
+    def reader(self) -> WeightReader | DifferenceReader:
         """Reads the bytes of weights."""
         return self.model.reader
 

@@ -26,7 +26,7 @@ def first_state(session: Session) -> dict[str, Any]:
     from explorer.overlays import overlays
     from explorer.panel.panel import layer_panel
 
-    network = session.network
+    network, comparing = session.network, session.model.comparison is not None
     notes = "; ".join(network.notes)
     about = f"{network.format} · {count(len(network.layers))} layers · " + (
         f"{count(network.parameters)} parameters"
@@ -36,7 +36,7 @@ def first_state(session: Session) -> dict[str, Any]:
         "title": network.name or "network",
         "about": f"{about} · {notes}" if notes else about,
         "file_name": f"{stem or 'network'}.png",
-        "overlays": [_choice(o.name, o.summary) for o in overlays().values()],
+        "overlays": [_choice(o.name, o.summary) for o in overlays(comparing).values()],
         "layouts": [_choice(o.name, o.summary) for o in layouts.layouts().values()],
         "openings": openings(session),
         "panel": panel_state(layer_panel(session.model, ""), session.state.theme),
@@ -211,6 +211,7 @@ def weight_state(data: Mapping[str, Any], theme: str) -> dict[str, Any]:
         facts.append(["zeros", count(summary.zeros)])
     if summary.size > summary.finite:
         facts.append(["not finite", count(summary.size - summary.finite)])
+    facts += [list(row) for row in data["compared"]]
     return {
         "error": "",
         "facts": facts,
