@@ -12,6 +12,7 @@ from explorer.desktop.detail import DesktopDetail
 from explorer.desktop.fit import Fit
 from explorer.desktop.motion import DesktopMotion
 from explorer.desktop.panel import DesktopPanel
+from explorer.desktop.reading import DesktopReading
 from explorer.desktop.texts import HELP, following, in_lines, save_unique
 from explorer.drawing.animation import Blend
 from explorer.drawing.draw_list import DrawList
@@ -73,6 +74,7 @@ class Desktop:
     def __init__(self, session: Session, window: Window) -> None:
         self.session, self.window, self.renderer = session, window, window.renderer
         self.panel = DesktopPanel(session, self.renderer)
+        self.reading = DesktopReading(session)
         self._drawn = session.draw_list
         self.motion = DesktopMotion(window)
         self.detail = DesktopDetail(session, window, self.motion)
@@ -101,6 +103,7 @@ class Desktop:
             "o": self._next_overlay,
             "l": self._next_layout,
             "t": self._switch_theme,
+            "p": lambda: self._tell(self.reading.toggle()),
             "s": self._save,
             "h": self._toggle_help,
             "question": self._toggle_help,
@@ -220,11 +223,8 @@ class Desktop:
 
     def _focus(self) -> None:
         state = self.session.state
-        path = (
-            None
-            if state.focus is not None and state.selected in (None, state.focus)
-            else (self._selected())
-        )
+        ends = state.focus is not None and state.selected in (None, state.focus)
+        path = None if ends else self._selected()
         self._change(lambda: self.session.set_focus(path))
         self._tell("no focus" if path is None else "focus; Esc ends it")
 
@@ -291,7 +291,6 @@ class Desktop:
         self._change(lambda: self.session.set_theme(name))
 
     def _save(self) -> None:
-        self._clear_note()
         self.renderer.set_note()
         self.renderer.quality = FULL
         picture = Image.fromarray(self.renderer.image(_PICTURE_SAMPLES))
@@ -325,6 +324,8 @@ class Desktop:
         try:
             if self.session.poll():
                 self._take()
+            if self.reading.news():
+                self._note(())
         except NeuronautError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
@@ -385,7 +386,7 @@ class Desktop:
 
     def _tell(self, message: str) -> None:
         self._help = False
-        self._told_until = time.monotonic() + _TOLD_FOR
+        self._told_until = time.monotonic() + (_TOLD_FOR if message else 0.0)
         self._note(in_lines(message), (0.0, 0.0))
 
     def _clear_note(self) -> None:
@@ -394,5 +395,5 @@ class Desktop:
         self._note(())
 
     def _note(self, lines: tuple[str, ...], at: tuple[float, float] | None = None) -> None:
-        if self.renderer.set_note(lines, at):
+        if self.renderer.set_note(*self.reading.under(lines, at)):
             self.window.redraw()
