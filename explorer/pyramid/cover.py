@@ -15,6 +15,7 @@ from explorer.pyramid.level0 import PairSums
 I4 = NDArray[np.int32]
 Index = NDArray[np.intp]
 _MIXED = np.int32(-2)
+_QUICK, _LITTLE = 1 << 22, 0.3  # weights read in no time; the share that must be saved of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,9 @@ def cover(stats: MatrixStats, rows: I4, columns: I4) -> Iterator[Piece]:
     if line is not None:
         yield line
         return
+    if _hardly_pays(stats, labels[0]):
+        yield Piece(rows, columns, None)
+        return
     top = len(levels) - 1
     shape = levels[top].sum_sq.shape
     yield from _Cover(stats, (rows, columns), labels).within(
@@ -89,6 +93,17 @@ def _line(stats: MatrixStats, rows: I4, columns: I4, labels: tuple[I4, I4]) -> P
             return Piece(rows, one, PairSums(*(a[:, None] for a in over)))
         return Piece(one, columns, PairSums(*(a[None, :] for a in over)))
     return None
+
+
+def _hardly_pays(stats: MatrixStats, labels: tuple[I4, I4]) -> bool:
+    """Whether blocks would answer so little that reading all in one go is quicker."""
+    saved = 1.0
+    for label in labels:
+        shown = int(np.count_nonzero(label != -1))
+        saved *= np.count_nonzero(label >= 0) / max(shown, 1)
+    grid = stats.grid
+    small = grid.rows * grid.columns * grid.taps <= _QUICK
+    return saved == 0.0 or (small and saved < _LITTLE)
 
 
 @dataclass(frozen=True, eq=False)
