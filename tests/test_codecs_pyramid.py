@@ -11,7 +11,7 @@ import pytest
 from codec_files import File, pack
 
 from explorer.network import Lanes, Layer, Packing, TableAxis, Weight
-from explorer.pyramid.plan import plan_of
+from explorer.pyramid.plan import bytes_of
 from explorer.pyramid.pyramid import Pyramid
 from explorer.pyramid.strongest import strongest
 from explorer.weights.connections import connections_of
@@ -81,4 +81,4 @@ def test_bytes_to_read_are_those_in_the_file(tmp_path: Path) -> None:
         file = File(tmp_path / make.__name__)
         weight, _ = make(file, np.random.default_rng(1))
         (connection,) = connections_of(Layer("d", "Dense", weights=(weight,)))
-        assert plan_of(connection).nbytes == weight.where.nbytes
+        assert bytes_of(connection) == weight.where.nbytes
