@@ -274,6 +274,19 @@ def test_uniform_tiles_need_no_reading_and_open_groups_little():
     assert reader.elements == 4096 * 64, "the second time comes from the cache"
 
 
+def test_totals_alone_need_no_reading():
+    connection, pyramid, reader = big_dense(4096, 2048)
+    pyramid.build(connection)
+    reader.elements = 0
+    labels = np.arange(2048, dtype=np.int32), np.arange(4096, dtype=np.int32)
+    found = strongest(pyramid, connection, *labels, 0)
+    assert reader.elements == 0
+    assert len(found.out) == 0
+    assert found.total_weights == 4096 * 2048
+    want = np.square(reader.arrays["k"].astype(np.float64)).sum()
+    np.testing.assert_allclose(found.total_sum_sq, want, rtol=1e-6)
+
+
 def test_single_units_against_a_whole_layer_need_no_reading():
     connection, pyramid, reader = big_dense(4096, 2048)
     pyramid.build(connection)

@@ -89,7 +89,9 @@ def strongest(
     in_names, in_label = _dense(in_label)
     pairs, weights = _totals(connection, out_label, in_label)
     found = None
-    if (
+    if k <= 0 and pyramid.ready(connection):
+        found = Candidates.joined([])  # only the totals are asked for
+    elif (
         weights > FULL_READ
         and pyramid.ready(connection)
         and _one_to_one(pyramid.views(connection, out_label, in_label), pairs)
