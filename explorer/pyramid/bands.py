@@ -24,7 +24,8 @@ _PIECE = 1 << 17  # elements worked on at once
 _PIECE_COLUMNS = 2048
 _PANEL = 1 << 14  # columns read at once of a matrix so wide that 64 rows of it are large
 _WIDE = 1 << 21  # elements of 64 rows above which panels are read
-_BIG, _SMALL = 1e15, 1e-12  # outside this range squares do not fit single precision
+FITS_SINGLE = (1e-12, 1e15)
+"""Largest |w| between which squares and their sums fit single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +138,7 @@ class _Sheet:
         pairs, bad = self._quick(taps), None
         strips = _strip_sums(pairs)
         top = float(strips[3].max(initial=0.0))  # NaN where any weight is
-        low, high = (0.0, LARGEST) if pairs.value.dtype == np.float64 else (_SMALL, _BIG)
+        low, high = (0.0, LARGEST) if pairs.value.dtype == np.float64 else FITS_SINGLE
         if not (top == 0.0 or low < top < high):
             pairs, bad = _careful(taps)
             strips = _strip_sums(pairs)

@@ -9,12 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid.bands import Band
+from explorer.pyramid.bands import FITS_SINGLE, Band
 from explorer.pyramid.grid import FACTOR, SIDE, Grid
 from explorer.pyramid.level0 import Values
 
 F8 = NDArray[np.float64]
-_BIG, _SMALL = 1e15, 1e-12  # outside this range squares do not fit single precision
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,8 @@ def joined(grid: Grid, bands: Sequence[Band]) -> tuple[MatrixStats, Totals]:
     if not grid.stored:
         return MatrixStats(grid), totals
     top = totals.max_abs
-    keep = np.float32 if top == 0.0 or _SMALL < top < _BIG else np.float64
+    low, high = FITS_SINGLE
+    keep = np.float32 if top == 0.0 or low < top < high else np.float64
     sum_sq, sum_, sum_abs, max_abs = (s.astype(keep) for s in sums)
     peak: Values = max_abs
     if grid.taps > 1:
