@@ -80,6 +80,18 @@ def test_residual_reaches_both_branches_or_stops(tmp_path):
     assert {e.from_layer for e in alone.edges} == {"act"}
 
 
+def test_share_counts_a_weight_once_for_every_edge_it_makes(tmp_path):
+    made = residual(tmp_path)
+    kernel = made.model.get_layer("c").kernel.numpy().astype(np.float64)
+    edge = np.sort(np.tile(np.square(kernel).ravel(), 2))[::-1]  # one for a and one for b
+    for k in range(1, 31):
+        found = strongest_edges(made.network, made.pyramid, ["a", "b"], ["c"], k)
+        want = edge[:k].sum() / edge.sum()
+        assert found.shown_share_of_sum_sq == pytest.approx(want, rel=1e-12), k
+        assert len(found.edges) == k
+    assert found.shown_share_of_sum_sq == 1.0
+
+
 def test_shared_layer_has_every_calls_source(tmp_path):
     p, q = keras.Input((4,)), keras.Input((4,))
     a, b = layers.Dense(6, name="a")(p), layers.Dense(6, name="b")(q)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from explorer.weights.units import Units
 from explorer.weights.wires import Entry, Wires, wires
 
 I4 = NDArray[np.int32]
+F8 = NDArray[np.float64]
 Range = tuple[int, int]
 
 
@@ -58,7 +60,8 @@ class StrongestEdges:
     total_weights : int
         Weights that join them, each counted once.
     shown_share_of_sum_sq : float
-        Σw² of the edges' weights over that of all; 1 when there is nothing to show.
+        Σw² of these edges over Σw² of all such edges; 1 when there is nothing to show. A weight
+        that joins several pairs of units (what it reads was added up) counts once for each.
     non_finite : int
         Weights that are NaN or infinite.
     edges : tuple of Edge
@@ -123,7 +126,7 @@ def strongest_edges(
     sources = frozenset(from_layers)
     ends = _ends(index, sources)
     found: list[tuple[str, str, Strongest]] = []
-    totals = {"weights": 0, "bad": 0, "square": 0.0, "pairs": 0}
+    totals = {"weights": 0, "bad": 0, "pairs": 0}
     for path in network.layer_by_path:
         if path not in to_layers:
             continue
@@ -189,29 +192,46 @@ def in_labels(entry: Entry, units: Units, chosen: Range | None) -> I4:
     return np.where((label >= 0) & wanted[np.maximum(label, 0)], label, np.int32(-1))
 
 
-def _add(totals: dict[str, Any], parts: list[Strongest]) -> None:
+def _add(totals: dict[str, int], parts: list[Strongest]) -> None:
     totals["weights"] += parts[0].total_weights
     totals["bad"] += parts[0].non_finite
-    totals["square"] += parts[0].total_sum_sq
     totals["pairs"] += sum(s.total_pairs for s in parts[1:])
 
 
 def _ranked(
-    found: list[tuple[str, str, Strongest]], totals: dict[str, Any], k: int
+    found: list[tuple[str, str, Strongest]], totals: dict[str, int], k: int
 ) -> StrongestEdges:
     """One list out of several, strongest first; ties by place of the connection, then by unit."""
-    rows = [
-        (-float(rms), at, int(o), int(i), float(total), int(n), float(square))
-        for at, (_, _, s) in enumerate(found)
-        for rms, o, i, total, n, square in zip(
-            s.rms, s.out, s.inside, s.sum, s.count, s.sum_sq, strict=True
-        )
-    ]
-    rows = sorted(rows)[: max(k, 0)]
+    lists = [s for _, _, s in found]
+    sizes = [len(s.out) for s in lists]
+    place = np.repeat(np.arange(len(lists)), sizes)
+    out, inside, count = (_joined(lists, name, np.int64) for name in ("out", "inside", "count"))
+    sum_sq, sum_ = (_joined(lists, name, np.float64) for name in ("sum_sq", "sum"))
+    square = sum_sq / count
+    order = np.lexsort((inside, out, place, -square))[: max(k, 0)]
+    columns = (place, inside, out, np.sqrt(square), sum_ / count, count)
     edges = tuple(
-        Edge(found[at][0], found[at][1], i, o, -rms, total / n, n)
-        for rms, at, o, i, total, n, _ in rows
+        Edge(found[at][0], found[at][1], i, o, rms, mean, n)
+        for at, i, o, rms, mean, n in zip(*(c[order].tolist() for c in columns), strict=True)
     )
-    shown = sum(row[6] for row in rows)
-    share = min(1.0, shown / totals["square"]) if totals["square"] > 0 else 1.0
+    many = np.bincount(place[order], minlength=len(lists)).tolist()
+    shown = np.bincount(place[order], sum_sq[order], len(lists)).astype(np.float64)
+    rest = sum(map(_rest, lists, repeat(k), many, shown.tolist()))
+    part = float(shown.sum())
+    share = part / (part + rest) if part + rest > 0.0 else 1.0
     return StrongestEdges(totals["pairs"], totals["weights"], share, totals["bad"], edges)
+
+
+def _joined(lists: list[Strongest], name: str, dtype: type[np.generic]) -> NDArray[Any]:
+    """One column of several lists, which may be none."""
+    return np.concatenate([np.empty(0, dtype), *(getattr(s, name) for s in lists)])
+
+
+def _rest(found: Strongest, k: int, shown: int, sum_sq: float) -> float:
+    """Σw² of the edges that are not shown, when so many are that hold this much.
+
+    Totals are made of sums in single precision and may be a rounding less than their part: what
+    is left is then nothing.
+    """
+    every = len(found.out) == found.total_pairs or len(found.out) < k
+    return 0.0 if every and shown == len(found.out) else max(found.total_sum_sq - sum_sq, 0.0)
