@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from explorer.__main__ import _load
 from explorer.bundled import scenes_folder
+from explorer.commands.opening import load
 from explorer.errors import NeuronautError
 from explorer.films import picture
 from explorer.view import open_network
@@ -58,8 +58,8 @@ def test_a_scene_opens_alike_from_python_and_the_command_line(model: Path) -> No
     path = scene(model, theme="light")
     with open_network(path) as view:
         assert view.state.theme == "light"
-        assert _load(str(path)) == (str(model), view.state)
-    assert _load(str(model)) == (str(model), None)
+        assert load(str(path)) == (str(model), view.state)
+    assert load(str(model)) == (str(model), None)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_scene_opens_alike_from_python_and_the_command_line(model: Path) -> No
         ({"theme": "nope"}, "theme must be"),
     ],
 )
-@pytest.mark.parametrize("face", [open_network, lambda path: _load(str(path))])
+@pytest.mark.parametrize("face", [open_network, lambda path: load(str(path))])
 def test_a_fault_of_a_scene_names_the_scene(model: Path, face, view, says: str) -> None:
     path = scene(model, **view)
     with pytest.raises(NeuronautError) as caught:
@@ -79,7 +79,7 @@ def test_a_fault_of_a_scene_names_the_scene(model: Path, face, view, says: str) 
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("face", [open_network, lambda path: _load(str(path))])
+@pytest.mark.parametrize("face", [open_network, lambda path: load(str(path))])
 def test_a_scene_without_its_network_says_so(model: Path, face) -> None:
     path = scene(model)
     model.unlink()
