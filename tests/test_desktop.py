@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from explorer.desktop.desktop import HELP, save_unique
+from explorer.desktop.texts import HELP, save_unique
 from explorer.errors import NeuronautError
 from explorer.renderer import Renderer
 from explorer.session.session import Session

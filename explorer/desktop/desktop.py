@@ -5,23 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from PIL import Image
-
-import layouts
+from explorer.desktop.actions import Actions, Target
 from explorer.desktop.detail import DesktopDetail
 from explorer.desktop.fit import Fit
 from explorer.desktop.motion import DesktopMotion
 from explorer.desktop.panel import DesktopPanel
 from explorer.desktop.reading import DesktopReading
-from explorer.desktop.texts import HELP, following, in_lines, save_unique
+from explorer.desktop.texts import HELP, in_lines
 from explorer.drawing.animation import Blend
 from explorer.drawing.draw_list import DrawList
 from explorer.errors import NeuronautError
-from explorer.overlays import overlays
 from explorer.renderer import Handlers, Window
 from explorer.session.flight import Flight, Held, held, straight
-from explorer.session.opening import Opening
-from explorer.session.pace import FULL
 from explorer.session.session import Session
 from explorer.viewing.on_screen import Screen
 from explorer.viewing.orbit import shift
@@ -30,9 +25,6 @@ from explorer.viewing.view_state import Camera
 _POLL_EVERY = 0.15  # seconds between two looks for weights read in the background
 _TOLD_FOR = 4.0  # seconds that a message stays
 _PICTURE_SAMPLES = 8
-
-#: Where the camera goes with a change: to a place, with a node, or nowhere.
-Target = Camera | Held | None
 
 
 def run(session: Session, size: tuple[int, int] = (1600, 900)) -> None:
@@ -83,42 +75,13 @@ class Desktop:
         self._told_until = 0.0
         self._complaint = ""
         self._help = False
-        self._keys: dict[str, Callable[[], None]] = {
-            "r": self._see_all,
-            "d": lambda: self._tell(self.detail.switch()),
-            "f": self._fly_to_selected,
-            "b": self._start_over,
-            "z": lambda: self._travel(self.session.undo, "nothing to undo"),
-            "Z": lambda: self._travel(self.session.redo, "nothing to redo"),
-            "y": lambda: self._travel(self.session.redo, "nothing to redo"),
-            "a": self._open_like,
-            "c": lambda: self._open_to(0),
-            "x": self._focus,
-            "i": self._toggle_panel,
-            "w": lambda: self._next_weight(1),
-            "bracketright": lambda: self._next_weight(1),
-            "bracketleft": lambda: self._next_weight(-1),
-            "u": self._close_selected,
-            "BackSpace": self._close_selected,
-            "o": self._next_overlay,
-            "l": self._next_layout,
-            "t": self._switch_theme,
-            "p": lambda: self._tell(self.reading.toggle()),
-            "s": self._save,
-            "h": self._toggle_help,
-            "question": self._toggle_help,
-            "q": window.stop,
-            "Escape": self._escape,
-        }
-        for depth in range(10):
-            work = lambda depth=depth: self._open_to(depth)  # noqa: E731
-            self._keys[str(depth)] = self._keys[f"KP_{depth}"] = work
+        self.actions = Actions(self)
 
     def run(self) -> None:
         """Show the picture and serve the person until the window closes."""
         self.renderer.draw(self._drawn)
-        self._update_panel()
-        self.renderer.camera = self.session.state.camera or self._view_of(None)
+        self.update_panel()
+        self.renderer.camera = self.session.state.camera or self.view_of(None)
         self.window.run(Handlers(self._click, self._hover, self._leave, self._key, self._tick))
         self.session.camera = self.renderer.camera
 
@@ -130,13 +93,13 @@ class Desktop:
         pick = self.renderer.pick(x, y)
         if pick.node is None:
             if pick.edge is not None:
-                self._tell(self.session.describe_edge(pick.edge))
+                self.tell(self.session.describe_edge(pick.edge))
             else:
                 self._deselect()
             return
         path = self._drawn.nodes[pick.node]
         if pick.frame_title:
-            self._close(path, (x, y))
+            self.close(path, (x, y))
             return
         before = self.session.state.opened
 
@@ -145,11 +108,11 @@ class Desktop:
             moves = self.session.state.opened != before or x >= self.renderer.free_width
             return Held(path) if moves else None
 
-        self._change(lambda: self.session.click(path), target)
+        self.change(lambda: self.session.click(path), target)
 
     def _deselect(self) -> None:
         if self.session.state.selected is not None:
-            self._change(lambda: self.session.select(None))
+            self.change(lambda: self.session.select(None))
 
     def _hover(self, x: float, y: float) -> None:
         if self.motion.under_way or self._help or time.monotonic() < self._told_until:
@@ -168,133 +131,47 @@ class Desktop:
             self._note(())
 
     def _key(self, name: str) -> None:
-        action = self._keys.get(name) or self._keys.get(name.lower())
+        action = self.actions.keys.get(name) or self.actions.keys.get(name.lower())
         if action is not None:
             self.motion.settle()
             try:
                 action()
             except NeuronautError as error:
-                self._tell(str(error))
+                self.tell(str(error))
 
-    def _escape(self) -> None:
+    def escape(self) -> None:
+        """Take back the last of help, message, focus and selection."""
         if self._help:
-            self._toggle_help()
+            self.toggle_help()
         else:
             self._clear_note()
             if self.session.state.focus is not None:
-                self._change(lambda: self.session.set_focus(None))
+                self.change(lambda: self.session.set_focus(None))
             else:
                 self._deselect()
 
-    def _toggle_panel(self) -> None:
-        self.panel.wanted = not self.panel.wanted
-        self._update_panel()
-        if self.session.state.selected is None:
-            self._tell(f"details of the selected node: {'on' if self.panel.wanted else 'off'}")
-
-    def _next_weight(self, by: int) -> None:
-        if self.panel.step(by):
-            self._update_panel()
-        else:
-            self._tell("no other weight in what is selected")
-
-    def _update_panel(self) -> None:
+    def update_panel(self) -> None:
+        """Show in the panel what is selected."""
         try:
             if self.panel.update():
                 self.window.redraw()
         except NeuronautError as error:
-            self._tell(str(error))
+            self.tell(str(error))
 
-    def _toggle_help(self) -> None:
+    def toggle_help(self) -> None:
+        """Show or hide the list of keys."""
         self._help = not self._help
         self._told_until = 0.0
         self._note(HELP if self._help else ())
 
-    def _selected(self) -> str:
-        if self.session.state.selected is None:
-            raise NeuronautError("nothing is selected: click a node first")
-        return self.session.state.selected
-
-    def _see_all(self) -> None:
-        self._change(self.session.close_automatic, lambda: self._view_of(None))
-
-    def _fly_to_selected(self) -> None:
-        self.motion.begin(straight(self.renderer.camera, self._view_of(self._selected())))
-
-    def _focus(self) -> None:
-        state = self.session.state
-        ends = state.focus is not None and state.selected in (None, state.focus)
-        path = None if ends else self._selected()
-        self._change(lambda: self.session.set_focus(path))
-        self._tell("no focus" if path is None else "focus; Esc ends it")
-
-    def _close_selected(self) -> None:
-        path = self.session.state.selected
-        while path is not None and path not in self.session.state.opened:
-            path = self.session.around(path)
-        if path is None:
-            self._tell("nothing to close: select a node inside an open frame")
-        else:
-            self._close(path)
-
-    def _close(self, path: str, pixel: tuple[float, float] | None = None) -> None:
+    def close(self, path: str, pixel: tuple[float, float] | None = None) -> None:
         """Close a node; what it becomes comes to this pixel, or stays where the frame is."""
 
         def work() -> None:
             self.session.close(path)
             self.session.select(path)
 
-        self._change(work, Held(path, pixel))
-
-    def _open_like(self) -> None:
-        path = self._selected()
-        found: list[Opening] = []
-        self._change(lambda: found.append(self.session.open_like(path)), Held(path))
-        self._tell_opening(found)
-
-    def _open_to(self, depth: int) -> None:
-        found: list[Opening] = []
-        self._change(lambda: found.append(self.session.open_to(depth)), lambda: self._view_of(None))
-        self._tell_opening(found)
-
-    def _tell_opening(self, found: list[Opening]) -> None:
-        if found:
-            self._tell(found[0].message)
-
-    def _start_over(self) -> None:
-        self._change(self.session.reset, lambda: self._view_of(None))
-        self._tell("the first picture; z takes it back")
-
-    def _travel(self, step: Callable[[], bool], nothing: str) -> None:
-        """Undo or redo, the camera along with it."""
-        done: list[bool] = []
-        self._change(
-            lambda: done.append(step()),
-            lambda: (self.session.camera or self._view_of(None)) if done[0] else None,
-        )
-        if done == [False]:
-            self._tell(nothing)
-
-    def _next_overlay(self) -> None:
-        names = list(overlays(self.session.model.comparison is not None))
-        name = following(names, self.session.state.overlay)
-        self._change(lambda: self.session.set_overlay(name))
-        self._tell(f"overlay: {name}")
-
-    def _next_layout(self) -> None:
-        name = following(list(layouts.layouts()), self.session.state.layout)
-        self._change(lambda: self.session.set_layout(name), lambda: self._view_of(None))
-        self._tell(f"layout: {name}")
-
-    def _switch_theme(self) -> None:
-        name = "light" if self.session.state.theme == "dark" else "dark"
-        self._change(lambda: self.session.set_theme(name))
-
-    def _save(self) -> None:
-        self.renderer.set_note()
-        self.renderer.quality = FULL
-        picture = Image.fromarray(self.renderer.image(_PICTURE_SAMPLES))
-        self._tell(f"saved {save_unique(picture)}")
+        self.change(work, Held(path, pixel))
 
     # -- the picture ---------------------------------------------------------------------------
 
@@ -304,18 +181,18 @@ class Desktop:
             self.motion.step(now)
         elif self._fit.due():
             self._take()  # the legend may have another height now
-            self.renderer.camera = self._view_of(None)
+            self.renderer.camera = self.view_of(None)
         elif now - self._polled > _POLL_EVERY:
             self._polled = now
             self._poll()
         try:
             self._drawn = self.detail.tick(now, self._drawn) or self._drawn
         except NeuronautError as error:
-            self._tell(str(error))
+            self.tell(str(error))
         camera = self.motion.rested(now)
         if camera is not None:
             self.session.camera = camera
-        self._update_panel()
+        self.update_panel()
         if self._told_until and now >= self._told_until:
             self._clear_note()
 
@@ -329,9 +206,9 @@ class Desktop:
         except NeuronautError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
-                self._tell(self._complaint)
+                self.tell(self._complaint)
 
-    def _change(
+    def change(
         self, work: Callable[[], object], target: Target | Callable[[], Target] = None
     ) -> None:
         """Change the session; the picture passes smoothly to what came of it.
@@ -349,10 +226,10 @@ class Desktop:
             work()
             after = self.session.draw_list
         except NeuronautError as error:
-            self._tell(str(error))
+            self.tell(str(error))
             return
         self._drawn = after
-        self._update_panel()
+        self.update_panel()
         to = target() if callable(target) else target
         way = self._way(before, after, to)
         if after is not before:
@@ -372,7 +249,8 @@ class Desktop:
         self.renderer.draw(self._drawn)
         self.window.redraw()
 
-    def _view_of(self, path: str | None) -> Camera:
+    def view_of(self, path: str | None) -> Camera:
+        """The camera that frames a node, or all, beside the panel."""
         (width, height), free = self.renderer.scene_size, self.renderer.free_width
         camera = self.session.camera_for(path, self.renderer.scene_aspect)
         # What is framed stands in the middle of what the panel leaves free.
@@ -384,7 +262,8 @@ class Desktop:
 
     # -- messages ------------------------------------------------------------------------------
 
-    def _tell(self, message: str) -> None:
+    def tell(self, message: str) -> None:
+        """Show a message for some seconds."""
         self._help = False
         self._told_until = time.monotonic() + (_TOLD_FOR if message else 0.0)
         self._note(in_lines(message), (0.0, 0.0))
