@@ -17,6 +17,7 @@ from explorer.flow.passing import Passing
 from explorer.memory import Memory
 from explorer.network import Layer, Network
 from explorer.pyramid.connection_table import ConnectionTable
+from explorer.pyramid.histograms import Histograms
 from explorer.pyramid.keeping import Keeper
 from explorer.pyramid.pyramid import Pyramid
 from explorer.pyramid.strongest import Strongest
@@ -149,6 +150,11 @@ class OpenModel:
     def table(self) -> ConnectionTable:
         """All connections by number, with their sums."""
         return ConnectionTable(self.graph, self.wires, self.weighted, self.pyramid)
+
+    @cached_property
+    def histograms(self) -> Histograms:
+        """Exact histograms of the weights of connections, counted when they are asked for."""
+        return Histograms(self.pyramid.level0)
 
     @cached_property
     @paused()
