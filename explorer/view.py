@@ -13,7 +13,7 @@ from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
 from explorer.scene_file import resolve_source, save_scene
 from explorer.session.session import Session
-from explorer.viewing.view_state import Camera, ViewState
+from explorer.viewing.view_state import Camera, ViewState, checked_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,9 +192,10 @@ class View:
         layout: str | None = None,
         theme: str | None = None,
         detail: str | None = None,
+        scale: str | None = None,
         camera: Camera | None = None,
     ) -> View:
-        """Change overlay, layout, theme, camera or detail.
+        """Change overlay, layout, theme, detail, scale or camera.
 
         Parameters
         ----------
@@ -202,6 +203,8 @@ class View:
         detail : str, optional
             ``"automatic"``: in a window and in a page nodes open as the camera comes near, and
             close behind it; ``"manual"``: only by hand.
+        scale : str, optional
+            How numbers become colours: ``"linear"``, ``"log"``, ``"rank"``, or ``"automatic"``.
         camera : Camera, optional
         """
         if overlay is not None:
@@ -212,10 +215,26 @@ class View:
             self.session.set_theme(theme)
         if detail is not None:
             self.session.set_detail(detail)
+        if scale is not None:
+            self.session.set_scale(scale)
         if camera is not None:
             from dataclasses import replace
 
             self.session.update(replace(self.state, camera=camera))
+        return self
+
+    def set_range(self, low: float | None, high: float | None = None) -> View:
+        """Lay the colour scale on magnitudes from low to high; ``None`` fits it to what is drawn.
+
+        What lies beyond takes the colours of the ends, and the legend says so. Another overlay
+        begins without a range.
+
+        Raises
+        ------
+        NeuronautError
+            If it is not two finite numbers, the first 0 or more, the second larger.
+        """
+        self.session.set_range(None if low is None and high is None else checked_range((low, high)))
         return self
 
     # -- asking ------------------------------------------------------------------------------

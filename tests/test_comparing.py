@@ -198,7 +198,7 @@ def test_a_change_of_what_was_zero_is_infinite_and_a_nan_is_counted(tmp_path):
 def edges(session: Session) -> dict[tuple[str, str], tuple[float, float]]:
     """Change and relative change of the drawn edges that are no strands, by their ends."""
     session.wait()
-    _, placed, crossing = session._current()
+    placed, crossing = session.placed, session._current()[1].crossing
     rows, paths = crossing.edges, placed.cut.paths
     found = {}
     for i in np.flatnonzero(~rows.strand & (rows.stats.count > 0)):
@@ -279,7 +279,7 @@ def test_strands_are_the_largest_changes_and_know_what_was_before(files):
     with compared(*files) as model:
         session = Session(model)
         session.wait()
-        rows = session._current()[2].edges
+        rows = session._current()[1].crossing.edges
         session.close_session()
     for name, most in (("hidden", 48), ("first", 1)):  # of "first" one weight changed
         then, now = (side[name][0].reshape(-1, *side[name][0].shape[-2:]) for side in sides)
@@ -300,7 +300,7 @@ def test_only_weights_that_changed_are_drawn_singly(files):
         session = Session(model)
         session.open_to(9)
         session.wait()
-        rows = session._current()[2].edges
+        rows = session._current()[1].crossing.edges
         assert np.all(rows.stats.sum_sq[rows.strand] > 0)
         layer = model.graph.position["first"]  # one weight of its kernel is another
         assert np.count_nonzero(rows.strand & (rows.target_layer == layer)) == 1

@@ -22,6 +22,13 @@ Size = Annotated[str, typer.Option(help="width x height of the picture in pixels
 LayoutName = Annotated[str | None, typer.Option("--layout", help="name of a layout")]
 OverlayName = Annotated[str | None, typer.Option("--overlay", help="name of an overlay")]
 ThemeName = Annotated[str | None, typer.Option("--theme", help="dark or light")]
+ScaleName = Annotated[
+    str | None, typer.Option("--scale", help="of the colours: automatic, linear, log or rank")
+]
+ColorRange = Annotated[
+    str | None,
+    typer.Option("--range", metavar="LOW:HIGH", help="magnitudes at the ends of the colour scale"),
+]
 Open = Annotated[list[str] | None, typer.Option("--open", help="a node to open; repeatable")]
 Depth = Annotated[
     int | None, typer.Option("--depth", help="open all groups to this depth; 0 closes all", min=0)

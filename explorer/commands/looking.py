@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from explorer.commands.app import (
+    ColorRange,
     Depth,
     FocusOn,
     Host,
@@ -20,12 +21,19 @@ from explorer.commands.app import (
     OpenAll,
     OverlayName,
     Port,
+    ScaleName,
     Size,
     ThemeName,
     app,
 )
 from explorer.commands.opening import model_opening, open_session
-from explorer.commands.output import check_picture, picture_size, progress_bar, save_and_close
+from explorer.commands.output import (
+    check_picture,
+    color_range,
+    picture_size,
+    progress_bar,
+    save_and_close,
+)
 
 if TYPE_CHECKING:
     from explorer.session.opening import Opening
@@ -81,6 +89,8 @@ def shot(
     layout: LayoutName = None,
     overlay: OverlayName = None,
     theme: ThemeName = None,
+    scale: ScaleName = None,
+    ends: ColorRange = None,
     newer: Newer = None,
 ) -> None:
     """Write a picture of a network."""
@@ -92,6 +102,10 @@ def shot(
             session.set_layout(layout)
         if overlay is not None:
             session.set_overlay(overlay)
+        if scale is not None:
+            session.set_scale(scale)
+        if bounds is not None:
+            session.set_range(bounds)
         if depth is not None:
             _tell_unless_all(session.open_to(depth))
         for kind in open_all or ():
@@ -103,6 +117,7 @@ def shot(
 
     check_picture(output)
     width, height = picture_size(size)
+    bounds = None if ends is None else color_range(ends)
     session = open_session(model, width / height, change, newer)
     try:
         save_and_close(session, output, (width, height))

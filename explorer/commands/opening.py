@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from explorer.errors import NeuronautError
@@ -57,7 +56,7 @@ def model_opening(
                     return OpenModel.compare(reading, other[0])
 
         if other is not None and state is not None:
-            state = replace(state, overlay="change")
+            state = state.colored_by("change")
         yield opened, state
 
 

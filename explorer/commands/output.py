@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.errors import NeuronautError
+from explorer.viewing.view_state import checked_range
 
 if TYPE_CHECKING:
     from explorer.session.session import Session
@@ -70,3 +71,14 @@ def check_picture(output: Path) -> None:
         raise NeuronautError(f"{output}: a picture is written as .png")
     if not output.parent.is_dir():
         raise NeuronautError(f"{output}: the folder {output.parent} does not exist")
+
+
+def color_range(text: str) -> tuple[float, float]:
+    """The ends of a colour scale, written ``LOW:HIGH``."""
+    low, _, high = text.partition(":")
+    try:
+        return checked_range((float(low), float(high)))
+    except (ValueError, NeuronautError):
+        raise NeuronautError(
+            f"range {text[:40]!r} is not LOW:HIGH, two numbers, 0 or more, the high one larger"
+        ) from None

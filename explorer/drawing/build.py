@@ -6,7 +6,7 @@ run in a thread, be tested without a screen, and be cached.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from explorer.crossing.edges import EdgeFinder
 from explorer.crossing.rows import Crossing, EdgeRows
 from explorer.drawing.captions import labels_of, legend_of
-from explorer.drawing.changed import SAME, badged, changed_nodes, explained, painted
+from explorer.drawing.changed import SAME, Changed, badged, changed_nodes, explained, painted
 from explorer.drawing.color_scale import ColorScale, fit_scale
 from explorer.drawing.crowding import CROWDED, crowding
-from explorer.drawing.draw_list import DrawList, EdgeArrays, NodePaths
+from explorer.drawing.draw_list import DrawList, EdgeArrays, Legend, NodePaths
 from explorer.drawing.edge_look import opacity, widths
 from explorer.drawing.edge_paths import edge_points
 from explorer.drawing.focus import fade
@@ -31,11 +31,50 @@ from explorer.viewing.view_state import ViewState
 
 F8 = NDArray[np.float64]
 
+COLORING = ("scale", "range", "selected", "camera", "detail")
+"""What of a view state changes neither where anything stands nor what is drawn."""
 
-def build_draw_list(
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """A picture but for what follows from its colour scale and from the selection.
+
+    Attributes
+    ----------
+    placed : Placed
+    crossing : Crossing
+        What it was made from: where nodes stand, and which connections are still to be read.
+    overlay : Overlay
+    rows : EdgeRows
+        In the order in which they are drawn.
+    values, share : float64 array, shape (m,)
+        The overlay's number of each edge, and what it keeps of its opacity in a crowd.
+    weighted : bool array, shape (m,)
+        Edges that stand for weights that are read; the others are grey.
+    changed : Changed or None
+        What changed inside each node, where two files are compared.
+    picture : DrawList
+        Without colours of edges and without a legend.
+    aspect : float
+        As `sketched` was given it.
+    """
+
+    placed: Placed
+    crossing: Crossing
+    overlay: Overlay
+    rows: EdgeRows
+    values: F8
+    share: F8
+    weighted: NDArray[np.bool_]
+    changed: Changed | None
+    picture: DrawList
+    aspect: float
+
+
+def sketched(
     model: OpenModel, finder: EdgeFinder, state: ViewState, aspect: float = ASPECT
-) -> tuple[DrawList, Placed, Crossing]:
-    """Draw what a view state says.
+) -> Sketch:
+    """Place, query and route what a view state says, for `colored`.
 
     Parameters
     ----------
@@ -46,12 +85,6 @@ def build_draw_list(
     aspect : float
         Width / height of the picture that the layout is to fill.
 
-    Returns
-    -------
-    DrawList
-    Placed, Crossing
-        What it was made from: where nodes stand, and which connections are still to be read.
-
     Raises
     ------
     UnknownNameError
@@ -61,77 +94,113 @@ def build_draw_list(
     overlay = get_overlay(state.overlay, model.comparison is not None)
     placed = place(model, state, aspect)
     crossing = finder.crossing(placed.cut, state.edge_budget)
-    share = crowding(placed.cut, crossing.edges)
-    changed = changed_nodes(model, placed.cut)
-    inside = np.zeros(0) if changed is None else changed.values(overlay)[placed.cut.leaf]
-    shown = (overlay, inside)
-    edges, scale, nodes = _edges(model, placed, (crossing.edges, share), shown, theme)
-    solids, frames = boxes_of(model, placed.cut, placed.boxes, theme)
-    legend = legend_of(model, placed.cut, crossing, overlay, scale, theme)
-    if (share < 1.0).any():
-        legend = replace(legend, lines=(*legend.lines, CROWDED))
-    labels = labels_of(model, placed.cut, placed.boxes)
-    if changed is not None and model.comparison is not None:
-        solids = painted(solids, changed, overlay, scale, state.theme)
-        labels = badged(labels, changed)
-        legend = explained(legend, changed, model.comparison, state.theme)
-    draw_list = DrawList(
-        solids,
-        frames,
-        edges,
-        labels,
-        legend,
-        nodes=nodes,
-        selected=nodes.shown.index(state.selected) if state.selected in nodes.shown else -1,
-        theme=state.theme,
-        pending=bool(len(crossing.unread) or crossing.searches),
-    )
-    if state.focus is not None:
-        draw_list = fade(draw_list, model, placed.cut, crossing, state.focus)
-    return draw_list, placed, crossing
-
-
-def _edges(
-    model: OpenModel,
-    placed: Placed,
-    shared: tuple[EdgeRows, F8],
-    shown: tuple[Overlay, F8],
-    theme: Theme,
-) -> tuple[EdgeArrays, ColorScale, NodePaths]:
-    (rows, share), (overlay, beside) = shared, shown
+    rows, share = crossing.edges, crowding(placed.cut, crossing.edges)
     weighted = rows.stats.count > 0
     if model.comparison is not None:  # by a glance at a part nothing is told to be unchanged
         weighted &= ~rows.pending
     values = overlay.values(rows.stats)
-    ramp = theme.diverging if overlay.diverging else theme.sequential
-    scale = fit_scale(np.concatenate((values[weighted], beside)), ramp, overlay.diverging)
     strength = np.abs(values) if overlay.diverging else values
     # Weakest first; links without weights lie under everything, but for what is lost in a crowd.
     order = np.lexsort((np.where(weighted, strength, -1.0), weighted, share))
     rows, values, weighted, share = rows.take(order), values[order], weighted[order], share[order]
-    at = scale.position(values)
-    at = np.abs(2 * at - 1) if overlay.diverging else at
-    rgba = np.empty((len(rows), 4), np.uint8)
-    rgba[:, :3] = np.where(weighted[:, None], scale.colors(values), theme.flow)
-    rgba[:, 3] = opacity(rows, at, weighted, share)
-    if model.comparison is not None:
-        same = weighted & (rows.stats.sum_sq == 0)
-        rgba[same] = (*theme.flow, SAME)
+    edges, nodes = _edges(model, placed, rows, weighted)
+    solids, frames = boxes_of(model, placed.cut, placed.boxes, theme)
+    labels = labels_of(model, placed.cut, placed.boxes)
+    changed = changed_nodes(model, placed.cut)
+    picture = DrawList(
+        solids,
+        frames,
+        edges,
+        labels if changed is None else badged(labels, changed),
+        Legend("", theme.sequential[:0], (), (), ()),
+        nodes=nodes,
+        theme=state.theme,
+        pending=bool(len(crossing.unread) or crossing.searches),
+    )
+    return Sketch(
+        placed, crossing, overlay, rows, values, share, weighted, changed, picture, aspect
+    )
+
+
+def colored(model: OpenModel, sketch: Sketch, state: ViewState) -> DrawList:
+    """The picture of a sketch; places nothing and queries nothing.
+
+    Parameters
+    ----------
+    model : OpenModel
+    sketch : Sketch
+        Of this model.
+    state : ViewState
+        The one that was sketched, but for `COLORING`.
+    """
+    theme, overlay, cut = THEMES[state.theme], sketch.overlay, sketch.placed.cut
+    changed, weighted, picture = sketch.changed, sketch.weighted, sketch.picture
+    inside = np.zeros(0) if changed is None else changed.values(overlay)[cut.leaf]
+    scale = fit_scale(
+        np.concatenate((sketch.values[weighted], inside)),
+        theme.diverging if overlay.diverging else theme.sequential,
+        overlay.diverging,
+        state.scale,
+        state.range,
+    )
+    solids = picture.solids
+    legend = legend_of(model, cut, sketch.crossing, (overlay, scale, state.scale), theme)
+    if (sketch.share < 1.0).any():
+        legend = replace(legend, lines=(*legend.lines, CROWDED))
+    if changed is not None and model.comparison is not None:
+        solids = painted(solids, changed, overlay, scale, state.theme)
+        legend = explained(legend, changed, model.comparison, state.theme)
+    shown = picture.nodes.shown if isinstance(picture.nodes, NodePaths) else ()
+    drawn = replace(
+        picture,
+        solids=solids,
+        edges=_painted(sketch, scale, theme, model.comparison is not None),
+        legend=legend,
+        selected=shown.index(state.selected) if state.selected in shown else -1,
+    )
+    if state.focus is not None:
+        drawn = fade(drawn, model, cut, sketch.crossing, state.focus)
+    return drawn
+
+
+def recolors(before: ViewState, after: ViewState) -> bool:
+    """Whether one view differs from another in nothing but what `colored` sees to."""
+    same = {key: getattr(before, key) for key in COLORING}
+    return before != after and replace(after, **same) == before
+
+
+def _edges(
+    model: OpenModel, placed: Placed, rows: EdgeRows, weighted: NDArray[np.bool_]
+) -> tuple[EdgeArrays, NodePaths]:
+    """Edges without colours and widths, and the nodes at their ends."""
     source, target, nodes = _ends(model, rows, placed.cut)
     stats = rows.stats
-    unread = ~weighted
     edges = EdgeArrays(
         edge_points(model, placed, rows),
-        rgba,
-        widths(rows, at, weighted, share),
+        np.zeros((len(rows), 4), np.uint8),
+        np.zeros(len(rows), np.float32),
         source,
         target,
-        np.where(unread, np.nan, stats.rms),
-        np.where(unread, np.nan, stats.signed_mean),
+        np.where(weighted, stats.rms, np.nan),
+        np.where(weighted, stats.signed_mean, np.nan),
         stats.count + stats.non_finite,
         weighted & rows.pending,
     )
-    return edges, scale, nodes
+    return edges, nodes
+
+
+def _painted(sketch: Sketch, scale: ColorScale, theme: Theme, comparing: bool) -> EdgeArrays:
+    """The edges of a sketch in the colours of a scale, and as wide as their strength makes them."""
+    rows, values, weighted, share = sketch.rows, sketch.values, sketch.weighted, sketch.share
+    at = scale.position(values)
+    at = np.abs(2 * at - 1) if scale.diverging else at
+    rgba = np.empty((len(rows), 4), np.uint8)
+    rgba[:, :3] = np.where(weighted[:, None], scale.colors(values), theme.flow)
+    rgba[:, 3] = opacity(rows, at, weighted, share)
+    if comparing:
+        same = weighted & (rows.stats.sum_sq == 0)
+        rgba[same] = (*theme.flow, SAME)
+    return replace(sketch.picture.edges, colors=rgba, widths=widths(rows, at, weighted, share))
 
 
 def _ends(

@@ -8,8 +8,9 @@ import numpy as np
 
 from explorer.crossing.rows import Crossing
 from explorer.drawing.appearance import looks_of, title_of
-from explorer.drawing.color_scale import ColorScale, count, percent
+from explorer.drawing.color_scale import TITLES, ColorScale, count, number, percent
 from explorer.drawing.draw_list import Label, Legend
+from explorer.drawing.scale_bar import scale_bar
 from explorer.drawing.short_titles import short_titles
 from explorer.drawing.themes import Theme
 from explorer.open_model import OpenModel
@@ -74,11 +75,21 @@ def legend_of(
     model: OpenModel,
     cut: Cut,
     crossing: Crossing,
-    overlay: Overlay,
-    scale: ColorScale,
+    colored: tuple[Overlay, ColorScale, str],
     theme: Theme,
 ) -> Legend:
-    """What colour, width and grey mean in this picture, with numbers."""
+    """What colour, width and grey mean in this picture, with numbers.
+
+    Parameters
+    ----------
+    model : OpenModel
+    cut : Cut
+    crossing : Crossing
+    colored : (Overlay, ColorScale, str)
+        The numbers, how they became colours, and the kind of scale that was wished for.
+    theme : Theme
+    """
+    overlay, scale, wish = colored
     nodes, first = np.unique(cut.node[cut.leaf], return_index=True)
     looks = looks_of(model.hierarchy, nodes[np.argsort(first)])
     families = dict.fromkeys(looks.family)  # in the order of the picture
@@ -89,11 +100,19 @@ def legend_of(
     if not model.graph.layers:
         lines.append("this network holds no layers")
     lines += model.network.notes[:2]
-    weighted = bool((crossing.edges.stats.count > 0).any())
-    ramp = scale.ramp if weighted else scale.ramp[:0]
-    ticks = scale.ticks() if weighted else ()
-    title = f"{overlay.title}, {'log' if scale.log else 'linear'} scale" if weighted else ""
-    return Legend(title, ramp, ticks, kinds, tuple(lines))
+    if not (crossing.edges.stats.count > 0).any():
+        return Legend("", scale.ramp[:0], (), kinds, tuple(lines))
+    if scale.chosen:
+        lines.insert(0, _range_text(scale))
+    title = f"{overlay.title}, {TITLES[scale.kind]}"
+    return Legend(title, scale.ramp, scale.ticks(), kinds, tuple(lines), scale_bar(scale, wish))
+
+
+def _range_text(scale: ColorScale) -> str:
+    """What a person chose to see, and how much lies beyond it."""
+    ends = f"{number(scale.low)} to {number(scale.high)}"
+    beyond = f"{count(scale.below)} lie below, {count(scale.above)} above"
+    return f"range set by hand: {ends}; of what is drawn {beyond}"
 
 
 def _statements(crossing: Crossing) -> Sequence[str]:

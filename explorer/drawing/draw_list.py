@@ -104,6 +104,40 @@ class Label:
     level: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class ScaleBar:
+    """A colour scale over a histogram of the magnitudes drawn, on an axis of equal ratios.
+
+    Attributes
+    ----------
+    wish : str
+        Kind of scale that a person chose, ``"automatic"`` among them.
+    kind : str
+        ``"linear"``, ``"log"`` or ``"rank"``: which it is.
+    low, high : float
+        Magnitudes at the ends of the scale.
+    chosen : bool
+        Whether a person chose these ends.
+    bounds : float64 array, shape (bins + 1,)
+        Of the bins; the first and the last are the ends of the axis.
+    counts : int64 array, shape (bins,)
+    colors : uint8 array, shape (s, 3)
+        Colours at even steps along the axis.
+    negative : uint8 array, shape (s, 3) or (0, 3)
+        The same of negative numbers, where the sign counts.
+    """
+
+    wish: str
+    kind: str
+    low: float
+    high: float
+    chosen: bool
+    bounds: F8
+    counts: NDArray[np.int64]
+    colors: U1
+    negative: U1
+
+
 @dataclass(frozen=True)
 class Legend:
     """What colour, width and size mean, with numbers.
@@ -120,6 +154,8 @@ class Legend:
         Kind of layer and its colour, those in the picture only.
     lines : tuple of str
         Statements such as ``"900 of 262 144 connections, 38 % of Σw²"``.
+    bar : ScaleBar or None
+        The colour scale with its histogram; ``None`` when there is nothing to count.
     """
 
     title: str
@@ -127,6 +163,7 @@ class Legend:
     ticks: tuple[tuple[float, str], ...]
     kinds: tuple[tuple[str, tuple[int, int, int]], ...]
     lines: tuple[str, ...]
+    bar: ScaleBar | None = None
 
 
 class NodePaths(Sequence[str]):

@@ -34,6 +34,7 @@ from explorer.viewing.view_state import Camera, ViewState, ease, interpolate
 
 Progress = Callable[[int, int], None]
 
+_LOOK = ("overlay", "layout", "theme", "scale", "range")  # what a tour may begin with
 _BAR_SHARE = 0.085  # of the picture's height, for captions
 _CAPTION_FADE = 0.35  # seconds
 _TRANSITION = 1.6  # seconds that boxes take to their new places, at most
@@ -109,8 +110,8 @@ def _session(tour: Tour, present: Session | None) -> Iterator[Session]:
         session = Session(model, state, width / height)
         stack.callback(session.close_session)
         with _naming(tour.path):
-            first = Step(0.0, overlay=tour.overlay, layout=tour.layout, theme=tour.theme)
-            session.update(_changed(session, first))
+            same = {key: getattr(tour, key) for key in _LOOK}
+            session.update(_changed(session, Step(0.0, **same)))
         yield session
 
 
@@ -161,10 +162,14 @@ def _changed(session: Session, step: Step) -> ViewState:
         opened |= {*opening(model.hierarchy, model.units_of, path), path}
     opened -= {session.resolve(name) for name in step.close}
     state = replace(state, opened=frozenset(opened))
-    for key in ("overlay", "layout", "theme"):
+    if step.overlay is not None:
+        state = state.colored_by(step.overlay)
+    for key in ("layout", "theme", "scale"):
         value = getattr(step, key)
         if value is not None:
             state = replace(state, **{key: value})
+    if step.range is not None:
+        state = replace(state, range=step.range or None)
     if step.select is not None:
         state = state.select(session.resolve(step.select) if step.select else None)
     if step.focus is not None:

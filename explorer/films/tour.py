@@ -29,11 +29,11 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from explorer.errors import ModelError, NeuronautError, UnknownNameError
 from explorer.small_files import read_small
-from explorer.viewing.view_state import Camera, Point
+from explorer.viewing.view_state import SCALES, Camera, Point, checked_range
 
 MOST_PIXELS_ASIDE = 8192
 MOST_SECONDS = 600.0
@@ -57,7 +57,10 @@ class Step:
         Kinds of nodes to open everywhere.
     open, close : tuple of str
         Names of nodes.
-    overlay, layout, theme : str or None
+    overlay, layout, theme, scale : str or None
+    range : (float, float) or "" or None
+        Magnitudes at the ends of the colour scale; ``""`` fits it to what is drawn. Another
+        overlay begins without a range.
     select : str or None
         Name of a node; ``""`` selects none.
     focus : str or None
@@ -82,6 +85,8 @@ class Step:
     overlay: str | None = None
     layout: str | None = None
     theme: str | None = None
+    scale: str | None = None
+    range: tuple[float, float] | Literal[""] | None = None
     select: str | None = None
     focus: str | None = None
     look_at: str | None = None
@@ -105,8 +110,9 @@ class Tour:
         Width and height of the film, pixels.
     fps : int
         Frames per second.
-    overlay, layout, theme : str or None
+    overlay, layout, theme, scale : str or None
         For the whole tour; ``None`` takes the scene's.
+    range : (float, float) or "" or None
     steps : tuple of Step
     """
 
@@ -117,6 +123,8 @@ class Tour:
     overlay: str | None
     layout: str | None
     theme: str | None
+    scale: str | None
+    range: tuple[float, float] | Literal[""] | None
     steps: tuple[Step, ...]
 
     @property
@@ -167,7 +175,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _tour(path: Path, data: dict[str, Any]) -> Tour:
-    known = ("network", "size", "fps", "overlay", "layout", "theme", "step")
+    known = ("network", "size", "fps", "overlay", "layout", "theme", "scale", "range", "step")
     _only(data, known, "tour entry")
     rows = data.get("step", [])
     if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
@@ -188,6 +196,8 @@ def _tour(path: Path, data: dict[str, Any]) -> Tour:
         overlay=_optional(data, "overlay"),
         layout=_optional(data, "layout"),
         theme=_theme(data),
+        scale=_scale(data),
+        range=_range(data),
         steps=tuple(steps),
     )
     if tour.seconds > MOST_SECONDS:
@@ -212,6 +222,8 @@ def _step(row: dict[str, Any]) -> Step:
         overlay=_optional(row, "overlay"),
         layout=_optional(row, "layout"),
         theme=_theme(row),
+        scale=_scale(row),
+        range=_range(row),
         select=_optional(row, "select"),
         focus=_optional(row, "focus"),
         look_at=_optional(row, "look_at"),
@@ -258,6 +270,18 @@ def _theme(data: dict[str, Any]) -> str | None:
     if theme not in (None, "dark", "light"):
         raise UnknownNameError("theme", theme, ("dark", "light"))
     return theme
+
+
+def _scale(data: dict[str, Any]) -> str | None:
+    scale = _optional(data, "scale")
+    if scale is not None and scale not in SCALES:
+        raise UnknownNameError("scale", scale, SCALES)
+    return scale
+
+
+def _range(data: dict[str, Any]) -> tuple[float, float] | Literal[""] | None:
+    value = data.get("range")
+    return value if value is None or value == "" else checked_range(value)
 
 
 def _as_number(value: object) -> float | None:

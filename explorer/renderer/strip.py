@@ -238,13 +238,22 @@ def _draw_ramp(
     strip = np.repeat(legend.ramp[columns][None], high, axis=0)
     picture.paste(Image.fromarray(np.ascontiguousarray(strip, np.uint8)), (left, top))
     draw = ImageDraw.Draw(picture)
-    free = -1.0
-    for at, text in sorted(legend.ticks):
+    taken: list[tuple[float, float]] = []
+    for at, text in _by_weight(legend.ticks):
         x = left + round(min(max(at, 0.0), 1.0) * (width - 1))
-        half = font(px).getlength(text) / 2
+        size = font(px).getlength(text)
         draw.line((x, top + high, x, top + high + px // 4), (*ink.text, 255))
-        begin = max(min(x - half, left + width - 2 * half), left)
-        if begin > free:  # a number that would run into the one before it is left out
+        begin = max(min(x - size / 2, left + width - size), left)
+        end = begin + size + px * 0.5
+        if all(end <= a or begin >= b for a, b in taken):  # no number runs into another
             y = top + high + round(px * 1.2)
             draw.text((begin, y), text, (*ink.text, 255), font(px), anchor="ls")
-            free = begin + 2 * half + px * 0.5
+            taken.append((begin, end))
+
+
+def _by_weight(ticks: tuple[tuple[float, str], ...]) -> list[tuple[float, str]]:
+    """Ticks, those first that must not be missing: both ends, then the middle, then the others."""
+    last = len(ticks) - 1
+    return [
+        ticks[i] for i in sorted(range(len(ticks)), key=lambda i: (0 < i < last, 2 * i != last))
+    ]

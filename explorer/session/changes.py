@@ -12,7 +12,7 @@ from explorer.session import opening
 from explorer.session.opening import Opening
 from explorer.tree import lod
 from explorer.viewing.history import History
-from explorer.viewing.view_state import Camera, ViewState
+from explorer.viewing.view_state import Camera, ViewState, checked_range
 
 
 class Changes(ABC):
@@ -28,6 +28,7 @@ class Changes(ABC):
         self.state = ViewState()
         self._lock = threading.RLock()
         self._history: History[ViewState] = History()
+        self._gesture: object = None
 
     @abstractmethod
     def _show(self, state: ViewState) -> None:
@@ -42,7 +43,7 @@ class Changes(ABC):
         """What is open in the first picture."""
         return lod.first_cut(self.model.hierarchy)
 
-    def update(self, state: ViewState, *, remember: bool = True) -> None:
+    def update(self, state: ViewState, *, remember: bool = True, gesture: object = None) -> None:
         """Take over a whole view state.
 
         Parameters
@@ -51,6 +52,8 @@ class Changes(ABC):
         remember : bool
             Whether `undo` may bring back what was; a change of the selection or the camera alone
             is never remembered.
+        gesture : object, optional
+            Changes one after another with an equal mark are steps of one: `undo` takes back all.
 
         Raises
         ------
@@ -61,7 +64,9 @@ class Changes(ABC):
             before = self.state
             self._show(state)
             if remember and _told(state) != _told(before):
-                self._history.record(before)
+                if gesture is None or gesture != self._gesture:
+                    self._history.record(before)
+                self._gesture = gesture
 
     @property
     def camera(self) -> Camera | None:
@@ -96,6 +101,7 @@ class Changes(ABC):
             if previous is None:
                 return False
             self._show(replace(previous, detail=now.detail))
+            self._gesture = None
             self._history.undo(now)
             return True
 
@@ -106,6 +112,7 @@ class Changes(ABC):
             if following is None:
                 return False
             self._show(replace(following, detail=now.detail))
+            self._gesture = None
             self._history.redo(now)
             return True
 
@@ -155,8 +162,36 @@ class Changes(ABC):
             self.update(self.state.select(path))
 
     def set_overlay(self, name: str) -> None:
-        """Colour edges by another number."""
-        self.update(replace(self.state, overlay=name))
+        """Colour edges by another number; a range of the old numbers is dropped."""
+        self.update(self.state.colored_by(name))
+
+    def set_scale(self, name: str) -> None:
+        """Turn numbers into colours ``"linear"``, by ``"log"``, by ``"rank"`` or ``"automatic"``.
+
+        Raises
+        ------
+        NeuronautError
+            If there is no such scale.
+        """
+        self.update(replace(self.state, scale=name))
+
+    def set_range(self, ends: tuple[float, float] | None, *, gesture: object = None) -> None:
+        """Lay the colour scale on a range of magnitudes; what lies beyond has its ends' colours.
+
+        Parameters
+        ----------
+        ends : (float, float) or None
+            Low and high; ``None`` fits the scale to what is drawn.
+        gesture : object, optional
+            A mark of the drag that this is a step of, as for `update`.
+
+        Raises
+        ------
+        NeuronautError
+            If it is no range.
+        """
+        ends = None if ends is None else checked_range(ends)
+        self.update(replace(self.state, range=ends), gesture=gesture)
 
     def set_layout(self, name: str) -> None:
         """Place nodes in another way."""

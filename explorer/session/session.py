@@ -11,9 +11,8 @@ import numpy as np
 import layouts
 from explorer.comparing.reading import DifferenceReader
 from explorer.crossing.edges import EdgeFinder
-from explorer.crossing.rows import Crossing
 from explorer.drawing.appearance import describe
-from explorer.drawing.build import build_draw_list
+from explorer.drawing.build import Sketch, colored, recolors, sketched
 from explorer.drawing.draw_list import DrawList
 from explorer.drawing.edge_text import describe_edge
 from explorer.drawing.placement import ASPECT, Placed
@@ -55,7 +54,7 @@ class Session(Changes):
         super().__init__(OpenModel(model) if isinstance(model, Network) else model)
         self.aspect = aspect
         self._finder = EdgeFinder(self.model)
-        self._built: tuple[DrawList, Placed, Crossing] | None = None
+        self._built: tuple[DrawList, Sketch] | None = None
         self._reading = BackgroundReading(self.model, self._finder)
         self._drawn_at = 0.0
         self._detail = Detail()
@@ -121,29 +120,30 @@ class Session(Changes):
     @property
     def placed(self) -> Placed:
         """The visible nodes and where they stand."""
-        return self._current()[1]
+        return self._current()[1].placed
 
-    def _current(self) -> tuple[DrawList, Placed, Crossing]:
+    def _current(self) -> tuple[DrawList, Sketch]:
         with self._lock:
             if self._built is None:
                 self._built = self._build()
                 self._drawn_at = time.monotonic()
             return self._built
 
-    def _build(self) -> tuple[DrawList, Placed, Crossing]:
+    def _build(self) -> tuple[DrawList, Sketch]:
         start = time.monotonic()
         built = self._make()
         # Reading a little at once costs a second drawing: only where both are quick.
         left = AT_ONCE - 2 * (time.monotonic() - start)
-        if left > 0 and self._reading.at_once(built[2], left):
+        if left > 0 and self._reading.at_once(built[1].crossing, left):
             built = self._make()
-        self._reading.want(built[2])
+        self._reading.want(built[1].crossing)
         return built
 
-    def _make(self) -> tuple[DrawList, Placed, Crossing]:
+    def _make(self) -> tuple[DrawList, Sketch]:
         # Nothing in here may wait for a weight to be read: the reading thread rests.
         with self._reading.held():
-            return build_draw_list(self.model, self._finder, self.state, self.aspect)
+            sketch = sketched(self.model, self._finder, self.state, self.aspect)
+            return colored(self.model, sketch, self.state), sketch
 
     def poll(self) -> bool:
         """Whether weights read in the background changed the picture since the last look."""
@@ -169,7 +169,7 @@ class Session(Changes):
         ModelError
             If the file was changed or cannot be read.
         """
-        while unread(crossing := self._current()[2]):
+        while unread(crossing := self._current()[1].crossing):
             sizes = [self.pyramid.bytes_needed(c) for c in crossing.missing]
             done = 0
             for connection, size in zip(crossing.missing, sizes, strict=True):
@@ -188,13 +188,21 @@ class Session(Changes):
         with self._lock:
             before = self.state, self._built
             self.state = state
-            self._built = None
             try:
+                self._built = self._recolored(*before)
                 self._current()
             except BaseException:
                 self.state, self._built = before
                 raise
             self._detail = self._detail.by_hand(before[0].opened, state.opened)
+
+    def _recolored(
+        self, before: ViewState, built: tuple[DrawList, Sketch] | None
+    ) -> tuple[DrawList, Sketch] | None:
+        """The picture in other colours, where nothing else of it changes."""
+        if built is None or built[1].aspect != self.aspect or not recolors(before, self.state):
+            return None
+        return colored(self.model, built[1], self.state), built[1]
 
     def adjust(self, screen: Screen, room: int = ROOM) -> Follow | None:
         """A step of automatic detail, if it is switched on and there is something to do.

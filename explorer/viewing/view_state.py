@@ -18,6 +18,7 @@ Point = tuple[float, float, float]
 VIEW_ANGLE = 18.0  # degrees
 THEMES = ("dark", "light")
 DETAILS = ("manual", "automatic")
+SCALES = ("automatic", "linear", "log", "rank")
 FARTHEST = 1e9  # world units; a coordinate beyond it leaves the renderer's single precision
 _NO_CAMERA = "saved view: camera is not a position, focal_point and up"
 
@@ -64,6 +65,11 @@ class ViewState:
     detail : str
         Whether nodes also open and close by themselves as the camera moves: ``"automatic"``, or
         only by hand: ``"manual"``.
+    scale : str
+        How numbers become colours: ``"linear"``, ``"log"``, ``"rank"``, or as suits them,
+        ``"automatic"``.
+    range : (float, float) or None
+        Magnitudes at the two ends of the colour scale; ``None`` fits them to what is drawn.
     """
 
     opened: frozenset[str] = frozenset()
@@ -75,6 +81,8 @@ class ViewState:
     camera: Camera | None = None
     focus: str | None = None
     detail: str = "manual"
+    scale: str = "automatic"
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.theme not in THEMES:
@@ -85,6 +93,12 @@ class ViewState:
             raise NeuronautError(
                 f"no detail called {str(self.detail)[:40]!r}; there are manual and automatic"
             )
+        if self.scale not in SCALES:
+            raise NeuronautError(
+                f"no scale called {str(self.scale)[:40]!r}; there are {', '.join(SCALES)}"
+            )
+        if self.range is not None:
+            checked_range(self.range)
 
     def open(self, path: str) -> ViewState:
         """The same view with this node open."""
@@ -98,9 +112,15 @@ class ViewState:
         """The same view with this node selected, or none."""
         return replace(self, selected=path)
 
+    def colored_by(self, overlay: str) -> ViewState:
+        """The same view in the colours of an overlay; a range was one of the other's numbers."""
+        kept = self.range if overlay == self.overlay else None
+        return replace(self, overlay=overlay, range=kept)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` gives the same state back."""
-        return {**asdict(self), "opened": sorted(self.opened)}
+        ends = None if self.range is None else list(self.range)
+        return {**asdict(self), "opened": sorted(self.opened), "range": ends}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ViewState:
@@ -132,7 +152,30 @@ class ViewState:
             raise NeuronautError("saved view: theme must be dark or light")
         if values.get("detail", "manual") not in DETAILS:
             raise NeuronautError("saved view: detail must be manual or automatic")
+        if values.get("scale", "automatic") not in SCALES:
+            raise NeuronautError(f"saved view: scale must be one of {', '.join(SCALES)}")
+        if values.get("range") is not None:
+            try:
+                values["range"] = checked_range(values["range"])
+            except NeuronautError as error:
+                raise NeuronautError(f"saved view: {error}") from None
         return cls(**values)
+
+
+def checked_range(value: object) -> tuple[float, float]:
+    """Two magnitudes at the ends of a colour scale.
+
+    Raises
+    ------
+    NeuronautError
+        If it is not two finite numbers, the first 0 or more, the second larger.
+    """
+    if isinstance(value, list | tuple) and len(value) == 2:
+        number = [v for v in value if isinstance(v, int | float) and not isinstance(v, bool)]
+        # Also false for NaN; beyond these sizes ratios leave the floating-point numbers.
+        if len(number) == 2 and 0 <= number[0] < number[1] <= 1e150 and number[1] >= 1e-150:
+            return float(number[0]), float(number[1])
+    raise NeuronautError("a range is two numbers, low and high: 0 or more, the high one larger")
 
 
 def _is_text(value: object) -> bool:
