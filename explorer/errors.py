@@ -1,5 +1,7 @@
 """The one error that a person sees: a line that names the thing and the reason."""
 
+from __future__ import annotations
+
 
 class NeuronautError(Exception):
     """A wrong input, told in one line.
@@ -17,6 +19,10 @@ class ModelError(NeuronautError):
         super().__init__(f"{path}: {reason}")
         self.path = str(path)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ModelError], tuple[str, str]]:
+        """Pickled by what it was made from, for errors of other processes."""
+        return type(self), (self.path, self.reason)
 
 
 class UnknownNameError(NeuronautError):
