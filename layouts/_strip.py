@@ -18,7 +18,7 @@ GUTTER = 1.35
 SLOPE = 0.45
 WORTH_A_CUT = 0.8  # of the size of one row
 MAX_GAP_STRETCH = 1.25
-MAX_GUTTER_STRETCH = 2.0
+MAX_GUTTER_STRETCH = 2.75
 
 
 @dataclass(frozen=True)
