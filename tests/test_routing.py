@@ -166,6 +166,29 @@ def test_a_line_climbs_outside_the_frame_that_holds_one_end_of_it(leaves) -> Non
     assert world.hits(points) == []
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_line_climbs_beside_an_open_frame_that_holds_neither_end_of_it(mirrored) -> None:
+    # Three rows; the middle one is an open frame, with a gap between its boxes under the source.
+    centers = [(1, 4, 0), (-1, 0, 0), (4, 0, 0), (-1, -4, 0), (4, -4, 0)]
+    world = World(centers, [(0.5, 1, 1)] * 5, [(0, 3)])
+    low, high = np.array((-1.25, -1.5, -1.0)), np.array((6.0, 1.5, 1.0))
+    if mirrored:  # upside down, with the ends exchanged and the flow turned
+        world.centers *= (-1, -1, 1)
+        low[0], high[0] = -high[0], -low[0]
+        world.links = world.links[:, ::-1]
+    boxes, cables = world.obstacles(), world.cables(gutter=2.7 if mirrored else -2.7)
+    framed = Obstacles(
+        np.vstack((boxes.low, low)),
+        np.vstack((boxes.high, high)),
+        np.append(boxes.depth, 1),
+        np.append(boxes.back, False),
+    )
+    points = follow(plan(cables, framed), cables, (cables.start, cables.end), np.zeros(1, int))
+    line = fine(points[0])
+    assert ((line < low) | (line > high)).any(axis=1).all()
+    assert world.hits(points) == []
+
+
 def row(count, links, size=(0.5, 1.0, 1.0)):
     return World([(1.3 * k, 0.0, 0.0) for k in range(count)], [size] * count, links)
 

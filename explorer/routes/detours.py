@@ -119,9 +119,30 @@ class Router:
             first = np.where(self.back[here], self.first[here], first)
             last = np.where(self.back[here], self.last[here], last)
             narrower = allowed[here] & framed.free_rows(first, np.maximum(first, last))
-            some = narrower.any(axis=1)
-            allowed[here[some]] = narrower[some]
+            for fewer in (narrower, narrower & self._climbs_clear(here, closed)):
+                some = fewer.any(axis=1)
+                allowed[here[some]] = fewer[some]
         return allowed
+
+    def _climbs_clear(self, which: I8, frames: I8) -> Flags:
+        """Rows reached from both ends without a climb through a frame that holds neither end.
+
+        Returns
+        -------
+        bool array, shape (m, rows)
+        """
+        grid, hair = self.grid, 1e-6 * self.unit
+        low, high = self.obstacles.low[frames, :2], self.obstacles.high[frames, :2]
+        ends = self.cables.start[which, None, :2], self.cables.end[which, None, :2]
+        held = [((at > low - hair) & (at < high + hair)).all(axis=2) for at in ends]
+        rows, out = np.arange(grid.rows), np.ones((len(which), grid.rows), bool)
+        for gap, at in zip((self.leaving, self.entering), ends, strict=True):
+            x, y = grid.left + (gap.column[which, None] + 0.5) * grid.width, at[..., 1]
+            beside = (x > low[:, 0]) & (x < high[:, 0]) & ~held[0] & ~held[1]
+            over = np.where(beside & (low[:, 1] > y), grid.row(low[:, 1]), grid.rows)
+            under = np.where(beside & (high[:, 1] < y), grid.row(high[:, 1]), -1)
+            out &= (rows < over.min(axis=1)[:, None]) & (rows > under.max(axis=1)[:, None])
+        return out
 
     def _enters(self, which: I8) -> Flags:
         """Rows that are free from where the line reaches them to where it leaves them."""
