@@ -103,7 +103,7 @@ def _go_on(path: str, model: OpenModel) -> None:
 
 
 def _short(network: Network) -> str:
-    return clean(Path(network.files[0].path).name)
+    return clean(Path(network.opened).name)
 
 
 def _already(network: Network) -> bool:
@@ -119,7 +119,7 @@ def _already(network: Network) -> bool:
 
 
 def _report(network: Network, connections: int, seconds: float) -> None:
-    stored = entries([network.files[0].path])
+    stored = entries([network.opened])
     kept = f"; {_share(stored[0])} stored" if stored else ""
     things = f"{connections} connection{'s' * (connections != 1)}"
     print(f"{_short(network)}: {things} measured in {seconds:.1f} s{kept}")

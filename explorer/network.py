@@ -56,6 +56,46 @@ class Chunks:
 
 
 @dataclass(frozen=True, slots=True)
+class Pieces:
+    """A tensor whose bytes lie in several runs, one after the other.
+
+    Attributes
+    ----------
+    parts : tuple of ByteRange
+        Joined they are what a `ByteRange` would hold; elements may begin in one and end in the
+        next.
+    """
+
+    parts: tuple[ByteRange, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Length in bytes."""
+        return sum(part.nbytes for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """A small tensor that the file holds in no form that could be read in place.
+
+    Attributes
+    ----------
+    data : bytes
+        What a `ByteRange` would hold.
+    """
+
+    data: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Length in bytes."""
+        return len(self.data)
+
+
+Where = ByteRange | Chunks | Pieces | Inline
+
+
+@dataclass(frozen=True, slots=True)
 class Lanes:
     """Several codes in one stored word, the first in its lowest bits.
 
@@ -149,18 +189,23 @@ class Weight:
         What an element is in the file: a numpy dtype name, ``"bfloat16"``, a small float such as
         ``"float8_e4m3fn"``, a code of few bits such as ``"int4"``, or a GGML block type such as
         ``"Q4_K"``. See `explorer.weights.codecs`.
-    where : ByteRange or Chunks or None
+    where : ByteRange or Chunks or Pieces or Inline or None
         ``None`` when the file does not hold the bytes.
     packing : Packing or None
         How codes become numbers, where the type alone does not tell.
+    axes : str
+        What each axis of a kernel counts, a letter each: ``"o"`` out channels (of recurrent
+        layers gates × cells), ``"i"`` in channels (of one group, where there are groups), ``"k"``
+        taps. Empty where it is as Keras stores the kernel of such a layer.
     """
 
     name: str
     role: str
     shape: tuple[int, ...]
     dtype: str
-    where: ByteRange | Chunks | None
+    where: Where | None
     packing: Packing | None = None
+    axes: str = ""
 
     @property
     def size(self) -> int:
@@ -186,6 +231,9 @@ class Layer:
     output_shape : Shape or None
         Of the first output tensor of the first call.
     weights : tuple of Weight
+    operation : str
+        The Keras layer that computes the same, whose roles and configuration are then used;
+        empty where that is `kind` itself.
     """
 
     path: str
@@ -194,6 +242,12 @@ class Layer:
     input_shapes: tuple[Shape, ...] = ()
     output_shape: Shape | None = None
     weights: tuple[Weight, ...] = ()
+    operation: str = ""
+
+    @property
+    def op(self) -> str:
+        """What the layer computes, as the name of a Keras layer where there is one."""
+        return self.operation or self.kind
 
     @property
     def name(self) -> str:
@@ -299,6 +353,8 @@ class Network:
         Every file that holds bytes of this network.
     notes : tuple of str
         Lines that a person should see, for example ``"links are not recorded"``.
+    path : str
+        Absolute path of what was opened, a file or a folder; empty where nothing was.
     """
 
     name: str
@@ -309,6 +365,12 @@ class Network:
     links_known: bool = True
     files: tuple[FileStamp, ...] = ()
     notes: tuple[str, ...] = ()
+    path: str = ""
+
+    @property
+    def opened(self) -> str:
+        """What a person opens to see this network: `path`, or the first of the files."""
+        return self.path or (self.files[0].path if self.files else "")
 
     @property
     def parameters(self) -> int:

@@ -339,7 +339,7 @@ class View:
         """Write the view as a scene file (``.json``) beside the network's file."""
         if self.session.model.comparison is not None:
             raise NeuronautError("a scene is of one network: a comparison cannot be saved as one")
-        save_scene(path, self.network.files[0].path, self.state)
+        save_scene(path, self.network.opened, self.state)
         return self
 
     # -- ending ------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def compare_networks(before: Network, after: Network) -> Comparison:
 
 def file_names(before: Network, after: Network) -> tuple[str, str]:
     """Names of the two files as short as they can be told apart."""
-    paths = [Path(n.files[0].path) if n.files else Path(n.name) for n in (before, after)]
+    paths = [Path(n.opened or n.name) for n in (before, after)]
     a, b = (p.name for p in paths)
     if a == b and paths[0] != paths[1]:
         a, b = (f"{p.parent.name}/{p.name}" for p in paths)

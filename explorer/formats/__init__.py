@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from explorer.formats.isolation import Limits
-    from explorer.network import Network
+    from explorer.formats.manifest import Part
+    from explorer.network import FileStamp, Network
+
+CHANGED = "the file changed while it was read; open it again"
 
 __all__ = ["Format", "Reading", "UnreadableError", "formats", "open_network"]
 
@@ -45,7 +48,7 @@ class Reading:
     Parameters
     ----------
     path : path-like
-        A ``.keras`` file (Keras 3) or a legacy ``.h5`` file, under any name.
+        A model file under any name, or a folder of one.
     limits : Limits, optional
         Of the child.
 
@@ -82,18 +85,32 @@ class Reading:
         from explorer.network import FileStamp
 
         before = self._status
-        stamp = FileStamp(self._path, before.st_size, before.st_mtime_ns)
+        size = 0 if stat.S_ISDIR(before.st_mode) else before.st_size
+        stamp = FileStamp(self._path, size, before.st_mtime_ns)
         try:
-            network = decode(self._child.manifest(), stamp)
+            network = decode(self._child.manifest(), stamp, self._part)
         except UnreadableError as error:
             raise ModelError(self._shown, str(error)) from None
         except ModelError as error:
             raise ModelError(self._shown, error.reason) from None
         after = os.fstat(self._descriptor)
-        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            reason = "the file changed while it was read; open it again"
-            raise ModelError(self._shown, reason)
+        if size and (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise ModelError(self._shown, CHANGED)
         return network
+
+    def _part(self, part: Part) -> FileStamp:
+        """A further file of the model, by the rules and not by the word of the child."""
+        from explorer.formats import neighbours
+        from explorer.network import FileStamp
+
+        descriptor, path = neighbours.opened(self._path, part.name)
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if (status.st_size, status.st_mtime_ns) != (part.size, part.mtime_ns):
+            raise UnreadableError(CHANGED)
+        return FileStamp(path, status.st_size, status.st_mtime_ns)
 
     def close(self) -> None:
         """End the child and close the file; may be called again."""
@@ -136,7 +153,7 @@ def open_network(path: str | os.PathLike[str], limits: Limits | None = None) -> 
 
 
 def _open(path: str) -> int:
-    """A descriptor of a regular, non-empty file."""
+    """A descriptor of a folder, or of a regular file that is not empty."""
     from explorer.errors import ModelError
 
     try:
@@ -151,8 +168,8 @@ def _open(path: str) -> int:
     status = os.fstat(descriptor)
     reason = ""
     if stat.S_ISDIR(status.st_mode):
-        reason = "is a folder, not a model file"
-    elif not stat.S_ISREG(status.st_mode):
+        return descriptor
+    if not stat.S_ISREG(status.st_mode):
         reason = "is not a regular file"
     elif not status.st_size:
         reason = "the file is empty"

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import resource
 import sys
 import warnings
 from types import ModuleType
+
+_MOST_FILES = 1024  # open at once: a large model has some 200 parts
 
 
 def limit(memory: int, seconds: int) -> None:
@@ -21,7 +24,7 @@ def limit(memory: int, seconds: int) -> None:
     """
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -29,19 +32,24 @@ def limit(memory: int, seconds: int) -> None:
 def parse(path: str, descriptor: int) -> bytes:
     """The manifest of an open file after a ``+``; or the reason why there is none after a ``-``."""
     from explorer.formats import formats
-    from explorer.formats.manifest import encode
+    from explorer.formats.folders import only_model
+    from explorer.formats.manifest import Part, encode
     from explorer.formats.record import UnreadableError
     from explorer.formats.source import Source
     from explorer.plain_text import clean
 
     try:
-        source = Source(path, descriptor)
+        source = file = Source(path, descriptor)
         chosen = next((f for f in formats() if f.matches(source)), None)
+        if chosen is None and source.is_folder:
+            chosen, file = only_model(source, formats())
         if chosen is None:
             raise UnreadableError(
                 f"not a model file of a known kind{_looks_like(source.pread(0, 512))}"
             )
-        return b"+" + encode(chosen.read(source))
+        network = chosen.read(file)
+        parts = {p.path: Part(name, p.size, p.mtime_ns) for name, p in source.parts.items()}
+        return b"+" + encode(network, parts)
     except UnreadableError as error:
         reason = str(error)
     except MemoryError:
@@ -65,11 +73,20 @@ def _looks_like(head: bytes) -> str:
     ):
         if head.startswith(magic):
             return f"; it looks like {what}"
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        return _lfs_pointer(head)
     if b"<html" in head.lower() or b"<!doctype html" in head.lower():
         return "; it looks like a web page"
     if head and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
         return "; it looks like text"
     return ""
+
+
+def _lfs_pointer(head: bytes) -> str:
+    """What to do about the few lines that Git LFS leaves in the place of a large file."""
+    size = re.search(rb"^size (\d{1,19})$", head, re.MULTILINE)
+    of = f" of {int(size[1]):,} bytes".replace(",", " ") if size else ""
+    return f": this is a Git LFS pointer to a file{of}, not the file; run git lfs pull"
 
 
 class _Absent:

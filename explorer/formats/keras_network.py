@@ -69,7 +69,7 @@ def network_of(source: Source, root: Node, name: str, notes: list[str]) -> Netwo
     edges = {(position[a.source], position[a.target]) for a in links if a.source != a.target}
     order = topological(len(leaves), edges)
     return Network(
-        clean(root.config.get("name") or PurePath(source.path).stem),
+        clean(root.config.get("name") or PurePath(source.name).stem),
         name,
         tuple(layer_of(leaves[i]) for i in order),
         tuple(scopes_of(root)),

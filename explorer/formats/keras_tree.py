@@ -77,7 +77,7 @@ def read_tree(source: Source, root: Group, entry: Mapping[str, Any], version: ob
     if shape is not None:
         notes.append(f"built for an input of shape {shape}")
     return Network(
-        clean(name or PurePath(source.path).stem),
+        clean(name or PurePath(source.name).stem),
         "keras",
         tuple(walk.layers),
         tuple(walk.scopes),

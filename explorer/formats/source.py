@@ -1,15 +1,22 @@
-"""Bytes of an open file, read by position and never past their end."""
+"""Bytes of an open file, read by position and never past their end; and the files it names."""
 
 from __future__ import annotations
 
 import os
+import stat
+from itertools import islice
+
+from explorer.formats import neighbours
+from explorer.formats.record import UnreadableError
 
 #: No piece of metadata is larger than this; a format that asks for more is being fooled.
 LARGEST_READ = 64 << 20
+#: No model has more files than this.
+MOST_FILES = 100_000
 
 
 class Source:
-    """A file open for reading.
+    """A file open for reading, or a folder, and the other files of the same model.
 
     Parameters
     ----------
@@ -17,12 +24,67 @@ class Source:
         Absolute path: what stands in `ByteRange.file`. It is not opened again.
     descriptor : int
         An open file descriptor of it; stays the caller's to close.
+    root : Source, optional
+        The model file or folder to which this further file belongs.
+
+    Attributes
+    ----------
+    name : str
+        Of the file or folder as the person or the model calls it.
+    is_folder : bool
+    size : int
+        Bytes; 0 for a folder.
+    mtime_ns : int
+    parts : dict of str to Source
+        The further files that were opened, by name relative to the folder of the model.
     """
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int, root: Source | None = None) -> None:
+        status = os.fstat(descriptor)
         self.path = path
-        self.size = os.fstat(descriptor).st_size
+        self.name = os.path.basename(path)
+        self.is_folder = stat.S_ISDIR(status.st_mode)
+        self.size = 0 if self.is_folder else status.st_size
+        self.mtime_ns = status.st_mtime_ns
+        self.parts: dict[str, Source] = {} if root is None else root.parts
+        self._root = root or self
         self._descriptor = descriptor
+
+    def names(self) -> list[str]:
+        """Names of the files and folders in the folder of the model, sorted."""
+        with os.scandir(neighbours.folder_of(self._root.path)) as entries:
+            return sorted(entry.name for entry in islice(entries, MOST_FILES))
+
+    def has(self, name: str) -> bool:
+        """Whether there is another file under a name that the model may use."""
+        try:
+            return name in self.parts or os.path.isfile(neighbours.located(self._root.path, name))
+        except UnreadableError:
+            return False
+
+    def part(self, name: str) -> Source:
+        """Another file of the model, opened once.
+
+        Parameters
+        ----------
+        name : str
+            Relative to the folder of the model.
+
+        Raises
+        ------
+        UnreadableError
+            If the name may not be followed, or there is no such file: see
+            `explorer.formats.neighbours`.
+        """
+        if name not in self.parts:
+            descriptor, path = neighbours.opened(self._root.path, name)
+            self.parts[name] = Source(path, descriptor, self._root)
+            self.parts[name].name = name
+        return self.parts[name]
+
+    def drop(self, name: str) -> None:
+        """Close a part that turned out not to belong to the model."""
+        os.close(self.parts.pop(name)._descriptor)
 
     def pread(self, offset: int, nbytes: int) -> bytes:
         """Up to `nbytes` bytes from `offset`; fewer at the end of the file."""

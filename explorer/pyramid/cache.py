@@ -108,7 +108,7 @@ class Fingerprint:
             files.append(row)
         if not files:
             return None
-        return cls(tuple(sorted(files)), plan, network.files[0].path, network.name)
+        return cls(tuple(sorted(files)), plan, network.opened, network.name)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Fingerprint | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from explorer.network import Chunks, Weight
+from explorer.network import Chunks, Inline, Pieces, Weight
 from explorer.pyramid.bands import Band, measure
 from explorer.pyramid.diagonals import measure_diagonal
 from explorer.pyramid.grid import Grid, grid_of
@@ -149,7 +149,8 @@ def signature(connection: Connection, period: int) -> bytes:
 def _described(connection: Connection, period: int) -> Iterator[str]:
     yield f"{connection.target!r} {connection.name!r} {period}"
     for m in connection.matrices:
-        geometry = (m.offset, m.taps, m.tap_stride, m.major, m.major_stride, m.minor, m.diagonal)
+        geometry = (m.offset, m.taps, m.tap_stride, m.major, m.major_stride, m.minor, m.diagonal,
+                    m.minor_stride)  # fmt: skip
         yield f"{m.weight.name!r} {m.weight.dtype} {_place(m.weight)} {geometry}"
 
 
@@ -159,4 +160,8 @@ def _place(weight: Weight) -> str:
     if isinstance(where, Chunks):
         pieces = [(at, p.offset, p.nbytes) for at, p in where.pieces]
         return f"{where.shape} {where.filters} {pieces}"
+    if isinstance(where, Pieces):
+        return str([(p.offset, p.nbytes) for p in where.parts])
+    if isinstance(where, Inline):
+        return where.data.hex()
     return "" if where is None else f"{where.offset} {where.nbytes}"

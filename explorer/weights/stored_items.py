@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import ModelError
-from explorer.network import ByteRange, Chunks, FileStamp, Network, Weight
+from explorer.network import ByteRange, Chunks, FileStamp, Inline, Network, Pieces, Weight
 from explorer.weights.codecs import item_dtype, problem
 
 CHANGED = "the file changed while it was open; open it again"
@@ -30,6 +30,7 @@ GAP = 16 << 10
 BLOCK = 4 << 20
 
 Array = NDArray[Any]
+_Run = ByteRange | Pieces | Inline
 
 
 class StoredItems:
@@ -131,20 +132,21 @@ class StoredItems:
     def _runs(self, weight: Weight, first: int, stride: int, rows: int, width: int) -> Array:
         """Stored elements of runs that lie uncompressed in the file."""
         place, dtype = weight.where, item_dtype(weight)
-        assert isinstance(place, ByteRange)
+        assert isinstance(place, ByteRange | Pieces | Inline)
         out = np.empty((rows, width), dtype)
-        at, step = place.offset + first * dtype.itemsize, stride * dtype.itemsize
-        self._check(place.file)
+        at, step = first * dtype.itemsize, stride * dtype.itemsize
+        for path in _files(weight):
+            self._check(path)
         if stride == width or rows == 1:
-            self._fill(place.file, at, out.reshape(-1))
+            self._fill(place, at, out.reshape(-1))
         elif stride < width or step - width * dtype.itemsize > GAP:
             for row in range(rows):
-                self._fill(place.file, at + row * step, out[row])
+                self._fill(place, at + row * step, out[row])
         else:
-            self._gather(place.file, at, step, out)
+            self._gather(place, at, step, out)
         return out
 
-    def _gather(self, path: str, at: int, step: int, out: Array) -> None:
+    def _gather(self, place: _Run, at: int, step: int, out: Array) -> None:
         """Runs with small gaps: read through a block at a time and keep what is wanted."""
         rows, width = out.shape
         stride = step // out.itemsize
@@ -153,7 +155,7 @@ class StoredItems:
         for row in range(0, rows, together):
             count = min(together, rows - row)
             length = (count - 1) * stride + width
-            self._fill(path, at + row * step, block[:length])
+            self._fill(place, at + row * step, block[:length])
             runs = np.lib.stride_tricks.as_strided(
                 block, (count, width), (step, out.itemsize), writeable=False
             )
@@ -175,7 +177,7 @@ class StoredItems:
             self._check(path)
         for start, place in chunks.pieces:
             stored = np.empty(place.nbytes, np.uint8)
-            self._fill(place.file, place.offset, stored)
+            self._fill(place, 0, stored)
             chunk = _unfilter(stored.tobytes(), chunks, dtype, place.file, weight.name)
             axes = zip(chunks.shape, weight.shape, start, strict=True)
             room = tuple(slice(0, min(c, n - i)) for c, n, i in axes)
@@ -224,12 +226,28 @@ class StoredItems:
         if _differs(held, stamp) or (named.st_dev, named.st_ino) != identity:
             raise ModelError(path, CHANGED)
 
-    def _fill(self, path: str, offset: int, out: Array) -> None:
-        """Fill an array with bytes of a file."""
+    def _fill(self, place: _Run, offset: int, out: Array) -> None:
+        """Fill an array with bytes of a tensor, from `offset` on."""
         if not out.nbytes:
             return
-        descriptor = self._descriptor(path)
         view = out.reshape(-1).view(np.uint8).data
+        if isinstance(place, Inline):
+            view[:] = place.data[offset : offset + len(view)]
+        elif isinstance(place, ByteRange):
+            self._fill_from(place.file, place.offset + offset, view)
+        else:
+            start = done = 0
+            for part in place.parts:
+                skip = max(offset + done - start, 0)
+                count = min(part.nbytes - skip, len(view) - done)
+                if count > 0:
+                    self._fill_from(part.file, part.offset + skip, view[done : done + count])
+                    done += count
+                start += part.nbytes
+
+    def _fill_from(self, path: str, offset: int, view: memoryview) -> None:
+        """Fill memory with bytes of a file."""
+        descriptor = self._descriptor(path)
         done = 0
         while done < len(view):
             try:
@@ -246,10 +264,13 @@ def _differs(status: os.stat_result, stamp: FileStamp) -> bool:
 
 
 def _files(weight: Weight) -> Iterator[str]:
-    if isinstance(weight.where, Chunks):
-        yield from dict.fromkeys(place.file for _, place in weight.where.pieces)
-    elif weight.where is not None:
-        yield weight.where.file
+    where = weight.where
+    if isinstance(where, Chunks):
+        yield from dict.fromkeys(place.file for _, place in where.pieces)
+    elif isinstance(where, Pieces):
+        yield from dict.fromkeys(place.file for place in where.parts)
+    elif isinstance(where, ByteRange):
+        yield where.file
 
 
 def _unfilter(data: bytes, chunks: Chunks, dtype: np.dtype[Any], path: str, name: str) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.network import ByteRange, Chunks, Packing, TableAxis, Weight
+from explorer.network import ByteRange, Chunks, Inline, Packing, Pieces, TableAxis, Weight
 from explorer.weights.codecs import ggml, small_floats
 
 PLAIN = (
@@ -145,7 +145,7 @@ def _problems(weight: Weight, depth: int) -> Iterator[str]:
         return
     if is_block(weight) and weight.shape and weight.shape[-1] % ggml.BLOCKS[weight.dtype].elements:
         yield f"rows that are no whole blocks of {weight.dtype}"
-    if isinstance(weight.where, ByteRange):
+    if isinstance(weight.where, ByteRange | Pieces | Inline):
         expected = items(weight) * item_dtype(weight).itemsize
         if weight.where.nbytes != expected:
             yield f"{weight.where.nbytes} bytes where {expected} are needed"
