@@ -65,7 +65,7 @@ def _places(matrix: Matrix, out: int, inside: I8) -> I8:
         ins = _numbers(inside, m.in_start, m.in_step, count_in)
         rows, columns = (outs, ins) if m.transposed else (ins, outs)
     taps = np.arange(m.taps) * m.tap_stride
-    at = m.offset + taps[:, None, None] + rows[:, None] * m.major_stride + columns
+    at = m.offset + taps[:, None, None] + rows[:, None] * m.major_stride + columns * m.minor_stride
     return np.asarray(at, np.int64).ravel()
 
 

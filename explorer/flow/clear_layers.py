@@ -33,7 +33,7 @@ def link_sizes(network: Network, table: ConnectionTable) -> I4:
     number = np.diff(table.spans, axis=1)[:, 0]
     units = np.where(number == 0, -1, 0)
     like = classes(network)
-    plain = like.each(lambda la: la.kind in _PLAIN)
+    plain = like.each(lambda la: la.op in _PLAIN)
     kernel = np.flatnonzero((number == 1) & plain)
     out_units = (table.connections[k].out_units for k in table.spans[kernel, 0].tolist())
     units[kernel] = np.fromiter(out_units, np.int64, len(kernel))
@@ -71,6 +71,6 @@ def clear_layers(network: Network, sizes: I4) -> NDArray[np.bool_]:
         np.minimum.at(low, layer, sizes)
         np.maximum.at(high, layer, sizes)
     several = network.link_ports[:, 0] > 0
-    same = classes(network).each(lambda la: la.kind in SAME)
+    same = classes(network).each(lambda la: la.op in SAME)
     same[network.link_ends[several, 0]] = False
     return np.asarray(same & (low == high) & (low > 0))

@@ -78,11 +78,11 @@ class Passing:
         self._ports: dict[int, tuple[Port, ...]] = {}
         self._steps: dict[tuple[int, int, int], UnitMap | None] = {}
         like = classes(network)
-        self.all_ends = like.each(lambda la: la.kind == "InputLayer")
+        self.all_ends = like.each(lambda la: la.op == "InputLayer")
         self.all_ends[table.layer] = True
-        self.all_passes = like.each(lambda la: passes(la.kind)) & ~self.all_ends
+        self.all_passes = like.each(lambda la: passes(la.op)) & ~self.all_ends
         # What is not seen at a glance is none, unless a closer look at it tells otherwise.
-        closer = like.each(lambda la: la.kind in SAME)
+        closer = like.each(lambda la: la.op in SAME)
         self._ends: list[bool] = self.all_ends.tolist()
         self._passes: list[bool] = self.all_passes.tolist()
         clear = clear_layers(network, sizes)
@@ -132,7 +132,7 @@ class Passing:
         """
         layer = self._layers[self.target[link]]
         size = self.channels(link)
-        if size == count and count and layer.kind in SAME:
+        if size == count and count and layer.op in SAME:
             return UnitMap(count, count)
         key = (link, output, count)
         if key not in self._steps:
@@ -302,7 +302,7 @@ class Passing:
                 connection = self.table.connections[number]
                 if connection.input == self._links[link].target_input:
                     return connection.in_units
-            if self.ends(layer) or self._layers[layer].kind not in SAME:
+            if self.ends(layer) or self._layers[layer].op not in SAME:
                 continue
             onward = self.out(layer)
             for k in onward:

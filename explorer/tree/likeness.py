@@ -68,9 +68,10 @@ def attribute_ids(layers: Sequence[Layer]) -> NDArray[np.int64]:
         known.setdefault(
             (
                 la.kind,
+                la.operation,
                 la.input_shapes,
                 la.output_shape,
-                tuple([(w.role, w.shape, w.dtype, w.where is None) for w in la.weights])
+                tuple([(w.role, w.shape, w.dtype, w.axes, w.where is None) for w in la.weights])
                 if la.weights
                 else (),
             ),

@@ -35,7 +35,7 @@ class NodeFacts:
         self._layers = [layers[i] for i in hierarchy.order]
         like = classes(hierarchy.network)
         which = like.which[np.asarray(hierarchy.order, np.int64)]
-        families = [family(layer.kind) for layer in like.ones]
+        families = [family(layer.op) for layer in like.ones]
         self._names = sorted(set(families))
         code = {name: k for k, name in enumerate(self._names)}
         codes = np.array([code[name] for name in families], np.int64)[which]
@@ -93,7 +93,7 @@ class NodeFacts:
         row = self._hierarchy.nodes[node]
         first, last = row.layers
         if last - first == 1:
-            return family(self._layers[first].kind)
+            return family(self._layers[first].op)
         own = family(row.type)
         if own in _TELLING:
             return own  # a stage, or a composite layer such as MultiHeadAttention

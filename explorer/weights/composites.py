@@ -260,18 +260,18 @@ def unwrapped(layer: Layer) -> Layer:
     ``SpectralNormalization(X)`` stores the weights already divided by their norm.
     """
     for _ in range(8):
-        if layer.kind in ("TimeDistributed", "SpectralNormalization"):
+        if layer.op in ("TimeDistributed", "SpectralNormalization"):
             inner = _inner(layer.config, "layer")
             if inner is None:
                 return layer
-            over = {"time_distributed": True} if layer.kind == "TimeDistributed" else {}
-            layer = replace(layer, kind=inner[0], config={**inner[1], **over})
+            over = {"time_distributed": True} if layer.op == "TimeDistributed" else {}
+            layer = replace(layer, kind=inner[0], operation="", config={**inner[1], **over})
             continue
-        cell = _inner(layer.config, "cell") if layer.kind == "RNN" else None
+        cell = _inner(layer.config, "cell") if layer.op == "RNN" else None
         if cell is None or cell[0] not in _CELLS:
             return layer
         outer = {k: v for k, v in layer.config.items() if k != "cell"}
-        layer = replace(layer, kind=_CELLS[cell[0]], config={**cell[1], **outer})
+        layer = replace(layer, kind=_CELLS[cell[0]], operation="", config={**cell[1], **outer})
     return layer
 
 
@@ -316,19 +316,19 @@ def expand(network: Network) -> Network:
     layers, scopes, links = network.layers, network.scopes, network.links
     changed = True
     while changed:  # a bidirectional layer may itself be wrapped in another composite
-        kinds = set(map(attrgetter("kind"), layers))
+        kinds = set(map(attrgetter("op"), layers))
         if not kinds.isdisjoint(_WRAPPERS):
             layers = tuple(unwrapped(layer) for layer in layers)
-            kinds = set(map(attrgetter("kind"), layers))
+            kinds = set(map(attrgetter("op"), layers))
         if kinds.isdisjoint(_SPLITS):
             break
-        into: dict[str, list[Link]] = {la.path: [] for la in layers if la.kind in _SPLITS}
+        into: dict[str, list[Link]] = {la.path: [] for la in layers if la.op in _SPLITS}
         for link in links:
             if link.target in into:
                 into[link.target].append(link)
         parts: dict[str, Parts] = {}
         for layer in layers:
-            split = _SPLITS.get(layer.kind)
+            split = _SPLITS.get(layer.op)
             made = split(layer, tuple(into[layer.path])) if split else None
             if made is not None:
                 parts[layer.path] = made

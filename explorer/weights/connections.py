@@ -1,7 +1,7 @@
 """How a layer's weights join its units to the units it reads: an (out × in) matrix per link.
 
 A matrix is never copied: it is a set of rectangular pieces of a weight in the file, each described
-by an offset and strides. Layouts of kernels and the order of gates are those of Keras.
+by an offset and strides. Where a weight does not tell its axes they are those of Keras.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from math import prod
 
 from explorer.network import Layer, Weight
 from explorer.weights.codecs import is_number
+from explorer.weights.kernels import Kernel, kernel_of
 from explorer.weights.units import einsum_letters, gates_of, whole
 
 MOST_PIECES = 4096
@@ -23,13 +24,14 @@ class Matrix:
     """A rectangular piece of a weight.
 
     Element ``[tap, row, column]`` lies at ``offset + tap * tap_stride + row * major_stride +
-    column`` in the flat weight. All taps of a (row, column) belong to the same pair of units.
+    column * minor_stride`` in the flat weight. All taps of a (row, column) belong to the same pair
+    of units.
 
     Attributes
     ----------
     weight : Weight
     offset, taps, tap_stride, major, major_stride, minor : int
-        In elements; `major` rows, `minor` columns that lie side by side.
+        In elements; `major` rows, `minor` columns.
     transposed : bool
         False: rows are in units, columns are out units. True: the other way round.
     out_start, in_start, out_step, in_step : int
@@ -37,6 +39,9 @@ class Matrix:
     diagonal : bool
         Depthwise: row r is in unit ``in_start + r``, and its column c is out unit
         ``out_start + r * minor + c``. Never transposed.
+    minor_stride : int
+        1 where columns lie side by side; else the taps of a column do, `taps` of them, and
+        `tap_stride` is 1.
     """
 
     weight: Weight
@@ -52,6 +57,7 @@ class Matrix:
     diagonal: bool = False
     out_step: int = 1
     in_step: int = 1
+    minor_stride: int = 1
 
     @property
     def pairs(self) -> int:
@@ -65,8 +71,7 @@ class Matrix:
             self.offset
             + (self.taps - 1) * self.tap_stride
             + (self.major - 1) * self.major_stride
-            + self.minor
-            - 1
+            + (self.minor - 1) * self.minor_stride
         )
 
 
@@ -111,7 +116,7 @@ class Connection:
         return sum(m.pairs * m.taps for m in self.matrices)
 
 
-def _kernel(layer: Layer, role: str = "kernel") -> Weight | None:
+def _weight(layer: Layer, role: str = "kernel") -> Weight | None:
     """A weight that holds numbers, or codes that can be decoded, and whose bytes are there."""
     weight = layer.weight(role)
     if weight is None or weight.where is None or not is_number(weight) or not all(weight.shape):
@@ -124,12 +129,11 @@ def _agrees(layer: Layer, key: str, value: int) -> bool:
     return whole(layer.config.get(key)) in (0, value)
 
 
-def _grid(weight: Weight, blocks: int = 1) -> tuple[Matrix, ...]:
-    """``(taps…, in, out)``, the out axis cut into equal blocks (gates)."""
-    rows, columns = weight.shape[-2:]
-    taps, width = prod(weight.shape[:-2]), columns // blocks
+def _blocks(kernel: Kernel, blocks: int = 1) -> tuple[Matrix, ...]:
+    """The whole kernel, the out axis cut into equal blocks (gates)."""
+    width = kernel.out // blocks
     return tuple(
-        Matrix(weight, b * width, taps, rows * columns, rows, columns, width, out_start=b * width)
+        Matrix(**kernel.rectangle((b * width, (b + 1) * width)), out_start=b * width)
         for b in range(blocks)
     )
 
@@ -139,83 +143,98 @@ def _one(layer: Layer, size: tuple[int, int], pieces: tuple[Matrix, ...],
     return (Connection(layer.path, port, name, *size, pieces),)
 
 
-def _dense(layer: Layer) -> tuple[Connection, ...]:
-    kernel = _kernel(layer)
-    if kernel is None or len(kernel.shape) != 2 or not _agrees(layer, "units", kernel.shape[1]):
+def _matrix(layer: Layer, key: str, role: str = "kernel") -> tuple[Connection, ...]:
+    """A kernel with one axis of in and one of out units."""
+    weight = _weight(layer, role)
+    kernel = None if weight is None or len(weight.shape) != 2 else kernel_of(weight, "io")
+    if kernel is None or not _agrees(layer, key, kernel.out):
         return ()
-    return _one(layer, (kernel.shape[1], kernel.shape[0]), _grid(kernel))
+    return _one(layer, (kernel.out, kernel.inside), _blocks(kernel), role)
+
+
+def _dense(layer: Layer) -> tuple[Connection, ...]:
+    return _matrix(layer, "units")
 
 
 def _embedding(layer: Layer) -> tuple[Connection, ...]:
-    table = _kernel(layer, "embeddings")
-    if table is None or len(table.shape) != 2 or not _agrees(layer, "output_dim", table.shape[1]):
-        return ()
-    return _one(layer, (table.shape[1], table.shape[0]), _grid(table), "embeddings")
+    return _matrix(layer, "output_dim", "embeddings")
 
 
-def _rank(layer: Layer, kernel: Weight) -> bool:
-    """Whether the kernel has as many axes as ``ConvND`` says."""
-    digits = [c for c in layer.kind if c in "123"]
-    return not digits or len(kernel.shape) == int(digits[0]) + 2
+def _taps(layer: Layer, default: str, role: str = "kernel") -> Kernel | None:
+    """A convolution's kernel, if it has as many axes as ``ConvND`` says."""
+    weight = _weight(layer, role)
+    digits = [c for c in layer.op if c in "123"]
+    if weight is None or (digits and len(weight.shape) != int(digits[0]) + 2):
+        return None
+    return kernel_of(weight, default)
 
 
 def _conv(layer: Layer) -> tuple[Connection, ...]:
-    kernel = _kernel(layer)
+    kernel = _taps(layer, "kio")
     groups = whole(layer.config.get("groups")) or 1
-    if kernel is None or not _rank(layer, kernel):
+    if kernel is None or (groups > MOST_PIECES and kernel.inside > 1):
         return ()
-    inside, out = kernel.shape[-2:]
-    if out % groups or groups > MOST_PIECES or not _agrees(layer, "filters", out):
+    if kernel.out % groups or not _agrees(layer, "filters", kernel.out):
         return ()
-    width, taps = out // groups, prod(kernel.shape[:-2])
-    if inside == 1 and groups > 1:  # one in unit per group: a diagonal band
-        band = Matrix(kernel, 0, taps, out, groups, width, width, diagonal=True)
-        return _one(layer, (out, groups), (band,))
+    width, size = kernel.out // groups, (kernel.out, kernel.inside * groups)
+    if kernel.inside == 1 and groups > 1:  # one in unit per group: a diagonal band
+        return _one(layer, size, (_band(kernel, groups, width, width * kernel.out_step),))
     pieces = tuple(
-        Matrix(kernel, g * width, taps, inside * out, inside, out, width,
-               out_start=g * width, in_start=g * inside)
+        Matrix(**kernel.rectangle((g * width, (g + 1) * width)),
+               out_start=g * width, in_start=g * kernel.inside)
         for g in range(groups)
     )  # fmt: skip
-    return _one(layer, (out, inside * groups), pieces)
+    return _one(layer, size, pieces)
+
+
+def _band(kernel: Kernel, rows: int, each: int, row_step: int) -> Matrix:
+    """A depthwise kernel: each in unit and the `each` out units that it alone feeds."""
+    return Matrix(
+        kernel.weight, 0, kernel.taps, kernel.tap_step, rows, row_step, each, diagonal=True,
+        minor_stride=kernel.out_step,
+    )  # fmt: skip
 
 
 def _conv_transpose(layer: Layer) -> tuple[Connection, ...]:
-    kernel = _kernel(layer)
-    if kernel is None or not _rank(layer, kernel):
+    kernel = _taps(layer, "koi")
+    groups = whole(layer.config.get("groups")) or 1
+    if kernel is None or kernel.inside % groups or groups > MOST_PIECES:
         return ()
-    out, inside = kernel.shape[-2:]
-    if (whole(layer.config.get("groups")) or 1) != 1 or not _agrees(layer, "filters", out):
+    if not _agrees(layer, "filters", kernel.out * groups):
         return ()
-    piece = Matrix(kernel, 0, prod(kernel.shape[:-2]), out * inside, out, inside, inside, True)
-    return _one(layer, (out, inside), (piece,))
+    width = kernel.inside // groups
+    pieces = tuple(
+        Matrix(**kernel.rectangle(None, (g * width, (g + 1) * width)),
+               out_start=g * kernel.out, in_start=g * width)
+        for g in range(groups)
+    )  # fmt: skip
+    return _one(layer, (kernel.out * groups, kernel.inside), pieces)
 
 
 def _depthwise(layer: Layer) -> tuple[Connection, ...]:
+    """Of Keras, whose out axis counts the out units of one in unit."""
     role = "depthwise_kernel" if layer.weight("depthwise_kernel") else "kernel"
-    kernel = _kernel(layer, role)
-    if kernel is None or not _rank(layer, kernel):
+    kernel = _taps(layer, "kio", role)
+    if kernel is None or not _agrees(layer, "depth_multiplier", kernel.out):
         return ()
-    inside, each = kernel.shape[-2:]
-    if not _agrees(layer, "depth_multiplier", each):
-        return ()
-    taps, out = prod(kernel.shape[:-2]), inside * each
-    band = Matrix(kernel, 0, taps, out, inside, each, each, diagonal=True)
-    return _one(layer, (out, inside), (band,), role)
+    band = _band(kernel, kernel.inside, kernel.out, kernel.in_step)
+    return _one(layer, (kernel.inside * kernel.out, kernel.inside), (band,), role)
 
 
 def _recurrent(layer: Layer) -> tuple[Connection, ...]:
     """One piece per gate: the kernel, and the recurrent kernel from the layer to itself."""
-    kernel, again = _kernel(layer), _kernel(layer, "recurrent_kernel")
-    gates = max(1, len(gates_of(layer.kind)))
-    if kernel is None or again is None or len(kernel.shape) != len(again.shape):
+    weights = _weight(layer), _weight(layer, "recurrent_kernel")
+    kernel, again = (None if w is None else kernel_of(w, "kio") for w in weights)
+    gates = max(1, len(gates_of(layer.op)))
+    if kernel is None or again is None or len({len(w.shape) for w in weights if w}) > 1:
         return ()
-    out, units = kernel.shape[-1], again.shape[-2]
-    if out != gates * units or again.shape[-1] != out:
+    out, units = kernel.out, again.inside
+    if out != gates * units or again.out != out:
         return ()
-    if not _agrees(layer, "filters" if layer.kind.startswith("Conv") else "units", units):
+    if not _agrees(layer, "filters" if layer.op.startswith("Conv") else "units", units):
         return ()
-    return _one(layer, (out, kernel.shape[-2]), _grid(kernel, gates)) + _one(
-        layer, (out, units), _grid(again, gates), "recurrent_kernel", -1
+    return _one(layer, (out, kernel.inside), _blocks(kernel, gates)) + _one(
+        layer, (out, units), _blocks(again, gates), "recurrent_kernel", -1
     )
 
 
@@ -259,7 +278,7 @@ def _einsum_axes(kernel: Weight, letters: tuple[str, str, str]) -> list[_Axis]:
 
 def _einsum(layer: Layer) -> tuple[Connection, ...]:
     """Kernel axes in the output only are out, contracted ones are in, in all three: batch."""
-    kernel, letters = _kernel(layer), einsum_letters(layer.config.get("equation"))
+    kernel, letters = _weight(layer), einsum_letters(layer.config.get("equation"))
     if kernel is None or letters is None or len(letters[1]) != len(kernel.shape):
         return ()
     size = dict(zip(letters[1], kernel.shape, strict=True))
@@ -320,5 +339,5 @@ def connections_of(layer: Layer) -> tuple[Connection, ...]:
         Empty for a layer without weights, of an unknown kind, with codes that cannot be
         decoded, or whose shapes contradict its configuration: its links are drawn as neutral.
     """
-    rule = _RULES.get(layer.kind)
+    rule = _RULES.get(layer.op)
     return rule(layer) if rule is not None else ()

@@ -45,7 +45,7 @@ def _behind(network: Network, wires: Wires, path: str) -> int:
         layer = network.layer_by_path.get(path)
         if layer is None or wires.connections(path):
             return 0
-        if layer.kind in _FLATTENS:
+        if layer.op in _FLATTENS:
             return _last_axis(layer, network)
     return 0
 

@@ -350,7 +350,7 @@ def unit_map(
     UnitMap or None
         ``None`` when the map is not known; the edge is then a neutral flow link.
     """
-    rule = _RULES.get(layer.kind)
+    rule = _RULES.get(layer.op)
     if rule is None:
         return None
     if in_units and in_units == out_units == vocabulary(layer, network):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from explorer.network import Layer, Link, Network, Shape
+from explorer.weights.kernels import axes_of
 
 GATES: dict[str, tuple[str, ...]] = {
     "LSTM": ("input gate", "forget gate", "cell", "output gate"),
@@ -107,7 +108,7 @@ def einsum_letters(equation: object) -> tuple[str, str, str] | None:
 
 def _kernel_channels(layer: Layer) -> int:
     """Output channels of a layer with weights, from its kernel's shape; 0 when it has none."""
-    kind = layer.kind
+    kind = layer.op
     kernel = layer.weight("depthwise_kernel")
     if kind.startswith("Depthwise") and (kernel := kernel or layer.weight("kernel")):
         return prod(kernel.shape[-2:]) if len(kernel.shape) > 2 else 0
@@ -118,15 +119,19 @@ def _kernel_channels(layer: Layer) -> int:
     if kernel is None or len(kernel.shape) < 2:
         return 0
     if kind == "EinsumDense":
-        letters = einsum_letters(layer.config.get("equation"))
-        if letters is None or len(letters[1]) != len(kernel.shape):
+        parts = einsum_letters(layer.config.get("equation"))
+        if parts is None or len(parts[1]) != len(kernel.shape):
             return 0
-        size = dict(zip(letters[1], kernel.shape, strict=True))
-        return prod(size[c] for c in letters[2] if c in size)
-    if kind.startswith("Conv") and "Transpose" in kind:
-        return kernel.shape[-2]
-    known = ("Dense", "Conv", "SeparableConv", "LSTM", "GRU", "SimpleRNN")
-    return kernel.shape[-1] // max(1, len(gates_of(kind))) if kind.startswith(known) else 0
+        size = dict(zip(parts[1], kernel.shape, strict=True))
+        return prod(size[c] for c in parts[2] if c in size)
+    if not kind.startswith(("Dense", "Conv", "SeparableConv", "LSTM", "GRU", "SimpleRNN")):
+        return 0
+    turned = kind.startswith("Conv") and "Transpose" in kind
+    letters = axes_of(kernel, "koi" if turned else "kio")
+    out = kernel.shape[letters.index("o")] if "o" in letters else 0
+    if turned:
+        return out * (whole(layer.config.get("groups")) or 1)
+    return out // max(1, len(gates_of(kind)))
 
 
 def _configured_channels(config: Mapping[str, Any], kind: str) -> int:
@@ -158,11 +163,11 @@ def axis_length(shape: Shape | None, axis: int) -> int:
 
 def _own_axis(layer: Layer) -> int | None:
     """Channel axis that the layer's own configuration fixes, batch counted; else ``None``."""
-    if layer.kind in ("Flatten", "Reshape", "Dense", "EinsumDense", "InputLayer"):
+    if layer.op in ("Flatten", "Reshape", "Dense", "EinsumDense", "InputLayer"):
         return None
     form = layer.config.get("data_format")
     if form == "channels_first":
-        if layer.kind in GLOBAL and not layer.config.get("keepdims"):
+        if layer.op in GLOBAL and not layer.config.get("keepdims"):
             return -1
         return 2 if layer.config.get("time_distributed") else 1
     return -1 if form == "channels_last" else None
@@ -226,10 +231,10 @@ def _channel_axes(network: Network) -> dict[str, int]:
         sources = [axes[k.source] for k in into.of(layer.path) if k.source in axes]
         if own is not None:
             axes[layer.path] = own
-        elif layer.kind in passes and sources:
+        elif layer.op in passes and sources:
             axes[layer.path] = sources[0]
     for layer in reversed(network.layers):  # an input takes the axis of what reads it
-        if layer.path in axes or layer.kind not in passes | {"InputLayer"}:
+        if layer.path in axes or layer.op not in passes | {"InputLayer"}:
             continue
         readers = [k.target for k in out.of(layer.path) if k.target in layers]
         wanted = [axes[r] for r in readers if r in axes]
@@ -250,7 +255,7 @@ def _vocabularies(network: Network) -> dict[str, int]:
     """Vocabulary size of every weightless layer whose output holds token numbers."""
     layers = network.layer_by_path
     found: dict[str, int] = {}
-    embeddings = [layer for layer in network.layers if layer.kind == "Embedding"]
+    embeddings = [layer for layer in network.layers if layer.op == "Embedding"]
     if not embeddings:
         return found
     into = incoming(network)
@@ -261,7 +266,7 @@ def _vocabularies(network: Network) -> dict[str, int]:
         while todo:
             path = todo.pop()
             source = layers.get(path)
-            if source is None or source.kind not in _INDEX_KINDS or found.get(path, 0) >= size:
+            if source is None or source.op not in _INDEX_KINDS or found.get(path, 0) >= size:
                 continue
             found[path] = size
             todo.extend(k.source for k in into.of(path))
@@ -300,14 +305,14 @@ def units_of(layer: Layer, network: Network) -> Units:
     tokens = vocabulary(layer, network)
     if tokens:
         return Units(tokens, tokens)
-    channels = _kernel_channels(layer) or _configured_channels(layer.config, layer.kind)
+    channels = _kernel_channels(layer) or _configured_channels(layer.config, layer.op)
     heads = heads_of(layer)
     if not channels and heads:
         channels = prod(heads)
     if not channels:
         channels = axis_length(layer.output_shape, channel_axis(layer, network))
-    gates = gates_of(layer.kind)
-    if not channels and layer.kind in ELEMENTWISE and layer.weights:
+    gates = gates_of(layer.op)
+    if not channels and layer.op in ELEMENTWISE and layer.weights:
         shape = layer.weights[0].shape  # a norm in a file that records no shapes
         channels = shape[0] if len(shape) == 1 else 0
     if heads and prod(heads) != channels:

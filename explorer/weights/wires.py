@@ -163,7 +163,7 @@ class Wires:
         self, layer: Layer, link: Link, way: UnitMap, stop: Callable[[str], bool]
     ) -> list[tuple[Link, UnitMap]]:
         """Links from which a weightless layer has its units; empty where the way back ends."""
-        if layer.kind == "InputLayer" or stop(layer.path) or self.connections(layer.path):
+        if layer.op == "InputLayer" or stop(layer.path) or self.connections(layer.path):
             return []
         onward = []
         for back in self.incoming(layer.path):
@@ -205,7 +205,8 @@ def _model(layer: Layer, connections: tuple[Connection, ...]) -> _Model:
     at = {id(weight): i for i, weight in enumerate(layer.weights)}
     return [
         (c, [(at[id(m.weight)], (m.offset, m.taps, m.tap_stride, m.major, m.major_stride, m.minor,
-              m.transposed, m.out_start, m.in_start, m.diagonal, m.out_step, m.in_step))
+              m.transposed, m.out_start, m.in_start, m.diagonal, m.out_step, m.in_step,
+              m.minor_stride))
              for m in c.matrices])
         for c in connections
     ]  # fmt: skip
