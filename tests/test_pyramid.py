@@ -50,7 +50,7 @@ def pairs_of(connection: Connection, arrays: dict[str, NDArray[np.generic]]):
     parts = []
     for m in connection.matrices:
         tap, row, column = (g.ravel() for g in np.indices((m.taps, m.major, m.minor)))
-        at = m.offset + tap * m.tap_stride + row * m.major_stride + column
+        at = m.offset + tap * m.tap_stride + row * m.major_stride + column * m.minor_stride
         out, inside = (row, column) if m.transposed else (column, row)
         if m.diagonal:
             out = row * m.minor + column

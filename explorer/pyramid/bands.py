@@ -70,8 +70,7 @@ def measure(matrix: Matrix, grid: Grid, band: int, level0: Level0) -> Band:
     first, stop = grid.band_rows(band)
     sheet = _Sheet.empty(grid, stop - first)
     for r0, r1, c0, c1 in _reads(grid, first, stop):
-        taps = [level0.values(matrix, t, [(r0, r1)], (c0, c1), keep=False)
-                for t in range(matrix.taps)]  # fmt: skip
+        taps = list(level0.taps(matrix, [(r0, r1)], (c0, c1), keep=False))
         for rows, columns in _pieces(r1 - r0, c1 - c0):
             piece = [t[rows, columns] for t in taps]
             sheet.add(piece, r0 - first + rows.start, c0 + columns.start)

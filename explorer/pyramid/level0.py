@@ -100,14 +100,20 @@ class Level0:
         """Rows and columns of one tap: shape (rows, columns), the file's own float type."""
         (r0, r1), (c0, c1) = rows, columns
         weight, stride, n = matrix.weight, matrix.major_stride, r1 - r0
-        first = matrix.offset + tap * matrix.tap_stride + r0 * stride + c0
-        width = c1 - c0
+        first, width = matrix.offset + r0 * stride + c0 * matrix.minor_stride, c1 - c0
+        if matrix.minor_stride == 1:
+            first += tap * matrix.tap_stride
         if weight.size <= WHOLE:
             flat = self._whole(weight)
             step = flat.itemsize
+            if matrix.minor_stride > 1:
+                first += tap
             return np.lib.stride_tricks.as_strided(
-                flat[first:], (n, width), (stride * step, step), writeable=False
-            )
+                flat[first:], (n, width), (stride * step, matrix.minor_stride * step),
+                writeable=False,
+            )  # fmt: skip
+        if matrix.minor_stride > 1:  # the taps of a pair lie side by side: they are read together
+            width *= matrix.minor_stride
 
         def read() -> Values:
             if stride == width or n == 1:
@@ -116,7 +122,8 @@ class Level0:
                 )
             return _plain(self._reader.read_rows(weight, first, n, stride, width))
 
-        return self._cached((weight.name, first, n, stride, width), read) if keep else read()
+        found = self._cached((weight.name, first, n, stride, width), read) if keep else read()
+        return found if matrix.minor_stride == 1 else found[:, tap :: matrix.minor_stride]
 
     def values(self, matrix: Matrix, tap: int, runs: Runs, columns: tuple[int, int],
                keep: bool = True) -> Values:  # fmt: skip
@@ -140,12 +147,28 @@ class Level0:
         blocks = [self._run(matrix, tap, run, columns, keep) for run in runs]
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
+    def taps(
+        self, matrix: Matrix, runs: Runs, columns: tuple[int, int], keep: bool = True
+    ) -> Iterator[Values]:
+        """Some rows of each tap in turn, like `values`; what lies together is read once."""
+        if matrix.minor_stride == 1 or matrix.weight.size <= WHOLE:
+            for tap in range(matrix.taps):
+                yield self.values(matrix, tap, runs, columns, keep)
+            return
+        beside = replace(
+            matrix, taps=1, minor=matrix.minor * matrix.taps, minor_stride=1, tap_stride=0
+        )
+        first, stop = (c * matrix.taps for c in columns)
+        together = self.values(beside, 0, runs, (first, stop), keep)
+        for tap in range(matrix.taps):
+            yield together[:, tap :: matrix.taps]
+
     def pairs(self, matrix: Matrix, runs: Runs, columns: tuple[int, int],
               keep: bool = True) -> PairSums:  # fmt: skip
         """Sums over the taps of each pair, in double precision."""
         total: PairSums | None = None
-        for tap in range(matrix.taps):
-            one = _summed(self.values(matrix, tap, runs, columns, keep))
+        for values in self.taps(matrix, runs, columns, keep):
+            one = _summed(values)
             total = _own(one) if total is None else _added(total, one)
         assert total is not None  # a matrix has at least one tap
         return total
@@ -169,15 +192,17 @@ class Level0:
             Arrays of shape (n, width).
         """
         total: PairSums | None = None
-        starts = matrix.offset + rows.astype(np.int64) * matrix.major_stride + first
+        between = matrix.minor_stride
+        starts = matrix.offset + rows.astype(np.int64) * matrix.major_stride + first * between
         for tap in range(matrix.taps):
             at = (starts + tap * matrix.tap_stride).tolist()
             if matrix.weight.size <= WHOLE:
                 flat = self._whole(matrix.weight)
-                values = np.stack([flat[a : a + width] for a in at])
+                values = np.stack([flat[a : a + width * between : between] for a in at])
             else:
-                read = self._reader.read_flat
-                values = np.stack([_plain(read(matrix.weight, a, a + width)) for a in at])
+                read, span = self._reader.read_flat, (width - 1) * between + 1
+                values = np.stack([_plain(read(matrix.weight, a, a + span)) for a in at])
+                values = values[:, ::between]
             one = _summed(values)
             total = _own(one) if total is None else _added(total, one)
         assert total is not None  # a matrix has at least one tap
