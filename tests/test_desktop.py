@@ -53,7 +53,9 @@ def tick(self):
             details.statistics["summary"].std])
     now = dict(opened=sorted(state.opened), selected=state.selected, theme=state.theme,
                overlay=state.overlay, layout=state.layout, moving=moving, focus=state.focus,
-               pending=self._drawn.pending,
+               pending=self._drawn.pending, scale=state.scale, range=state.range,
+               area=self.renderer.strip.area and vars(self.renderer.strip.area),
+               undo=session.can_undo,
                camera=list(camera.position), focal_point=list(camera.focal_point),
                panel=told_of, free=self.renderer.free_width, size=list(self.renderer.size),
                note=list(self.renderer._note[0]))

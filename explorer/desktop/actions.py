@@ -12,6 +12,7 @@ from explorer.desktop.detail import DesktopDetail
 from explorer.desktop.motion import DesktopMotion
 from explorer.desktop.panel import DesktopPanel
 from explorer.desktop.reading import DesktopReading
+from explorer.desktop.scale import DesktopScale
 from explorer.desktop.texts import following, save_unique
 from explorer.errors import NeuronautError
 from explorer.overlays import overlays
@@ -20,7 +21,7 @@ from explorer.session.flight import Held, straight
 from explorer.session.opening import Opening
 from explorer.session.pace import FULL
 from explorer.session.session import Session
-from explorer.viewing.view_state import Camera
+from explorer.viewing.view_state import SCALES, Camera
 
 _PICTURE_SAMPLES = 8
 
@@ -37,6 +38,7 @@ class Stage(Protocol):
     reading: DesktopReading
     motion: DesktopMotion
     detail: DesktopDetail
+    scale: DesktopScale
 
     def change(
         self, work: Callable[[], object], target: Target | Callable[[], Target] = None
@@ -91,6 +93,8 @@ class Actions:
             "BackSpace": self._close_selected,
             "o": self._next_overlay,
             "l": self._next_layout,
+            "k": self._next_scale,
+            "m": lambda: self._stage.tell(self._stage.scale.toggle()),
             "t": self._switch_theme,
             "p": lambda: self._stage.tell(self._stage.reading.toggle()),
             "s": self._save,
@@ -182,6 +186,11 @@ class Actions:
         name = following(names, self._session.state.overlay)
         self._stage.change(lambda: self._session.set_overlay(name))
         self._stage.tell(f"overlay: {name}")
+
+    def _next_scale(self) -> None:
+        name = following(list(SCALES), self._session.state.scale)
+        self._stage.change(lambda: self._session.set_scale(name))
+        self._stage.tell(f"scale: {name}")
 
     def _next_layout(self) -> None:
         name = following(list(layouts.layouts()), self._session.state.layout)

@@ -11,6 +11,7 @@ from explorer.desktop.fit import Fit
 from explorer.desktop.motion import DesktopMotion
 from explorer.desktop.panel import DesktopPanel
 from explorer.desktop.reading import DesktopReading
+from explorer.desktop.scale import DesktopScale
 from explorer.desktop.texts import HELP, in_lines
 from explorer.drawing.animation import Blend
 from explorer.drawing.draw_list import DrawList
@@ -70,6 +71,7 @@ class Desktop:
         self._drawn = session.draw_list
         self.motion = DesktopMotion(window)
         self.detail = DesktopDetail(session, window, self.motion)
+        self.scale = DesktopScale(session, window, self._take_colors)
         self._fit = Fit(window.renderer)
         self._polled = 0.0
         self._told_until = 0.0
@@ -82,7 +84,9 @@ class Desktop:
         self.renderer.draw(self._drawn)
         self.update_panel()
         self.renderer.camera = self.session.state.camera or self.view_of(None)
-        self.window.run(Handlers(self._click, self._hover, self._leave, self._key, self._tick))
+        self.window.run(
+            Handlers(self._click, self._hover, self._leave, self._key, self._tick, self.scale)
+        )
         self.session.camera = self.renderer.camera
 
     # -- what the person does ------------------------------------------------------------------
@@ -123,6 +127,8 @@ class Desktop:
         elif pick.edge is not None:
             text = self.session.describe_edge(pick.edge)
         else:
+            text = self.scale.hint(x, y)
+        if not text:
             return
         self._note(in_lines(text), (x, y))
 
@@ -186,6 +192,7 @@ class Desktop:
             self._polled = now
             self._poll()
         try:
+            self.scale.tick()
             self._drawn = self.detail.tick(now, self._drawn) or self._drawn
         except NeuronautError as error:
             self.tell(str(error))
@@ -248,6 +255,10 @@ class Desktop:
         self._drawn = self.session.draw_list
         self.renderer.draw(self._drawn)
         self.window.redraw()
+
+    def _take_colors(self) -> None:
+        self.motion.settle()
+        self._take()
 
     def view_of(self, path: str | None) -> Camera:
         """The camera that frames a node, or all, beside the panel."""

@@ -31,6 +31,7 @@ HELP = (
     "w, [ ]\tits next weight, the one before, the one after",
     "Esc\tend the focus; then select nothing",
     "o, l, t\tnext overlay, next layout, dark or light",
+    "k, m\tnext kind of colour scale; drag its ends on a histogram",
     "p\tpause reading the weights of a large model; go on",
     "s\tsave a picture",
     "h, ?  ·  q\tthis help  ·  quit",

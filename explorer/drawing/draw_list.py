@@ -118,6 +118,8 @@ class ScaleBar:
         Magnitudes at the ends of the scale.
     chosen : bool
         Whether a person chose these ends.
+    ends : (str, str)
+        Their numbers, marked where something drawn lies beyond.
     bounds : float64 array, shape (bins + 1,)
         Of the bins; the first and the last are the ends of the axis.
     counts : int64 array, shape (bins,)
@@ -132,6 +134,7 @@ class ScaleBar:
     low: float
     high: float
     chosen: bool
+    ends: tuple[str, str]
     bounds: F8
     counts: NDArray[np.int64]
     colors: U1

@@ -7,20 +7,27 @@ The scene ends above the strip, so the legend never hides a part of the network.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from explorer.drawing.draw_list import DrawList, Legend
+from explorer.renderer.scale_strip import (
+    HISTOGRAM_ROWS,
+    RAMP_EM,
+    RAMP_ROWS,
+    ScaleArea,
+    draw_histogram,
+    draw_scale,
+)
 from explorer.renderer.sprites import SpriteSheet
-from explorer.renderer.text import INKS, Ink, Rgb, Sprite, font, shortened
+from explorer.renderer.text import INKS, Ink, Rgb, Sprite, font, shortened, text_width
 
 _FACE_PX = 13  # in a picture 900 pixels high
 _USUAL_PX = 80  # height of the strip there
 _SMALLEST_PX = 8  # of a face that can still be read
 _MOST = 0.25  # of the picture's height
-_RAMP_EM = 19  # width of the colour scale, in faces
 _STEP = 1.36  # from line to line, in faces
 _MOST_CHIP_ROWS = 5
 _NARROWEST_EM = 16  # no strip in a picture narrower than this
@@ -41,6 +48,10 @@ class LegendStrip:
     def __init__(self, shown: bool, grows: bool) -> None:
         self.sheet = SpriteSheet()
         self.height = 0
+        #: Whether the colour scale shows a histogram of the magnitudes.
+        self.histogram = False
+        #: Where the colour scale lies in the picture, if there is one.
+        self.area: ScaleArea | None = None
         self._on, self._grows = shown, grows
         self._key: object = None
         self._room: object = None
@@ -63,20 +74,23 @@ class LegendStrip:
             return
         legend = draw_list.legend
         key = (size, scale, draw_list.theme, legend.title, legend.ramp.tobytes(), legend.ticks,
-               legend.kinds, legend.lines)  # fmt: skip
+               legend.kinds, legend.lines, self.histogram and _key_of(legend))  # fmt: skip
         if key == self._key:
             return
         self._key = key
         usual = usual_height(size[1], scale)
         if size[0] < _NARROWEST_EM * _FACE_PX * scale:
             usual = 0
-        if self._room != (size, scale):
-            self._room, self._highest = (size, scale), usual
+        if self._room != (size, scale, self.histogram):
+            self._room, self._highest = (size, scale, self.histogram), usual
         # It does not shrink again when a statement goes: the scene would jump for nothing.
         most = round(_MOST * size[1]) if self._grows else usual
         room = (min(self._highest, most), most) if usual else (0, 0)
         look = (INKS[draw_list.theme], ground)
-        sprite = strip_sprite(legend, size[0], room, scale, look) if usual else None
+        shown = legend if self.histogram else replace(legend, bar=None)
+        sprite, self.area = None, None
+        if usual:
+            sprite, self.area = strip_sprite(shown, size[0], room, scale, look)
         if sprite is None and usual and not self._grows:
             sprite = np.full((usual, size[0], 4), (*ground, 255), np.uint8)
         self.height = 0 if sprite is None else sprite.shape[0]
@@ -85,6 +99,14 @@ class LegendStrip:
         if sprite is not None:
             place = np.array([[0, size[1] - self.height]], np.int32)
             self.sheet.show(np.zeros(1, np.intp), place, size[1])
+        if self.area is not None:
+            self.area = self.area.moved(size[1] - self.height)
+
+
+def _key_of(legend: Legend) -> object:
+    """What the histogram of a legend shows, for comparing; `ramp` and `ticks` tell its scale."""
+    bar = legend.bar
+    return bar and (bar.low, bar.high, bar.counts.tobytes(), bar.bounds.tobytes())
 
 
 @dataclass(frozen=True)
@@ -108,7 +130,7 @@ def usual_height(height: int, scale: float) -> int:
 
 def strip_sprite(
     legend: Legend, width: int, room: tuple[int, int], scale: float, look: tuple[Ink, Rgb]
-) -> Sprite | None:
+) -> tuple[Sprite | None, ScaleArea | None]:
     """The legend as a picture of a given width.
 
     The face becomes smaller before anything is left out; what does not fit with the smallest face
@@ -117,6 +139,7 @@ def strip_sprite(
     Parameters
     ----------
     legend : Legend
+        Its bar, if there is one, is drawn in place of its ramp.
     width : int
         Pixels.
     room : (int, int)
@@ -130,9 +153,11 @@ def strip_sprite(
     -------
     Sprite or None
         Opaque; ``None`` when there is nothing to say.
+    ScaleArea or None
+        Where the colour scale lies in it.
     """
     if not (legend.title or len(legend.ramp) or legend.kinds or legend.lines):
-        return None
+        return None, None
     px = round(_FACE_PX * scale)
     plan = _plan(legend, width, px)
     while plan.height > room[1] and px > _SMALLEST_PX:
@@ -143,20 +168,20 @@ def strip_sprite(
 
 def _plan(legend: Legend, width: int, px: int) -> _Plan:
     """The lowest strip of this width; of equals, the one with the fewest rows of kinds."""
-    face, gap = font(px), round(px * 2.2)
+    gap = round(px * 2.2)
     pad = round(px * 1.1)
-    ramp = min(round(px * _RAMP_EM), width // 3) if len(legend.ramp) else 0
-    heading = round(font(px, True).getlength(legend.title))
+    ramp = min(round(px * RAMP_EM), width // 3) if len(legend.ramp) else 0
+    heading = round(text_width(legend.title, px, True))
     left = pad + max(ramp, heading)
     left += gap if left > pad else 0
     step = px * _STEP
-    head = (step if legend.title else 0) + (px * 2.1 if ramp else 0)
+    head = _head(legend, px)
     best: _Plan | None = None
     for rows in range(1, _MOST_CHIP_ROWS + 1):
         chips, used = _chips(legend, px, rows)
         lines_left = left + used + (gap if used else 0)
-        lines = [p for line in legend.lines for p in _wrapped(line, face, width - pad - lines_left)]
-        widest = max((face.getlength(p) for p in lines), default=0.0)
+        lines = [p for line in legend.lines for p in _wrapped(line, px, width - pad - lines_left)]
+        widest = max((text_width(p, px) for p in lines), default=0.0)
         spare = max(width - pad - round(widest) - lines_left, 0)
         # The statements end at the right edge, the kinds stand in the middle of what is left.
         lines_left, chips_left = lines_left + spare, left + spare // 2
@@ -170,6 +195,12 @@ def _plan(legend: Legend, width: int, px: int) -> _Plan:
     return best
 
 
+def _head(legend: Legend, px: int) -> float:
+    """Height of the colour scale under its heading, pixels."""
+    ramp = RAMP_ROWS + (HISTOGRAM_ROWS if legend.bar else 0) if len(legend.ramp) else 0
+    return px * ((_STEP if legend.title else 0) + ramp)
+
+
 def _chips(legend: Legend, px: int, rows: int) -> tuple[list[list[tuple[int, str, Rgb]]], int]:
     """Kinds in columns, in so many rows: (x, name, colour) in each row, and the width."""
     names = [(shortened(name, 24), color) for name, color in legend.kinds]
@@ -179,24 +210,26 @@ def _chips(legend: Legend, px: int, rows: int) -> tuple[list[list[tuple[int, str
         column = names[first : first + rows]
         for row, (name, color) in zip(out, column, strict=False):
             row.append((x, name, color))
-        x += round(px * 2.2 + max(font(px).getlength(name) for name, _ in column))
+        x += round(px * 2.2 + max(text_width(name, px) for name, _ in column))
     return out, max(x - px, 0)
 
 
-def _wrapped(line: str, face: object, room: float) -> list[str]:
+def _wrapped(line: str, px: int, room: float) -> list[str]:
     """A statement in lines no wider than `room` pixels; a number and its groups stay together."""
     words = re.sub(r"(?<=\d) (?=[\d%])", "\u00a0", shortened(line)).split(" ")
     lines = [words[0]]
     for word in words[1:]:
         longer = f"{lines[-1]} {word}"
-        if face.getlength(longer) <= room:  # type: ignore[attr-defined]
+        if text_width(longer, px) <= room:
             lines[-1] = longer
         else:
             lines.append(word)
     return lines
 
 
-def _drawn(legend: Legend, plan: _Plan, size: tuple[int, int], look: tuple[Ink, Rgb]) -> Sprite:
+def _drawn(
+    legend: Legend, plan: _Plan, size: tuple[int, int], look: tuple[Ink, Rgb]
+) -> tuple[Sprite, ScaleArea | None]:
     ink, ground = look
     px, height = plan.px, size[1]
     step, pad = px * _STEP, round(px * 1.1)
@@ -208,12 +241,16 @@ def _drawn(legend: Legend, plan: _Plan, size: tuple[int, int], look: tuple[Ink, 
         return max((height - rows) / 2, px * 0.3)
 
     face = font(px)
-    y = top((step if legend.title else 0) + (px * 2.1 if plan.ramp else 0))
+    y = top(_head(legend, px))
     if legend.title:
         draw.text((pad, y + px), legend.title, (*ink.title, 255), font(px, True), anchor="ls")
         y += step
-    if plan.ramp:
-        _draw_ramp(picture, legend, (pad, round(y), plan.ramp), px, ink)
+    area: ScaleArea | None = None
+    if plan.ramp and legend.bar is not None:
+        at = (pad, round(y + px * 0.3), plan.ramp)
+        area = draw_histogram(picture, legend.bar, at, px, look)
+    elif plan.ramp:
+        area = draw_scale(picture, legend, (pad, round(y), plan.ramp), px, ink)
     y = top(step * len(plan.chips))
     for row in plan.chips:
         for x, name, color in row:
@@ -226,34 +263,4 @@ def _drawn(legend: Legend, plan: _Plan, size: tuple[int, int], look: tuple[Ink, 
     for line in plan.lines:
         draw.text((plan.lines_left, y + px), line, (*ink.dim, 255), face, anchor="ls")
         y += step
-    return np.asarray(picture)
-
-
-def _draw_ramp(
-    picture: Image.Image, legend: Legend, where: tuple[int, int, int], px: int, ink: Ink
-) -> None:
-    left, top, width = where
-    high = round(px * 0.8)
-    columns = np.linspace(0, len(legend.ramp) - 1, width).round().astype(int)
-    strip = np.repeat(legend.ramp[columns][None], high, axis=0)
-    picture.paste(Image.fromarray(np.ascontiguousarray(strip, np.uint8)), (left, top))
-    draw = ImageDraw.Draw(picture)
-    taken: list[tuple[float, float]] = []
-    for at, text in _by_weight(legend.ticks):
-        x = left + round(min(max(at, 0.0), 1.0) * (width - 1))
-        size = font(px).getlength(text)
-        draw.line((x, top + high, x, top + high + px // 4), (*ink.text, 255))
-        begin = max(min(x - size / 2, left + width - size), left)
-        end = begin + size + px * 0.5
-        if all(end <= a or begin >= b for a, b in taken):  # no number runs into another
-            y = top + high + round(px * 1.2)
-            draw.text((begin, y), text, (*ink.text, 255), font(px), anchor="ls")
-            taken.append((begin, end))
-
-
-def _by_weight(ticks: tuple[tuple[float, str], ...]) -> list[tuple[float, str]]:
-    """Ticks, those first that must not be missing: both ends, then the middle, then the others."""
-    last = len(ticks) - 1
-    return [
-        ticks[i] for i in sorted(range(len(ticks)), key=lambda i: (0 < i < last, 2 * i != last))
-    ]
+    return np.asarray(picture), area

@@ -57,6 +57,12 @@ def font(px: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.Imag
     return ImageFont.load_default(px)
 
 
+@functools.lru_cache(maxsize=8192)
+def text_width(text: str, px: int, bold: bool = False) -> float:
+    """Width of a line of text in pixels; measured once, as the same words come again and again."""
+    return float(font(px, bold).getlength(text))
+
+
 def shortened(text: str, limit: int = _MAX_CHARS) -> str:
     """One printable line of at most `limit` characters, the middle left out."""
     clean = "".join(c if c.isprintable() else " " for c in text)

@@ -103,13 +103,13 @@ class Renderer:
         self._window.AddRenderer(self._over)
         self._scene = Scene()
         self._labels = LabelLayer()
-        self._strip = LegendStrip(legend, legend_grows)
+        self.strip = LegendStrip(legend, legend_grows)
         self._panel = SpriteSheet(layer=1)
         self._notes = SpriteSheet(layer=2)
         self._note: tuple[tuple[str, ...], tuple[float, float] | None] = ((), None)
         for actor in (*self._scene.actors, *self._labels.actors):
             self._renderer.AddActor(actor)
-        for sheet in (self._strip.sheet, self._panel, self._notes):
+        for sheet in (self.strip.sheet, self._panel, self._notes):
             self._over.AddActor(sheet.actor)
         self._draw_list: DrawList | None = None
         self._quality = FULL
@@ -168,7 +168,7 @@ class Renderer:
         Without the strip of the legend; the panel lies over the scene.
         """
         width, height = self.size
-        return width, height - self._strip.height
+        return width, height - self.strip.height
 
     @property
     def scene_aspect(self) -> float:
@@ -388,8 +388,8 @@ class Renderer:
         """Write the legend and give the scene what is left."""
         size = self.size
         r, g, b = (round(255 * c) for c in unit_rgb(BACKGROUNDS[draw_list.theme][0]))
-        self._strip.load(draw_list, (self.free_width, size[1]), text_scale(size[1]), (r, g, b))
-        self._renderer.SetViewport(0.0, self._strip.height / size[1], 1.0, 1.0)
+        self.strip.load(draw_list, (self.free_width, size[1]), text_scale(size[1]), (r, g, b))
+        self._renderer.SetViewport(0.0, self.strip.height / size[1], 1.0, 1.0)
 
     def _current_picker(self, draw_list: DrawList) -> Picker:
         camera, size = self.camera, self.scene_size

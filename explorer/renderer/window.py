@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from explorer.renderer.view import Renderer
 from explorer.session.pace import FULL, Pace
@@ -24,6 +25,19 @@ _NOTCH = 1.2  # zoom factor of a notch of the wheel
 _BUTTONS = {"Left": "turn", "Middle": "shift", "Right": "shift"}
 
 
+class Grip(Protocol):
+    """What can be taken hold of beside the scene."""
+
+    def press(self, x: float, y: float) -> bool:
+        """A press of the left button; whether a drag begins with it."""
+
+    def drag(self, x: float, y: float) -> None:
+        """The pointer is here, in that drag."""
+
+    def release(self) -> None:
+        """That drag is over."""
+
+
 @dataclass
 class Handlers:
     """What to do when something happens in a window; x, y are pixels from the top left.
@@ -38,6 +52,7 @@ class Handlers:
         A key, by its X name: ``"r"``, ``"Escape"``, ``"question"``.
     tick : callable ()
         About sixty times a second, between events.
+    grip : Grip, optional
     """
 
     click: Callable[[float, float], None]
@@ -45,6 +60,7 @@ class Handlers:
     leave: Callable[[], None]
     key: Callable[[str], None]
     tick: Callable[[], None]
+    grip: Grip | None = None
 
 
 class Window:
@@ -78,6 +94,7 @@ class Window:
         self._handlers: Handlers | None = None
         self._error: BaseException | None = None
         self._drag: str | None = None
+        self._gripped: Grip | None = None
         self._start = self._last = (0.0, 0.0)
         self._dragging = False
         self._hover_at: tuple[float, tuple[float, float]] | None = None
@@ -188,7 +205,13 @@ class Window:
         return x >= self.renderer.free_width or y >= self.renderer.scene_size[1]
 
     def _pressed(self, button: str) -> None:
-        if self._drag is not None or self._beside_scene:
+        if self._drag is not None or self._gripped is not None:
+            return
+        if self._beside_scene:
+            grip = self._handlers.grip if self._handlers is not None else None
+            if button == "Left" and grip is not None and grip.press(*self._here):
+                self._gripped = grip
+                self._left()
             return
         shift = bool(self._interactor.GetShiftKey())
         self._drag = "shift" if shift else _BUTTONS[button]
@@ -196,6 +219,10 @@ class Window:
         self._dragging = False
 
     def _released(self, button: str) -> None:
+        grip, self._gripped = self._gripped, None
+        if grip is not None:
+            grip.release()
+            return
         was_click = self._drag is not None and not self._dragging
         self._drag = None
         if was_click and button == "Left" and self._handlers is not None:
@@ -204,6 +231,9 @@ class Window:
     def _moved(self) -> None:
         assert self._handlers is not None
         here = self._here
+        if self._gripped is not None:
+            self._gripped.drag(*here)
+            return
         if self._drag is None:
             self._handlers.leave()
             self._hover_at = (time.monotonic() + _HOVER_REST, here)
