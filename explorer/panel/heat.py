@@ -1,0 +1,114 @@
+"""Cells of a plane as colours and words: what page and window show alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.drawing.color_scale import ColorScale, count, fit_scale
+from explorer.drawing.themes import THEMES
+from explorer.overlays import Overlay
+from explorer.panel.plane import Cells, Plane
+
+U1 = NDArray[np.uint8]
+NOT_FINITE = (128, 128, 128)
+"""Colour of a cell without a finite weight: no ramp holds it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """Cells in colours.
+
+    Attributes
+    ----------
+    cells : Cells
+    pixels : uint8 array, shape (rows, columns, 4)
+        A pixel per cell; clear where no weight stands.
+    scale : ColorScale or None
+        ``None`` where the cells have colours of their own.
+    title : str
+        What the colours mean.
+    """
+
+    cells: Cells
+    pixels: U1
+    scale: ColorScale | None
+    title: str
+
+
+def heat(plane: Plane, cells: Cells, overlay: Overlay, theme: str) -> Heat:
+    """Colour cells by the scale that suits them."""
+    if cells.colors is not None:
+        pixels = np.dstack((cells.colors, _opaque(cells)))
+        return Heat(cells, pixels, None, "in channels 0, 1, 2 as red, green, blue; each filter "
+                    "from its lowest to its highest weight")  # fmt: skip
+    diverging = overlay.diverging if plane.diverging is None else plane.diverging
+    look = THEMES[theme]
+    ramp = look.diverging if diverging else look.sequential
+    scale = fit_scale(cells.values.ravel(), ramp, diverging)
+    colors = scale.colors(np.nan_to_num(cells.values.ravel(), posinf=scale.high))
+    colors = colors.reshape(*cells.values.shape, 3)
+    colors[np.isnan(cells.values)] = NOT_FINITE
+    title = "weight w" if plane.diverging else overlay.title
+    return Heat(cells, np.dstack((colors, _opaque(cells))), scale, title)
+
+
+def _opaque(cells: Cells) -> U1:
+    there = cells.count + cells.non_finite > 0
+    return np.where(there, 255, 0).astype(np.uint8)
+
+
+def caption(plane: Plane, cells: Cells) -> str:
+    """What the rows, the columns and the cells are."""
+    rows, columns = plane.rows, plane.columns
+    whole = f"{_many(rows.size // rows.each, rows.title)} × " + _many(
+        columns.size // columns.each, columns.title
+    )
+    if cells.single:
+        return f"{whole}; each cell is one weight"
+    most = int((cells.count + cells.non_finite).max(initial=0))
+    area = f"{cells.rows.step} × {cells.columns.step}"
+    if cells.rows.step == cells.columns.step == 1:
+        return f"{whole}; each cell is the {count(most)} taps of a pair"
+    return f"{whole}; each cell is up to {area} pairs, {count(most)} weights"
+
+
+def _many(number: int, title: str) -> str:
+    return f"{count(number)} {title}" + ("" if number == 1 else "s")
+
+
+def told(plane: Plane, cells: Cells, row: int, column: int, overlay: Overlay) -> list[str]:
+    """What is under the pointer, in lines; empty where there is nothing.
+
+    Parameters
+    ----------
+    plane : Plane
+    cells : Cells
+        That are shown.
+    row, column : int
+        Of the plane.
+    overlay : Overlay
+    """
+    if not (cells.rows.start <= row < cells.rows.stop):
+        return []
+    if not (cells.columns.start <= column < cells.columns.stop):
+        return []
+    at = (row - cells.rows.start) // cells.rows.step, (
+        column - cells.columns.start
+    ) // cells.columns.step
+    number, bad = int(cells.count[at]), int(cells.non_finite[at])
+    if number + bad == 0:
+        return []
+    value = cells.values[at]
+    ends = [side.range(*span.cell(i)) for side, span, i in (
+        (plane.rows, cells.rows, at[0]), (plane.columns, cells.columns, at[1]))]  # fmt: skip
+    ends = [end for end in ends if not end.startswith("row 0")]
+    if number + bad == 1:
+        return [f"{value:.7g}" if number else "not finite", *ends, plane.place(row, column)]
+    lines = [f"{overlay.title}: {value:.6g}" if number else "no finite weight", *ends]
+    lines.append(f"{count(number)} weights" + (f", {count(bad)} not finite" if bad else ""))
+    if cells.rows.step == cells.columns.step == 1:
+        lines.append(plane.place(row, column))
+    return lines

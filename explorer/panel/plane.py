@@ -1,0 +1,206 @@
+"""What a heat map shows: a plane of weights, rows × columns, of which any rectangle can be asked.
+
+Cells of a plane are asked for at a step: each stands for a rectangle of `step` rows and columns,
+and its number is exact over all weights in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.overlays import EdgeStats, Overlay
+from explorer.pyramid.pyramid import Stats
+
+F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+Stop = Callable[[], bool]
+
+
+class Stopped(Exception):  # noqa: N818  (not an error: the reader was told to stop)
+    """The caller no longer wants the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Rows or columns ``start … stop - 1`` of a plane, in cells of `step` of them.
+
+    Attributes
+    ----------
+    start, stop, step : int
+        `start` is a multiple of `step`; the last cell may hold fewer.
+    """
+
+    start: int
+    stop: int
+    step: int = 1
+
+    @property
+    def count(self) -> int:
+        """Number of cells."""
+        return -(-(self.stop - self.start) // self.step)
+
+    def labels(self, size: int) -> NDArray[np.int32]:
+        """The cell of each of `size` rows or columns, -1 outside."""
+        found = np.full(size, -1, np.int32)
+        found[self.start : self.stop] = np.arange(self.stop - self.start) // self.step
+        return found
+
+    def cell(self, at: int) -> tuple[int, int]:
+        """First and last + 1 row or column of a cell."""
+        first = self.start + at * self.step
+        return first, min(first + self.step, self.stop)
+
+    def cut(self, first: int, stop: int) -> Span:
+        """Some of its cells."""
+        return Span(
+            self.start + first * self.step, min(self.start + stop * self.step, self.stop), self.step
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """A rectangle of a plane as cells; arrays of shape (rows.count, columns.count).
+
+    Attributes
+    ----------
+    rows, columns : Span
+    values : float64 array
+        The number of each cell; NaN where it holds no finite weight.
+    count, non_finite : int64 array
+        Weights in each cell that are finite, and that are not. Both 0: nothing is there.
+    colors : uint8 array, shape (…, 3), or None
+        Colours of their own, where cells have some.
+    """
+
+    rows: Span
+    columns: Span
+    values: F8
+    count: I8
+    non_finite: I8
+    colors: NDArray[np.uint8] | None = None
+
+    @property
+    def single(self) -> bool:
+        """Whether no cell holds more than one weight."""
+        return bool(np.all(self.count + self.non_finite <= 1))
+
+
+@dataclass(frozen=True)
+class Side:
+    """What the rows or the columns of a plane are.
+
+    Attributes
+    ----------
+    title : str
+        Of one of them: ``"out unit"``.
+    size : int
+    each : int
+        Rows or columns per unit that is counted: the height of a kernel's picture.
+    blocks : tuple of str
+        Names of equal parts, such as gates; empty without.
+    heads : int
+        Components per head; 0 without heads.
+    order : int64 array or None
+        The unit that stands at each place, where they are not in order.
+    """
+
+    title: str
+    size: int
+    each: int = 1
+    blocks: tuple[str, ...] = ()
+    heads: int = 0
+    order: I8 | None = None
+
+    def unit(self, at: int) -> int:
+        """The unit of a row or column."""
+        place = at // self.each
+        return int(self.order[place]) if self.order is not None else place
+
+    def name(self, at: int) -> str:
+        """A unit in words: ``"out unit 70 (forget gate 6)"``."""
+        unit = self.unit(at)
+        more = ""
+        if self.blocks:
+            width = self.size // self.each // len(self.blocks)
+            more = f" ({self.blocks[unit // width]} {unit % width})"
+        elif self.heads:
+            more = f" (head {unit // self.heads}, component {unit % self.heads})"
+        return f"{self.title} {unit}{more}"
+
+    def range(self, first: int, stop: int) -> str:
+        """Rows or columns ``first … stop - 1`` in words."""
+        if stop - first == 1:
+            return self.name(first)
+        return f"{self.title}s {first} to {stop - 1}"
+
+
+class Plane(Protocol):
+    """Rows × columns of weights.
+
+    Attributes
+    ----------
+    rows, columns : Side
+    most_step : int
+        Rows and columns that one cell may stand for at most: 1 where only single weights make
+        sense.
+    diverging : bool or None
+        Whether its numbers have a sign that matters; ``None``: as the overlay has it.
+    """
+
+    rows: Side
+    columns: Side
+    most_step: int
+    diverging: bool | None
+
+    def prepare(self, stop: Stop) -> None:
+        """Read what must be known beforehand.
+
+        Raises
+        ------
+        Stopped
+            When `stop` says so.
+        """
+
+    @property
+    def ready(self) -> bool:
+        """Whether `prepare` has nothing to do."""
+
+    def cost(self, rows: Span, columns: Span) -> int:
+        """Bytes that `cells` would read."""
+
+    def cells(self, rows: Span, columns: Span, overlay: Overlay, stop: Stop) -> Cells:
+        """The cells of a rectangle, exact; prepares first if need be."""
+
+    def place(self, row: int, column: int) -> str:
+        """Where a weight lies in the file, as an index: ``"kernel[0, 2, 5, 61]"``."""
+
+
+def numbers(stats: Stats, overlay: Overlay, before: F8 | None = None) -> F8:
+    """The overlay's number of each cell; NaN where there is no finite weight."""
+    flat = EdgeStats(
+        *(a.ravel() for a in (stats.sum_sq, stats.sum, stats.sum_abs, stats.max_abs)),
+        stats.count.ravel(),
+        stats.non_finite.ravel(),
+        None if before is None else before.ravel(),
+    )
+    values = np.array(overlay.values(flat), np.float64).reshape(stats.count.shape)
+    values[stats.count == 0] = np.nan
+    return values
+
+
+def index_text(role: str, first: tuple[int, ...], last: tuple[int, ...]) -> str:
+    """An index into a weight; ``:`` where more than one is meant.
+
+    Parameters
+    ----------
+    role : str
+    first, last : tuple of int
+        Indices of the first and the last weight that are meant.
+    """
+    parts = [str(a) if a == b else ":" for a, b in zip(first, last, strict=True)]
+    return f"{role}[{', '.join(parts)}]" if parts else role
