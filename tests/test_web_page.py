@@ -184,8 +184,8 @@ def test_selecting_shows_configuration_histogram_and_heat_map(page: Page) -> Non
     assert f"{float(kernel.min()):.6g}" in stats
     assert "32" in page.element("facts").first.inner_text()
     assert "units" in page.element("config").inner_text()
-    image = page.element("heat-map").locator("img")
-    assert image.evaluate("i => [i.naturalWidth, i.naturalHeight]") == [32, 256]
+    page.page.wait_for_selector("[data-testid=matrix-canvas][data-final=true]")
+    assert "32 out units × 256 in units" in page.element("matrix-caption").inner_text()
     page.element("weight-tab").nth(1).click()
     page.page.wait_for_function(
         "() => document.querySelector('[data-testid=stats]')?.innerText.includes('shape\\t32')"

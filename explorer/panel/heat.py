@@ -62,10 +62,7 @@ def _opaque(cells: Cells) -> U1:
 
 def caption(plane: Plane, cells: Cells) -> str:
     """What the rows, the columns and the cells are."""
-    rows, columns = plane.rows, plane.columns
-    whole = f"{_many(rows.size // rows.each, rows.title)} × " + _many(
-        columns.size // columns.each, columns.title
-    )
+    whole = plane.about
     if cells.single:
         return f"{whole}; each cell is one weight"
     most = int((cells.count + cells.non_finite).max(initial=0))
@@ -73,10 +70,6 @@ def caption(plane: Plane, cells: Cells) -> str:
     if cells.rows.step == cells.columns.step == 1:
         return f"{whole}; each cell is the {count(most)} taps of a pair"
     return f"{whole}; each cell is up to {area} pairs, {count(most)} weights"
-
-
-def _many(number: int, title: str) -> str:
-    return f"{count(number)} {title}" + ("" if number == 1 else "s")
 
 
 def told(plane: Plane, cells: Cells, row: int, column: int, overlay: Overlay) -> list[str]:
@@ -95,16 +88,18 @@ def told(plane: Plane, cells: Cells, row: int, column: int, overlay: Overlay) ->
         return []
     if not (cells.columns.start <= column < cells.columns.stop):
         return []
-    at = (row - cells.rows.start) // cells.rows.step, (
-        column - cells.columns.start
-    ) // cells.columns.step
+    at = (
+        (row - cells.rows.start) // cells.rows.step,
+        (column - cells.columns.start) // cells.columns.step,
+    )
     number, bad = int(cells.count[at]), int(cells.non_finite[at])
     if number + bad == 0:
         return []
     value = cells.values[at]
-    ends = [side.range(*span.cell(i)) for side, span, i in (
-        (plane.rows, cells.rows, at[0]), (plane.columns, cells.columns, at[1]))]  # fmt: skip
-    ends = [end for end in ends if not end.startswith("row 0")]
+    ends = plane.names(cells.rows.cell(at[0]), cells.columns.cell(at[1]))
+    if cells.parts is not None:
+        values = " · ".join(f"{w:.5g}" for w in cells.parts[at])
+        return [values, *ends, plane.place(row, column)]
     if number + bad == 1:
         return [f"{value:.7g}" if number else "not finite", *ends, plane.place(row, column)]
     lines = [f"{overlay.title}: {value:.6g}" if number else "no finite weight", *ends]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -14,7 +14,8 @@ from explorer.network import Layer, Weight
 from explorer.open_model import OpenModel
 from explorer.overlays import Overlay
 from explorer.panel.matrix import weight_matrix
-from explorer.panel.plane import I8, Cells, Side, Span, Stop, Stopped, index_text
+from explorer.panel.plane import I8, Cells, Side, Span, Stop, index_text, many
+from explorer.panel.weight_summary import Stopped
 
 _WHOLE = 1 << 22  # weights of a kernel that is read in one piece
 _RGB = 3
@@ -26,9 +27,7 @@ def has_kernels(layer: Layer, weight: Weight) -> bool:
     axes = len(weight.shape)
     convolves = layer.kind.startswith(("Conv", "DepthwiseConv"))
     role = weight.role in ("kernel", "recurrent_kernel", "depthwise_kernel")
-    return (
-        convolves and role and 3 <= axes <= 5 and prod(weight.shape[:-2]) > 1 and weight.size > 0
-    )
+    return convolves and role and 3 <= axes <= 5 and prod(weight.shape[:-2]) > 1 and weight.size > 0
 
 
 class KernelPlane:
@@ -48,8 +47,8 @@ class KernelPlane:
         Whether three channels are shown as red, green and blue.
     """
 
-    most_step = 1
-    diverging = True
+    most_step: int = 1
+    diverging: bool | None = True
 
     def __init__(
         self,
@@ -84,8 +83,9 @@ class KernelPlane:
         height, width = self.tile
         down = -(-self.filters // self.across) if self.across else self.filters
         beside = self.across or self.channels
-        self.rows = Side("filter", down * height, height)
-        self.columns = Side("in channel", beside * width, width)
+        self.rows = Side("filter", down * height, height, ticked=not self.across)
+        title = "filter" if self.across else "in channel"
+        self.columns = Side(title, beside * width, width, ticked=not self.across)
         self._values: NDArray[Any] | None = None
 
     @property
@@ -111,6 +111,7 @@ class KernelPlane:
         found = matrix.stats(Span(0, self.filters), Span(0, inside, inside), stop)
         norms = np.nan_to_num(found.sum_sq[:, 0])
         self._order = np.argsort(-norms, kind="stable").astype(np.int64)
+        self.rows = replace(self.rows, order=self._order)
 
     def cost(self, rows: Span, columns: Span) -> int:
         """Bytes to be read: all filters of the channels that are seen."""
@@ -129,6 +130,24 @@ class KernelPlane:
             return None
         return int(self.order[place]), channel, y * self.tile[1] + x
 
+    @property
+    def about(self) -> str:
+        """Filters, and of which size."""
+        size = " × ".join(str(n) for n in self.tile if n > 1 or self.tile == (1, 1))
+        channels = "" if self.across else f" × {many(self.channels, 'in channel')}"
+        return f"{many(self.filters, 'filter')}{channels}, each {size}"
+
+    def names(self, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
+        """Filter, channel and tap of a weight."""
+        spot = self.spot(rows[0], columns[0])
+        if spot is None:
+            return []
+        filter_, channel, tap = spot
+        channels = [] if self.channels == 1 or self.color else [f"in channel {channel}"]
+        y, x = divmod(tap, self.tile[1])
+        where = f"tap {x}" if self.tile[0] == 1 else f"tap row {y}, column {x}"
+        return [f"filter {filter_}", *channels, where]
+
     def place(self, row: int, column: int) -> str:
         """Index of a weight in the file; of all three where they are colours."""
         spot = self.spot(row, column)
@@ -143,7 +162,7 @@ class KernelPlane:
         return index_text(self.weight.role, first, last)
 
     def cells(self, rows: Span, columns: Span, overlay: Overlay, stop: Stop) -> Cells:
-        """Single weights with their signs, whatever the overlay; with colours, the mean of three."""
+        """Single weights with their signs, whatever the overlay; of colours, the mean."""
         self.prepare(stop)
         (h, w), order = self.tile, self.order
         a, y = np.divmod(np.arange(rows.start, rows.stop), h)
@@ -156,14 +175,15 @@ class KernelPlane:
         there = place < self.filters
         unit = order[np.where(there, place, 0)]
         picked = self._taken(unit, channel, tap, stop)
-        colors = None
+        colors = parts = None
         if self.color:
             three = [picked, *(self._taken(unit, channel + c, tap, stop) for c in (1, 2))]
-            colors, picked = self._rgb(np.stack(three, axis=-1), unit, there, stop)
+            parts = np.stack(three, axis=-1)
+            colors, picked = self._rgb(parts, unit, there, stop), parts.mean(axis=-1)
         finite = np.isfinite(picked) & there
         values = np.where(finite, picked, np.nan)
         return Cells(rows, columns, values, finite.astype(np.int64),
-                     (there & ~finite).astype(np.int64), colors)  # fmt: skip
+                     (there & ~finite).astype(np.int64), colors, parts)  # fmt: skip
 
     def _flat(self, unit: Any, channel: Any, tap: Any) -> Any:
         each = prod(self.weight.shape[-2:])
@@ -193,8 +213,8 @@ class KernelPlane:
 
     def _rgb(
         self, three: NDArray[np.float64], unit: I8, there: NDArray[np.bool_], stop: Stop
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """Colours, each filter scaled from its lowest to its highest weight; and means."""
+    ) -> NDArray[np.uint8]:
+        """Colours, each filter scaled from its lowest to its highest weight."""
         seen = np.unique(unit[there])
         low, high = np.zeros(self.filters), np.ones(self.filters)
         taps = np.arange(prod(self.tile))[None, None, :]
@@ -209,13 +229,10 @@ class KernelPlane:
         reach = np.maximum(high - low, np.finfo(float).tiny)
         with np.errstate(invalid="ignore", over="ignore"):
             at = (three - low[unit][..., None]) / reach[unit][..., None]
-        colors = np.rint(255 * np.clip(np.nan_to_num(at), 0, 1)).astype(np.uint8)
-        return colors, three.mean(axis=-1)
+        return np.rint(255 * np.clip(np.nan_to_num(at), 0, 1)).astype(np.uint8)
 
 
 def _columns(filters: int, tile: tuple[int, ...]) -> int:
     """Tiles side by side that make all of them roughly a square."""
     height, width = tile
     return max(min(math.ceil(math.sqrt(filters * height / width)), filters), 1)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -11,7 +12,8 @@ from explorer.comparing.pyramid import ComparedPyramid
 from explorer.network import Layer, Weight
 from explorer.open_model import OpenModel
 from explorer.overlays import Overlay
-from explorer.panel.plane import Cells, Side, Span, Stop, Stopped, index_text, numbers
+from explorer.panel.plane import Cells, Side, Span, Stop, index_text, many, numbers
+from explorer.panel.weight_summary import Stopped
 from explorer.pyramid.pyramid import Pyramid, Stats
 from explorer.weights.connections import Connection, Matrix
 
@@ -34,8 +36,8 @@ class WeightMatrix:
         Out units and in units.
     """
 
-    most_step = 1 << 30
-    diverging = None
+    most_step: int = 1 << 30
+    diverging: bool | None = None
 
     def __init__(
         self, pyramid: Pyramid, connection: Connection, weight: Weight, rows: Side, columns: Side
@@ -71,6 +73,19 @@ class WeightMatrix:
         values = numbers(stats, overlay, before)
         return Cells(rows, columns, values, stats.count, stats.non_finite)
 
+    @property
+    def about(self) -> str:
+        """Out units × in units; of a strip, how long it is."""
+        columns = many(self.columns.size, self.columns.title)
+        if self.rows.size == 1 and self.rows.title == "row":
+            return columns
+        return f"{many(self.rows.size, self.rows.title)} × {columns}"
+
+    def names(self, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
+        """Units of rows and columns; a strip has no rows to tell of."""
+        told = [] if self.rows.size == 1 else [self.rows.range(*rows)]
+        return [*told, self.columns.range(*columns)]
+
     def place(self, row: int, column: int) -> str:
         """Index of the weights of a pair of units in the file."""
         for matrix in self.connection.matrices:
@@ -89,14 +104,12 @@ class WeightMatrix:
         strips = min(max(-(-cost // _AT_ONCE), 1), rows.count)
         cuts = np.linspace(0, rows.count, strips + 1).astype(int).tolist()
         found = []
-        for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+        for first, last in pairwise(cuts):
             if stop():
                 raise Stopped
             part = rows.cut(first, last)
             labels = part.labels(self.rows.size)
-            found.append(
-                pyramid.stats(self.connection, labels, inside, part.count, columns.count)
-            )
+            found.append(pyramid.stats(self.connection, labels, inside, part.count, columns.count))
         return found[0] if len(found) == 1 else _joined(found)
 
 

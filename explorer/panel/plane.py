@@ -13,16 +13,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.drawing.color_scale import count as grouped
 from explorer.overlays import EdgeStats, Overlay
 from explorer.pyramid.pyramid import Stats
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
+Tick = tuple[float, str]
 Stop = Callable[[], bool]
-
-
-class Stopped(Exception):  # noqa: N818  (not an error: the reader was told to stop)
-    """The caller no longer wants the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +73,8 @@ class Cells:
         Weights in each cell that are finite, and that are not. Both 0: nothing is there.
     colors : uint8 array, shape (…, 3), or None
         Colours of their own, where cells have some.
+    parts : float64 array, shape (…, 3), or None
+        The weights that these colours stand for.
     """
 
     rows: Span
@@ -83,6 +83,7 @@ class Cells:
     count: I8
     non_finite: I8
     colors: NDArray[np.uint8] | None = None
+    parts: F8 | None = None
 
     @property
     def single(self) -> bool:
@@ -107,6 +108,8 @@ class Side:
         Components per head; 0 without heads.
     order : int64 array or None
         The unit that stands at each place, where they are not in order.
+    ticked : bool
+        Whether the number of a unit says where it stands.
     """
 
     title: str
@@ -115,6 +118,7 @@ class Side:
     blocks: tuple[str, ...] = ()
     heads: int = 0
     order: I8 | None = None
+    ticked: bool = True
 
     def unit(self, at: int) -> int:
         """The unit of a row or column."""
@@ -137,6 +141,44 @@ class Side:
         if stop - first == 1:
             return self.name(first)
         return f"{self.title}s {first} to {stop - 1}"
+
+    def ticks(self, first: float, length: float, pixels: float, apart: float) -> list[Tick]:
+        """Where the numbers of units stand beside a figure.
+
+        Parameters
+        ----------
+        first, length : float
+            What is seen, in rows or columns.
+        pixels : float
+            That it takes.
+        apart : float
+            Pixels from one number to the next at least.
+
+        Returns
+        -------
+        list of (float, str)
+            Middle of the unit, in rows or columns, and its number.
+        """
+        if not self.ticked or self.size <= 1:
+            return []
+        step = _round_step(apart * length / pixels / self.each)
+        begin = -(-first // self.each) // step * step
+        at = range(int(begin), int((first + length) / self.each) + 1, step)
+        middles = ((unit + 0.5) * self.each for unit in at)
+        seen = [m for m in middles if first <= m <= first + length and m < self.size]
+        return [(m, str(self.unit(int(m)))) for m in seen]
+
+
+def _round_step(least: float) -> int:
+    """1, 2 or 5 times a power of ten, not less than this."""
+    step, power = 1, 1
+    while step < least:
+        step, power = next(
+            (n * power, power) if n < 10 else (10 * power, 10 * power)
+            for n in (2, 5, 10)
+            if n * power > step
+        )
+    return step
 
 
 class Plane(Protocol):
@@ -170,23 +212,38 @@ class Plane(Protocol):
     def ready(self) -> bool:
         """Whether `prepare` has nothing to do."""
 
+    @property
+    def about(self) -> str:
+        """How much of what there is: ``"64 out units × 3 in units"``."""
+
     def cost(self, rows: Span, columns: Span) -> int:
         """Bytes that `cells` would read."""
 
     def cells(self, rows: Span, columns: Span, overlay: Overlay, stop: Stop) -> Cells:
         """The cells of a rectangle, exact; prepares first if need be."""
 
+    def names(self, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
+        """What rows and columns ``first … stop - 1`` are, in words."""
+
     def place(self, row: int, column: int) -> str:
         """Where a weight lies in the file, as an index: ``"kernel[0, 2, 5, 61]"``."""
+
+
+def many(number: int, title: str) -> str:
+    """A number of things: ``"1 filter"``, ``"64 filters"``."""
+    return f"{grouped(number)} {title}" + ("" if number == 1 else "s")
 
 
 def numbers(stats: Stats, overlay: Overlay, before: F8 | None = None) -> F8:
     """The overlay's number of each cell; NaN where there is no finite weight."""
     flat = EdgeStats(
-        *(a.ravel() for a in (stats.sum_sq, stats.sum, stats.sum_abs, stats.max_abs)),
-        stats.count.ravel(),
-        stats.non_finite.ravel(),
-        None if before is None else before.ravel(),
+        sum_sq=stats.sum_sq.ravel(),
+        sum=stats.sum.ravel(),
+        sum_abs=stats.sum_abs.ravel(),
+        max_abs=stats.max_abs.ravel(),
+        count=stats.count.ravel(),
+        non_finite=stats.non_finite.ravel(),
+        before=None if before is None else before.ravel(),
     )
     values = np.array(overlay.values(flat), np.float64).reshape(stats.count.shape)
     values[stats.count == 0] = np.nan

@@ -144,6 +144,7 @@ async def _show_panel(tab: Tab, path: str | None) -> None:
     if tab.panel_of != path:
         return
     tab.flush(panel=shown.panel_state(data, theme), stats=None, weight="", incoming=[])
+    tab.matrix.hide()
     if data["weights"]:
         await _weight(tab, data["weights"][0]["name"])
     elif data["kind"] in ("unit", "units"):
@@ -161,14 +162,16 @@ async def _weight(tab: Tab, name: str) -> None:
     if not path or shows is None or name not in [w["name"] for w in shows["weights"]]:
         return
     tab.flush(weight=name, stats=None)
+    tab.matrix.hide()
     ticket = tab.weight_ticket = object()
 
     def unwanted() -> bool:
         return tab.weight_ticket is not ticket or tab.panel_of != path
 
+    tab.spawn(tab.guarded(tab.matrix.show(path, name)))
     try:
         data = await asyncio.to_thread(weight_statistics, tab.session.model, path, name, unwanted)
-        stats = shown.weight_state(data, tab.session.state.theme)
+        stats = shown.weight_state(data)
     except NeuronautError as error:
         stats = shown.failed_state(str(error))
     except Stopped:
@@ -179,6 +182,21 @@ async def _weight(tab: Tab, name: str) -> None:
 
 async def _overlay(tab: Tab, name: str) -> None:
     await tab.change(lambda: tab.session.set_overlay(name))
+    await tab.matrix.again()
+
+
+async def _matrix_choose(tab: Tab, wish: str) -> None:
+    """One of what the figure of a weight offers: ``"tap 4"``."""
+    field, _, value = wish.partition(" ")
+    await tab.matrix.choose(field, value)
+
+
+async def _matrix_look(tab: Tab, number: int, *seen: float) -> None:
+    await tab.matrix.look(number, *seen)
+
+
+async def _matrix_point(tab: Tab, number: int, row: float, column: float) -> None:
+    await tab.matrix.point(number, row, column)
 
 
 async def _layout(tab: Tab, name: str) -> None:
@@ -192,8 +210,7 @@ async def _theme(tab: Tab) -> None:
 
 
 async def _new_theme(tab: Tab) -> None:
-    if tab.state.weight:  # its picture has the theme's colours
-        await _weight(tab, tab.state.weight)
+    await tab.matrix.again()  # its picture has the theme's colours
 
 
 async def _see_all(tab: Tab) -> None:
@@ -291,6 +308,7 @@ _KEYS: dict[str, Callable[[Tab], Awaitable[None]]] = {
     "g": drawing.toggle,
 }
 _MAYBE = str | None
+_NUMBER = int | float
 #: Everything a page may ask for.
 ACTIONS: dict[str, Action] = {
     "press": Action(_press, (str,)),
@@ -299,6 +317,9 @@ ACTIONS: dict[str, Action] = {
     "select": Action(_select, (_MAYBE,)),
     "go": Action(_go, (str,)),
     "weight": Action(_weight, (str,)),
+    "matrix_choose": Action(_matrix_choose, (str,)),
+    "matrix_look": Action(_matrix_look, (int, _NUMBER, _NUMBER, _NUMBER, _NUMBER)),
+    "matrix_point": Action(_matrix_point, (int, _NUMBER, _NUMBER)),
     "overlay": Action(_overlay, (str,)),
     "layout": Action(_layout, (str,)),
     "theme": Action(_theme),

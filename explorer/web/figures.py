@@ -1,4 +1,4 @@
-"""Small figures for the page: a colour ramp as CSS, a histogram as an SVG path, a matrix as PNG."""
+"""Small figures for the page: a colour ramp as CSS, a histogram as an SVG path, pixels as PNG."""
 
 from __future__ import annotations
 
@@ -53,23 +53,15 @@ def histogram_path(counts: ArrayLike, width: float, height: float) -> str:
     return "".join(points) + f"V{height:g}Z"
 
 
-def heat_map_url(matrix: ArrayLike, high: float, ramp: U1) -> str:
-    """A matrix as a PNG in a data URL: 0 at the start of the ramp, `high` at its end.
+def png_url(pixels: U1) -> str:
+    """Pixels as a PNG in a data URL.
 
     Parameters
     ----------
-    matrix : array_like, shape (rows, columns)
-        Not negative; NaN marks cells without a finite number and is drawn grey.
-    high : float
-    ramp : uint8 array, shape (r, 3)
+    pixels : uint8 array, shape (rows, columns, 4)
     """
     from PIL import Image
 
-    values = np.asarray(matrix, float)
-    at = values / high if high > 0 else np.zeros_like(values)
-    index = np.rint(np.nan_to_num(np.clip(at, 0, 1)) * (len(ramp) - 1)).astype(int)
-    pixels = np.ascontiguousarray(ramp[index])
-    pixels[np.isnan(values)] = (128, 128, 128)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -50,6 +50,10 @@ INITIAL: dict[str, Any] = {
     "hint": True,
     "weight": "",
     "stats": None,
+    "matrix": {"id": 0},
+    "matrix_picture": None,
+    "matrix_told": [],
+    "tab_name": "",
     "incoming": [],
     "reading": {"text": "", "paused": False},
 }
@@ -156,7 +160,9 @@ def index() -> str:
         else f'<script defer src="{s}"></script>'
         for s in scripts
     ]
-    tags += [f'<script defer src="page/{name}.js"></script>' for name in ("keys", "drawn")]
+    tags += [
+        f'<script defer src="page/{name}.js"></script>' for name in ("keys", "drawn", "matrix")
+    ]
     links = [f'<link rel="stylesheet" href="{s}" />' for s in styles]
     text = (STATIC / "index.html").read_text(encoding="utf-8")
     return text.replace("<!--STYLES-->", "".join(links)).replace("<!--SCRIPTS-->", "".join(tags))

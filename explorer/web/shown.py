@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.drawing.color_scale import count, number
 from explorer.drawing.themes import THEMES
 from explorer.errors import NeuronautError
-from explorer.web.figures import css_gradient, heat_map_url, histogram_path, rgb
+from explorer.web.figures import css_gradient, histogram_path, rgb
 
 if TYPE_CHECKING:
     from explorer.drawing.draw_list import Legend
@@ -194,10 +194,10 @@ def edge_panel(text: str) -> dict[str, Any]:
 
 def failed_state(error: str) -> dict[str, Any]:
     """What is shown in place of a weight's statistics when it cannot be read."""
-    return {"error": error, "facts": [], "histogram": None, "heat": None}
+    return {"error": error, "facts": [], "histogram": None}
 
 
-def weight_state(data: Mapping[str, Any], theme: str) -> dict[str, Any]:
+def weight_state(data: Mapping[str, Any]) -> dict[str, Any]:
     """`explorer.panel.panel.weight_statistics` as the page shows it."""
     summary: WeightSummary = data["summary"]
     facts = [
@@ -216,7 +216,6 @@ def weight_state(data: Mapping[str, Any], theme: str) -> dict[str, Any]:
         "error": "",
         "facts": facts,
         "histogram": _histogram(summary),
-        "heat": _heat(data, THEMES[theme].sequential),
     }
 
 
@@ -232,25 +231,6 @@ def _histogram(summary: WeightSummary) -> dict[str, Any] | None:
         "high": number(high),
         "caption": f"{count(int(counts.sum()))} values in {len(counts)} bins; the fullest holds "
         f"{count(int(counts.max()))}",
-    }
-
-
-def _heat(data: Mapping[str, Any], ramp: Any) -> dict[str, Any] | None:
-    summary: WeightSummary = data["summary"]
-    heat = summary.heat
-    if not summary.finite or summary.size == 1:
-        return None
-    high = max(abs(summary.low), abs(summary.high))
-    rows, columns = heat.cell
-    each = "a pixel is one weight"
-    if rows * columns > 1:
-        each = f"a pixel is the largest |w| of {rows} × {columns} weights"
-    return {
-        "url": heat_map_url(heat.matrix, high, ramp),
-        "gradient": css_gradient(ramp),
-        "high": number(high),
-        "caption": f"|w|: {count(heat.rows)} rows ({data['row_axes']}) × "
-        f"{count(heat.columns)} columns ({data['column_axis']}); {each}",
     }
 
 

@@ -20,6 +20,7 @@ from explorer.web import drawing, page, shown
 from explorer.web.drawn import Move
 from explorer.web.feed import Feed
 from explorer.web.link import Link
+from explorer.web.matrix import MatrixPane
 from explorer.web.nearing import Nearing
 from explorer.web.painter import Painter
 from explorer.web.pointing import Pointing
@@ -75,6 +76,7 @@ class Tab:
         #: Path that the panel shows, and a mark of the weight that is being read for it.
         self.panel_of = ""
         self.weight_ticket: object = None
+        self.matrix = MatrixPane(self)
         #: What the page tells of the weights being read.
         self.reading = ReadingLine()
         self.feed = Feed(lambda number: self.flush(scene=number))
@@ -168,7 +170,7 @@ class Tab:
         """
         action = self._actions.get(name) if isinstance(name, str) else None
         if action is not None and action.accepts(arguments):
-            if name not in ("leave", "rested", "hit"):
+            if name not in ("leave", "rested", "hit", "matrix_point", "matrix_look"):
                 self.heard()
             self.spawn(self.guarded(action.run(self, *arguments)))
 
