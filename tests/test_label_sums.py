@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from explorer.crossing.rows import STATS
-from explorer.crossing.unit_edges import MOST_OPEN, _strongest
+from explorer.crossing.unit_sums import MOST_OPEN, Whole, strongest_pairs
 from explorer.pyramid.label_sums import Sums
 from explorer.pyramid.level0 import PairSums
 
@@ -54,7 +54,7 @@ def test_the_strongest_of_many_pairs(levels: int, absent: float) -> None:
     square = np.asfortranarray(RNG.integers(1, levels + 1, shape) / 7.0) * there
     total = dict.fromkeys(STATS, np.zeros(shape))
     total |= {"sum_sq": square, "count": 2.0 * there}
-    found = _strongest(total, there, there.copy())
+    found = strongest_pairs(Whole(total, there), there)
     pairs = [(-square[o, i] / 2, o, i) for o, i in np.argwhere(there).tolist()]
     expected = sorted(pairs)[:MOST_OPEN]
     assert list(zip(found.out, found.inside, strict=True)) == [(o, i) for _, o, i in expected]
@@ -71,6 +71,6 @@ def test_the_strongest_where_they_stand_in_a_rhythm() -> None:
         total = dict.fromkeys(STATS, np.zeros(square.shape)) | {"sum_sq": square}
         total["count"] = np.ones(square.shape)
         there = np.ones(square.shape, bool)
-        found = _strongest(total, there, there)
+        found = strongest_pairs(Whole(total, there), there)
         kept = np.sort(square.ravel())[::-1][:MOST_OPEN]
         np.testing.assert_array_equal(found.stats.sum_sq, kept)

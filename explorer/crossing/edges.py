@@ -25,7 +25,8 @@ from explorer.crossing.rows import (
     stats_of,
 )
 from explorer.crossing.shares import FEWEST, STRANDS, shares, widest
-from explorer.crossing.unit_edges import UnitEdges, UnitSums
+from explorer.crossing.unit_edges import UnitEdges
+from explorer.crossing.unit_sums import UnitSums
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
 from explorer.overlays import EdgeStats

@@ -82,6 +82,10 @@ class Places:
         layer = self._model.graph.layers[self._model.hierarchy.order[first]]
         return np.array([self._model.units_of(layer).count == 1])
 
+    def bounds(self, row: int) -> I4:
+        """First unit of each range that an open row shows; then the number of its units."""
+        return self._parts(row)[1]
+
     def key(self, row: int) -> Hashable:
         """Equal for an open row that shows as equal ranges of units; ``None`` for a closed one."""
         return self._parts(row)[1].tobytes() if self.open[row] else None

@@ -3,90 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.coverage import coverage
-from explorer.crossing.older import Older, rms
+from explorer.crossing.older import Older
 from explorer.crossing.places import Places
-from explorer.crossing.rows import STATS, Sum
+from explorer.crossing.rows import Sum
+from explorer.crossing.unit_sides import Question, UnitWays
+from explorer.crossing.unit_sums import UnitSums
+from explorer.crossing.unit_tables import UnitTables
 from explorer.flow.passing import TooManyWays, along
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
-from explorer.overlays import EdgeStats
 from explorer.pyramid.pyramid import READ_AT_ONCE
 from explorer.weights.unit_maps import unit_map
 from explorer.weights.wires import carried
 
 I4 = NDArray[np.int32]
-I8 = NDArray[np.int64]
-F8 = NDArray[np.float64]
 Grid = NDArray[np.bool_]
-MOST_OPEN = 2500  # edges shown of one pair whose units are visible
 MOST_FLOWS = 1024  # unit-to-unit links shown between two layers
-_SAMPLE = 8  # times as many values as are wanted tell about how large those are
 AT_ONCE = 24
 """Connections summed while a person waits."""
 _ROOM = 64 << 20  # bytes of sums, and as many of ways
-
-
-@dataclass(frozen=True, eq=False)
-class UnitWays:
-    """Which units reach the weights of a layer, or of all layers inside a closed node.
-
-    Attributes
-    ----------
-    ways : tuple of (int, tuple of int32 array, shape (in_units,))
-        Number of a connection; the source's unit behind each of its in units, -1 for none;
-        several where an in unit carries several.
-    coarse : bool
-        Whether the source's units could not be told apart: its unit is then 0.
-    direct : frozenset of int
-        Links that end at those weights themselves.
-    """
-
-    ways: tuple[tuple[int, tuple[I4, ...]], ...]
-    coarse: bool
-    direct: frozenset[int]
-
-    @property
-    def numbers(self) -> list[int]:
-        """Numbers of the connections."""
-        return [number for number, _ in self.ways]
-
-
-@dataclass(frozen=True, eq=False)
-class UnitSums:
-    """Sums of the weights between what shows of two rows.
-
-    Attributes
-    ----------
-    out, inside : int32 array, shape (m,)
-        Positions among the rows shown of the target and of the source, strongest pair first.
-    stats : EdgeStats
-        Of the strongest pairs.
-    joined : bool array, shape (shown of the target, shown of the source)
-        Which pairs are joined by weights, drawn or not.
-    single : bool array, shape (m,)
-        Which of the strongest stand for a single unit at both ends.
-    total : int
-        Joined pairs of single units.
-    total_sum_sq : float
-        Their Σw².
-    non_finite : int
-    """
-
-    out: I4
-    inside: I4
-    stats: EdgeStats
-    joined: Grid
-    single: Grid
-    total: int
-    total_sum_sq: float
-    non_finite: int
 
 
 class UnitEdges:
@@ -100,7 +40,8 @@ class UnitEdges:
     """
 
     def __init__(self, model: OpenModel, older: Older | None = None) -> None:
-        self._model, self._older = model, older
+        self._model = model
+        self._tables = UnitTables(model, older)
         self._ways: Memory[UnitWays] = Memory(_ROOM, _bytes_of_ways)
         self._sums: Memory[UnitSums] = Memory(_ROOM, _bytes_of_sums)
         self._flows: Memory[Grid] = Memory(_ROOM >> 2, lambda grid: grid.nbytes + 300)
@@ -217,65 +158,20 @@ class UnitEdges:
         UnitSums or Sum
             What is to be done first, where it would take long.
         """
-        source, target = rows
+        asked, (source, target) = Question(places, rows, key, ways), rows
         key = (key, places.key(source), places.key(target))
         found = self._sums.get(key)
         if found is not None:
             return found
 
         def run() -> None:
-            self._sums.put(key, self._add(places, rows, ways))
+            self._sums.put(key, self._tables.answer(asked))
 
         many = sum(len(way) for _, way in ways.ways) > AT_ONCE
-        if many or self._bytes_to_read(places, rows, ways) > READ_AT_ONCE:
+        if many or self._tables.nbytes_to_read(asked) > READ_AT_ONCE:
             weights = int(self._model.table.weights[ways.numbers].sum())
             return Sum(("sum", key), weights, run, lambda: key in self._sums)
-        return self._sums.put(key, self._add(places, rows, ways))
-
-    def _bytes_to_read(self, places: Places, rows: tuple[int, int], ways: UnitWays) -> int:
-        """Bytes of weights that the sums between two rows need of the file."""
-        model, (source, target) = self._model, rows
-        total = 0
-        for number, maps in ways.ways:
-            if model.table.nbytes[number] <= READ_AT_ONCE or total > READ_AT_ONCE:
-                continue  # it is read in no time, or it is too much already
-            connection = model.table.connections[number]
-            out = places.labels(target, np.arange(connection.out_units))
-            for units in maps:
-                inside = np.minimum(units, 0) if ways.coarse else places.labels(source, units)
-                total += model.pyramid.cost(connection, out, inside)
-        return total
-
-    def _add(self, places: Places, rows: tuple[int, int], ways: UnitWays) -> UnitSums:
-        model, (source, target) = self._model, rows
-        n_in = 1 if ways.coarse else len(places.shown(source))
-        shape = (len(places.shown(target)), n_in)
-        total: dict[str, NDArray[Any]] = {}
-        before = None if self._older is None else np.zeros((*shape, 2))
-        for number, maps in ways.ways:
-            connection = model.table.connections[number]
-            out = places.labels(target, np.arange(connection.out_units))
-            earlier: list[I4] = []
-            for units in maps:
-                # A weight counts once between two rows, also where it joins them on two ways.
-                inside = np.minimum(units, 0) if ways.coarse else places.labels(source, units)
-                for other in earlier:
-                    inside = np.where(inside == other, np.int32(-1), inside)
-                earlier.append(inside)
-                stats = model.pyramid.stats(connection, out, inside, *shape)
-                for name in STATS:
-                    more, grid = getattr(stats, name), total.get(name)
-                    if grid is None:
-                        total[name] = more  # made for this question alone
-                    else:
-                        (np.maximum if name == "max_abs" else np.add)(grid, more, out=grid)
-                if self._older is not None and before is not None:
-                    old = self._older.pyramid.stats(connection, out, inside, *shape)
-                    before += np.stack((old.sum_sq, old.count), axis=-1)
-        total = total or {name: np.zeros(shape) for name in STATS}
-        joined = total["count"] + total["non_finite"] > 0
-        alone = np.zeros(1, bool) if ways.coarse else places.single(source)
-        return _strongest(total, joined, places.single(target)[:, None] & alone, before)
+        return self._sums.put(key, self._tables.answer(asked))
 
     # -- flows -------------------------------------------------------------------------------
 
@@ -338,53 +234,6 @@ class UnitEdges:
         out = places.labels(target, np.arange(len(units)))
         seen = (inside >= 0) & (out >= 0)
         grid[out[seen], inside[seen]] = True
-
-
-def _strongest(
-    total: dict[str, NDArray[Any]], joined: Grid, alone: Grid, before: F8 | None = None
-) -> UnitSums:
-    """The strongest pairs, strongest first; equal ones by position."""
-    # Of a million pairs only some are drawn: all are compared, only those are sorted. They are
-    # compared as they lie in memory, where the rows shown of the target are side by side.
-    sum_sq, count, there = total["sum_sq"].T, total["count"].T, joined.T
-    strength = np.where(there, sum_sq / np.maximum(count, 1), -1.0).ravel()
-    pairs = int(np.count_nonzero(joined))
-    best = np.flatnonzero(strength >= (_least(strength, MOST_OPEN) if pairs > MOST_OPEN else 0.0))
-    inside, out = np.divmod(best, joined.shape[0])
-    order = np.lexsort((inside, out, -strength[best]))[:MOST_OPEN]
-    out, inside = out[order], inside[order]
-    single = alone & joined
-    sum_sq, total_sum, sum_abs, max_abs, count, bad = (total[s][out, inside] for s in STATS)
-    return UnitSums(
-        out.astype(np.int32),
-        inside.astype(np.int32),
-        EdgeStats(
-            sum_sq,
-            total_sum,
-            sum_abs,
-            max_abs,
-            count.astype(np.int64),
-            bad.astype(np.int64),
-            None if before is None else rms(before[out, inside]),
-        ),
-        joined,
-        single[out, inside],
-        int(np.count_nonzero(single)),
-        float(np.sum(total["sum_sq"], where=single)),
-        int(total["non_finite"].sum()),
-    )
-
-
-def _least(values: F8, most: int) -> F8:
-    """The smallest of the `most` largest of some values, of which there are more."""
-    # What is surely not among them is left out first: a few of all tell about where to look.
-    few = values[:: len(values) // (_SAMPLE * most) or 1]
-    rank = min(2 * most * len(few) // len(values) + 8, len(few))
-    bound = np.partition(few, len(few) - rank)[len(few) - rank]
-    likely = values[values >= bound]
-    if len(likely) < most:
-        likely = values
-    return np.asarray(np.partition(likely, len(likely) - most)[len(likely) - most])
 
 
 def _bytes_of_ways(ways: UnitWays) -> int:
