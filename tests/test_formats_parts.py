@@ -52,8 +52,11 @@ def test_parts_of_a_linked_file_may_lie_where_it_really_lies(tmp_path: Path) -> 
         neighbours.located(str(shown), "part")  # of a folder the user did not name a link
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "", ".", "a//b", "a\\b", "c:x",
-                                  "x\0y", "a/b/c/d/e", "x" * 2000])  # fmt: skip
+ELSEWHERE = ["../x", "/etc/passwd", "a/../../x", "", ".", "a//b", "a\\b", "c:x", "x\0y",
+             "a/b/c/d/e", "x" * 2000]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
 def test_names_that_lead_anywhere_else_are_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     with pytest.raises(UnreadableError, match="outside its own folder"):

@@ -1,0 +1,55 @@
+"""A network from a file that holds nothing but tensors and their names.
+
+Layers follow from the last part of the names and from shapes; links, where the names are those of
+an architecture that is known, are marked as inferred. What is not known has no links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from explorer.formats.inferring.layers import layers_of, turned_names
+from explorer.formats.inferring.modules import modules_of
+from explorer.formats.text import Names
+from explorer.network import Network, Weight
+from explorer.plain_text import clean
+
+__all__ = ["network_of_tensors"]
+
+
+def network_of_tensors(
+    name: str,
+    form: str,
+    tensors: Sequence[Weight],
+    config: Mapping[str, Any],
+    notes: Sequence[str] = (),
+) -> Network:
+    """Layers, and links where they can be inferred, from tensors.
+
+    Parameters
+    ----------
+    name : str
+        Of the network.
+    form : str
+        Name of the format.
+    tensors : sequence of Weight
+        In the order of the file; roles are not looked at.
+    config : mapping
+        What the file or its neighbour tells of the architecture, in the words of Hugging Face's
+        ``config.json``; empty where nothing is told.
+    notes : sequence of str
+
+    Returns
+    -------
+    Network
+    """
+    names, modules = Names(), modules_of(tensors)
+    turned = turned_names(modules)
+    layers = [
+        layer
+        for module in modules
+        for layer in layers_of(module, names, turned)
+    ]  # fmt: skip
+    told = [*notes, "links are not recorded in this format"]
+    return Network(clean(name), form, tuple(layers), links_known=False, notes=tuple(told))
