@@ -1,4 +1,4 @@
-"""safetensors against its own library and PyTorch; what is wrong with a file is told in one line."""
+"""safetensors against its own library and PyTorch; what is wrong is told in one line."""
 
 from __future__ import annotations
 
