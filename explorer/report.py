@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.crossing.query import strongest_edges
+from explorer.crossing.query import fewest_edges, strongest_edges
 from explorer.drawing.color_scale import count, percent
 from explorer.errors import NeuronautError
 from explorer.network import Network
@@ -60,7 +60,9 @@ def network_text(network: Network) -> str:
     return "\n".join(lines)
 
 
-def edges_json(model: OpenModel, source: str, target: str, top: int) -> dict[str, Any]:
+def edges_json(
+    model: OpenModel, source: str, target: str, top: int = 20, share: float | None = None
+) -> dict[str, Any]:
     """The strongest connections between two nodes as the command line's contract names them.
 
     Parameters
@@ -70,30 +72,34 @@ def edges_json(model: OpenModel, source: str, target: str, top: int) -> dict[str
         Nodes as a person names them; layers, scopes, or ranges of units.
     top : int
         How many connections to list, at least 1.
+    share : float, optional
+        List the fewest that hold this share of Σw² instead.
 
     Raises
     ------
     UnknownNameError
         If a node does not exist.
     NeuronautError
-        If no connection is asked for.
+        If no connection is asked for, or if the share needs more than can be listed.
     """
-    if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
+    if share is None and not (_is_number(top, int | np.integer) and top >= 1):
         raise NeuronautError(
             f"{str(top)[:40]} strongest connections cannot be listed: give 1 or more"
         )
+    if share is not None and not _is_number(share, int | float | np.number):
+        raise NeuronautError(f"{str(share)[:40]} is no share of Σw²: give a number from 0 to 1")
     ends = [_layers(model, name) for name in (source, target)]
     (from_layers, from_units), (to_layers, to_units) = ends
-    found = strongest_edges(
-        model.graph,
-        model.pyramid,
-        from_layers,
-        to_layers,
-        top,
-        from_range=from_units,
-        to_range=to_units,
-    )
+    asked = (model.graph, model.pyramid, from_layers, to_layers)
+    if share is None:
+        found = strongest_edges(*asked, top, from_range=from_units, to_range=to_units)
+    else:
+        found = fewest_edges(*asked, float(share), from_range=from_units, to_range=to_units)
     return found.to_json()
+
+
+def _is_number(value: object, kinds: Any) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _layers(model: OpenModel, name: str) -> tuple[set[str], tuple[int, int] | None]:

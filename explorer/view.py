@@ -239,19 +239,31 @@ class View:
 
     # -- asking ------------------------------------------------------------------------------
 
-    def edges(self, source: str, target: str, top: int = 20) -> dict[str, Any]:
+    def edges(
+        self, source: str, target: str, top: int = 20, share: float | None = None
+    ) -> dict[str, Any]:
         """The strongest connections between two nodes; see ``neuronaut edges --json``.
+
+        Parameters
+        ----------
+        source, target : str
+            Nodes, or ranges of units.
+        top : int
+            How many connections.
+        share : float, optional
+            From 0 to 1: the fewest connections that hold this share of Σw², instead of `top`.
 
         Raises
         ------
         UnknownNameError
             If a node does not exist.
         NeuronautError
-            If `top` is not a whole number of 1 or more.
+            If `top` is not a whole number of 1 or more, `share` is no share, or it needs more
+            than 100 000 connections.
         """
         from explorer.report import edges_json
 
-        return edges_json(self.session.model, source, target, top)
+        return edges_json(self.session.model, source, target, top, share)
 
     def changes(self, top: int = 20, by: str = "change") -> dict[str, Any]:
         """The layers that changed most; see ``neuronaut compare --json``.

@@ -90,6 +90,25 @@ def test_edges_json_equals_keras(source):
     assert found["shown_share_of_sum_sq"] == pytest.approx(share, rel=1e-6)
 
 
+def test_edges_that_hold_half():
+    done = neuronaut("edges", DIGITS, "--from", "flatten", "--to", "hidden", "--share", "0.5",
+                     "--json")  # fmt: skip
+    found = json.loads(done.stdout)
+    kernel = keras.saving.load_model(DIGITS).get_layer("hidden").get_weights()[0].astype(float)
+    held = np.cumsum(np.sort(kernel.ravel() ** 2)[::-1])
+    assert len(found["edges"]) == np.searchsorted(held, 0.5 * held[-1]) + 1
+    share = held[len(found["edges"]) - 1] / held[-1]
+    assert found["shown_share_of_sum_sq"] == pytest.approx(share, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [["--share", "1.5"], ["--share", "nan"], ["--share", "0.5", "--top", "3"]]
+)
+def test_edges_with_no_share_is_one_line(options):
+    done = neuronaut("edges", DIGITS, "--from", "flatten", "--to", "hidden", *options)
+    refused(done, "share")
+
+
 def test_edges_of_one_unit():
     done = neuronaut("edges", DIGITS, "--from", "hidden[3]", "--to", "digit", "--json")
     found = json.loads(done.stdout)

@@ -193,7 +193,7 @@ def test_strongest_equals_a_full_sort(grid, case, k, searched):
         if searched:  # take the way of large matrices
             patch.setattr("explorer.pyramid.strongest.FULL_READ", 0)
             pyramid.build(connection)
-        patch.setattr("explorer.pyramid.strongest._CHUNK", 500)
+        patch.setattr("explorer.pyramid.full_scan._CHUNK", 500)
         found = strongest(pyramid, connection, out_label, in_label, k)
     sets = brute(connection, arrays, out_label, in_label)
     good = {at: values[np.isfinite(values)] for at, values in sets.items()}

@@ -10,6 +10,7 @@ import typer
 from explorer.commands.app import Model, app
 from explorer.commands.opening import file_reading, model_opening
 from explorer.commands.output import check_picture, plain_json, progress_bar, save_and_close
+from explorer.errors import NeuronautError
 
 
 @app.command()
@@ -30,16 +31,24 @@ def edges(
     model: Model,
     from_node: Annotated[str, typer.Option("--from", help="node whose units send")],
     to_node: Annotated[str, typer.Option("--to", help="node whose units receive")],
-    top: Annotated[int, typer.Option(help="how many connections", min=0, max=10_000_000)] = 20,
+    top: Annotated[
+        int | None,
+        typer.Option(help="how many; 20 if not given", min=0, max=10_000_000),
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(help="list the fewest that hold this share of Σw², 0 to 1")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """List the strongest connections between two nodes, exactly."""
+    if top is not None and share is not None:
+        raise NeuronautError("edges takes --top or --share, not both")
     with file_reading(model) as (reading, _):
         from explorer.open_model import OpenModel
         from explorer.report import edges_json, edges_text
 
         with OpenModel.open(reading) as opened:
-            found = edges_json(opened, from_node, to_node, top)
+            found = edges_json(opened, from_node, to_node, 20 if top is None else top, share)
     print(plain_json(found) if as_json else edges_text(found))
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.crossing.between import Between, Part, Range, between
+from explorer.errors import NeuronautError
 from explorer.network import Network
+from explorer.pyramid.candidates import Rank
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.strongest import Strongest, strongest
-from explorer.weights.connections import Connection
-from explorer.weights.units import Units
-from explorer.weights.wires import Entry, Wires, wires
 
-I4 = NDArray[np.int32]
+I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
-Range = tuple[int, int]
+MOST_LISTED = 100_000
+"""Connections that are listed for a share of Σw²."""
+_ROUNDING = 1e-12
+"""Sums that differ by so small a share are equal."""
+_FIRST, _GROWTH = 512, 4  # connections looked for at first, and how many times more each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,132 +109,190 @@ def strongest_edges(
 
     Parameters
     ----------
-    network : Network
-        Expanded (`explorer.weights.composites.expand`).
-    pyramid : Pyramid
-    from_layers, to_layers : collection of str
-        Paths. Units are those of the layer with weights where a weightless layer of `from_layers`
-        has all its units from others of `from_layers`.
+    network, pyramid, from_layers, to_layers, from_range, to_range
+        As of `explorer.crossing.between.between`.
     k : int
-    from_range, to_range : (first, stop), optional
-        Units of every source or target layer that count. Gates of a recurrent target are joined
-        into output channels unless `to_range` lies within one gate.
 
     Returns
     -------
     StrongestEdges
         Exact.
     """
-    index = wires(network)
-    sources = frozenset(from_layers)
-    ends = _ends(index, sources)
-    found: list[tuple[str, str, Strongest]] = []
-    totals = {"weights": 0, "bad": 0, "pairs": 0}
-    for path in network.layer_by_path:
-        if path not in to_layers:
-            continue
-        for connection in index.connections(path):
-            entries = [e for e in index.trace(path, connection, ends.__contains__)
-                       if e.source in sources]  # fmt: skip
-            if entries:
-                parts = _between(index, pyramid, connection, entries, k, (from_range, to_range))
-                found += [(e.source, path, s) for e, s in zip(entries, parts[1:], strict=True)]
-                _add(totals, parts)
-    return _ranked(found, totals, k)
+    asked = between(network, pyramid, (from_layers, to_layers), (from_range, to_range))
+    rows = _largest(asked.parts, max(k, 0), "rms")
+    return _answer(asked, rows, len(rows) < k)
 
 
-def _ends(index: Wires, sources: frozenset[str]) -> frozenset[str]:
-    """Layers of the set at which the way back ends: those fed from outside the set."""
-    return frozenset(
-        path for path in sources
-        if not all(link.source in sources for link in index.incoming(path))
-    )  # fmt: skip
-
-
-def _between(
-    index: Wires, pyramid: Pyramid, connection: Connection, entries: list[Entry], k: int,
-    ranges: tuple[Range | None, Range | None],
-) -> list[Strongest]:  # fmt: skip
-    """All weights between the entries and the target together, then each entry's strongest."""
-    out = out_labels(index.units(connection.target), connection.out_units, ranges[1])
-    labels = [in_labels(e, index.units(e.source), ranges[0]) for e in entries]
-    seen = np.any([a >= 0 for a in labels], axis=0)
-    each = [strongest(pyramid, connection, out, a, k) for a in labels]
-    if len(entries) == 1:
-        return [each[0], *each]
-    union = np.where(seen, np.arange(len(seen), dtype=np.int32), np.int32(-1))
-    return [strongest(pyramid, connection, out, union, 0), *each]
-
-
-def out_labels(units: Units, count: int, chosen: Range | None) -> I4:
-    """Unit of the target for each out unit of a connection; ``-1`` outside the chosen range.
-
-    Gates are joined into channels unless the range lies within one gate.
-    """
-    label = np.arange(count, dtype=np.int32)
-    channels = units.channels if units.blocks and units.channels else count
-    joined = (label % channels).astype(np.int32)
-    if chosen is None:
-        return joined
-    first, stop = chosen
-    inside = (label >= first) & (label < stop)
-    one_gate = first // channels == (stop - 1) // channels
-    return np.where(inside, label if one_gate else joined, np.int32(-1))
-
-
-def in_labels(entry: Entry, units: Units, chosen: Range | None) -> I4:
-    """Unit of the source for each in unit of a connection; ``-1`` outside the chosen range."""
-    label = entry.in_map.indices()
-    if chosen is None:
-        return label
-    channels = max(1, units.channels or entry.in_map.source)
-    if chosen[1] - chosen[0] >= channels:
-        return label
-    wanted = np.zeros(max(channels, int(label.max(initial=0)) + 1), np.bool_)
-    wanted[np.arange(*chosen) % channels] = True
-    return np.where((label >= 0) & wanted[np.maximum(label, 0)], label, np.int32(-1))
-
-
-def _add(totals: dict[str, int], parts: list[Strongest]) -> None:
-    totals["weights"] += parts[0].total_weights
-    totals["bad"] += parts[0].non_finite
-    totals["pairs"] += sum(s.total_pairs for s in parts[1:])
-
-
-def _ranked(
-    found: list[tuple[str, str, Strongest]], totals: dict[str, int], k: int
+def fewest_edges(
+    network: Network,
+    pyramid: Pyramid,
+    from_layers: Collection[str],
+    to_layers: Collection[str],
+    share: float,
+    *,
+    from_range: Range | None = None,
+    to_range: Range | None = None,
+    most: int = MOST_LISTED,
 ) -> StrongestEdges:
-    """One list out of several, strongest first; ties by place of the connection, then by unit."""
-    lists = [s for _, _, s in found]
-    sizes = [len(s.out) for s in lists]
-    place = np.repeat(np.arange(len(lists)), sizes)
-    out, inside, count = (_joined(lists, name, np.int64) for name in ("out", "inside", "count"))
-    sum_sq, sum_ = (_joined(lists, name, np.float64) for name in ("sum_sq", "sum"))
-    square = sum_sq / count
-    order = np.lexsort((inside, out, place, -square))[: max(k, 0)]
-    columns = (place, inside, out, np.sqrt(square), sum_ / count, count)
-    edges = tuple(
-        Edge(found[at][0], found[at][1], i, o, rms, mean, n)
-        for at, i, o, rms, mean, n in zip(*(c[order].tolist() for c in columns), strict=True)
-    )
-    many = np.bincount(place[order], minlength=len(lists)).tolist()
-    shown = np.bincount(place[order], sum_sq[order], len(lists)).astype(np.float64)
-    rest = sum(map(_rest, lists, repeat(k), many, shown.tolist()))
-    part = float(shown.sum())
-    share = part / (part + rest) if part + rest > 0.0 else 1.0
-    return StrongestEdges(totals["pairs"], totals["weights"], share, totals["bad"], edges)
+    """The fewest connections that together hold a share of Σw².
 
+    Those with the largest Σw² are chosen. Where pairs of units are joined by differently many
+    weights, these need not be the ones of the largest magnitude.
 
-def _joined(lists: list[Strongest], name: str, dtype: type[np.generic]) -> NDArray[Any]:
-    """One column of several lists, which may be none."""
-    return np.concatenate([np.empty(0, dtype), *(getattr(s, name) for s in lists)])
+    Parameters
+    ----------
+    network, pyramid, from_layers, to_layers, from_range, to_range
+        As of `explorer.crossing.between.between`.
+    share : float
+        From 0, which needs none, to 1, which needs all but those that hold nothing.
+    most : int
+        Most connections listed.
 
+    Returns
+    -------
+    StrongestEdges
+        Strongest first. Sums over part of a matrix are known to single precision; of two
+        numbers of connections that both meet the share to seven digits it may be either.
 
-def _rest(found: Strongest, k: int, shown: int, sum_sq: float) -> float:
-    """Σw² of the edges that are not shown, when so many are that hold this much.
-
-    Totals are made of sums in single precision and may be a rounding less than their part: what
-    is left is then nothing.
+    Raises
+    ------
+    NeuronautError
+        If the share is none, or more connections are needed than may be listed.
     """
-    every = len(found.out) == found.total_pairs or len(found.out) < k
-    return 0.0 if every and shown == len(found.out) else max(found.total_sum_sq - sum_sq, 0.0)
+    if not 0.0 <= share <= 1.0:
+        raise NeuronautError(f"{share:.12g} is no share of Σw²: give a number from 0 to 1")
+    asked = between(network, pyramid, (from_layers, to_layers), (from_range, to_range))
+    rows = _fewest(asked.parts, share, most)
+    return _answer(asked, rows, share == 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Edges as columns: number of their part, units, and sums over the finite weights."""
+
+    part: I8
+    out: I8
+    inside: I8
+    count: I8
+    sum_sq: F8
+    sum: F8
+
+    def columns(self) -> tuple[I8, I8, I8, I8, F8, F8]:
+        """All of them, in order."""
+        return (self.part, self.out, self.inside, self.count, self.sum_sq, self.sum)
+
+    def joined(self, other: _Rows) -> _Rows:
+        """These edges and others."""
+        pairs = zip(self.columns(), other.columns(), strict=True)
+        return _Rows(*[np.concatenate(pair) for pair in pairs])
+
+    def take(self, at: NDArray[np.intp] | slice) -> _Rows:
+        """Some of the edges."""
+        return _Rows(self.part[at], self.out[at], self.inside[at], self.count[at],
+                     self.sum_sq[at], self.sum[at])  # fmt: skip
+
+    def order(self, rank: Rank) -> NDArray[np.intp]:
+        """From the strongest down; ties by part, then by unit."""
+        return np.lexsort((self.inside, self.out, self.part, -self.value(rank)))
+
+    def value(self, rank: Rank) -> F8:
+        """Mean square, or sum of squares."""
+        return self.sum_sq if rank == "sum_sq" else self.sum_sq / self.count
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+
+def _largest(parts: Sequence[Part], k: int, rank: Rank) -> _Rows:
+    """The k edges with the largest magnitude, or Σw², strongest first."""
+    integers, numbers = np.empty(0, np.int64), np.empty(0)
+    rows = _Rows(integers, integers, integers, integers, numbers, numbers)
+    least = 0.0
+    for at, part in enumerate(parts):
+        found = part.pairs.strongest(k, rank, least)
+        out, inside = found.out.astype(np.int64), found.inside.astype(np.int64)
+        place = np.full(len(out), at, np.int64)
+        rows = rows.joined(_Rows(place, out, inside, found.count, found.sum_sq, found.sum))
+        rows = rows.take(rows.order(rank)[:k])
+        if 0 < k == len(rows):
+            least = float(rows.value(rank)[-1])
+    return rows
+
+
+def _fewest(parts: Sequence[Part], share: float, most: int) -> _Rows:
+    """The fewest edges that hold a share of Σw², by looking for more and more of the largest.
+
+    Raises
+    ------
+    NeuronautError
+        If they are more than `most`.
+    """
+    need = share * sum(part.pairs.totals[0] for part in parts)
+    need *= 1.0 if share == 1.0 else 1.0 - _ROUNDING
+    least = _at_least(parts, need)
+    k = max(_FIRST, _GROWTH * least)
+    while least <= most:
+        k = min(k, most)
+        rows = _largest(parts, k + 1, "sum_sq")  # one more tells whether there are others
+        rows = rows.take(slice(0, int(np.count_nonzero(rows.sum_sq))))
+        held = np.cumsum(rows.sum_sq)
+        count = len(rows) if share == 1.0 else int(np.searchsorted(held, need)) + (need > 0.0)
+        if min(count, len(rows)) <= k:  # fewer rows than k + 1 are all there are
+            return rows.take(slice(0, count))
+        left = max(need - float(held[-1]), 0.0) / float(rows.sum_sq[-1])
+        least = max(least, len(rows) + ceil(left * (1.0 - _ROUNDING)))
+        k = max(_GROWTH * k, least)
+    raise NeuronautError(
+        f"{share:.12g} of Σw² needs at least {least} connections, and no more than {most} can be"
+        " listed: ask for a smaller share"
+    )
+
+
+def _at_least(parts: Sequence[Part], need: float) -> int:
+    """How many edges a sum needs at least, by the pyramid alone.
+
+    No edges hold more than those that fill one block after the other, each with as much as one of
+    its edges can hold, beginning where that is most.
+    """
+    if need <= 0.0 or not parts:
+        return 0
+    most, held = (np.concatenate(a) for a in zip(*(p.pairs.capacity() for p in parts), strict=True))
+    order = np.argsort(-most)[: int(np.count_nonzero(most))]
+    most, held = most[order], held[order]
+    filled = np.cumsum(held)
+    last = int(np.searchsorted(filled, need))
+    if last >= len(filled):
+        return 1
+    left = need - (float(filled[last - 1]) if last else 0.0)
+    return max(1, ceil((float((held / most)[:last].sum()) + left / float(most[last])) * (1 - 1e-6)))
+
+
+def _answer(asked: Between, rows: _Rows, every: bool) -> StrongestEdges:
+    """The edges as a person reads them; `every`: no others hold anything."""
+    parts = asked.parts
+    rows = rows.take(rows.order("rms"))
+    columns = (rows.part, rows.inside, rows.out, np.sqrt(rows.sum_sq / rows.count),
+               rows.sum / rows.count, rows.count)  # fmt: skip
+    edges = tuple(
+        Edge(parts[at].source, parts[at].target, i, o, rms, mean, n)
+        for at, i, o, rms, mean, n in zip(*(c.tolist() for c in columns), strict=True)
+    )
+    share = 1.0 if every else _share(parts, rows)
+    return StrongestEdges(asked.total_pairs, asked.total_weights, share, asked.non_finite, edges)
+
+
+def _share(parts: Sequence[Part], rows: _Rows) -> float:
+    """Σw² of edges over that of all.
+
+    Totals are made of sums in single precision and may be a rounding less than a part of them:
+    what is left is then nothing.
+    """
+    many = np.bincount(rows.part, minlength=len(parts)).tolist()
+    shown = np.bincount(rows.part, rows.sum_sq, len(parts)).tolist()
+    rest = sum(
+        max(part.pairs.totals[0] - sum_sq, 0.0)
+        for part, n, sum_sq in zip(parts, many, shown, strict=True)
+        if n < part.pairs.total_pairs
+    )
+    whole = sum(shown) + rest
+    return float(sum(shown) / whole) if whole > 0.0 else 1.0

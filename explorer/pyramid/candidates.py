@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
+Rank = Literal["rms", "sum_sq"]
+"""What pairs are ordered by: the root mean square of their weights, or the sum of squares."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +36,19 @@ class Candidates:
     max_abs: F8
     count: I8
 
-    def best(self, k: int) -> Candidates:
+    def value(self, rank: Rank) -> F8:
+        """What the pairs are ordered by: mean square or sum of squares."""
+        return self.sum_sq if rank == "sum_sq" else self.sum_sq / self.count
+
+    def best(self, k: int, rank: Rank = "rms") -> Candidates:
         """The k strongest, strongest first, ties by (out, inside)."""
-        square = self.sum_sq / self.count
-        if len(square) > k > 0:
-            least = np.partition(square, len(square) - k)[len(square) - k]
-            keep = np.flatnonzero(square >= least)
+        value = self.value(rank)
+        if len(value) > k > 0:
+            least = np.partition(value, len(value) - k)[len(value) - k]
+            keep = np.flatnonzero(value >= least)
         else:
-            keep = np.arange(len(square))
-        order = np.lexsort((self.inside[keep], self.out[keep], -square[keep]))[: max(k, 0)]
+            keep = np.arange(len(value))
+        order = np.lexsort((self.inside[keep], self.out[keep], -value[keep]))[: max(k, 0)]
         return self.at(keep[order])
 
     def at(self, index: NDArray[np.intp]) -> Candidates:

@@ -169,7 +169,7 @@ class Level0:
         total: PairSums | None = None
         for values in self.taps(matrix, runs, columns, keep):
             one = _summed(values)
-            total = _own(one) if total is None else _added(total, one)
+            total = own(one) if total is None else added(total, one)
         assert total is not None  # a matrix has at least one tap
         return total
 
@@ -204,7 +204,7 @@ class Level0:
                 values = np.stack([_plain(read(matrix.weight, a, a + span)) for a in at])
                 values = values[:, ::between]
             one = _summed(values)
-            total = _own(one) if total is None else _added(total, one)
+            total = own(one) if total is None else added(total, one)
         assert total is not None  # a matrix has at least one tap
         return total
 
@@ -225,12 +225,12 @@ def _summed(values: Values) -> PairSums:
     return PairSums(v * v, v, size, size, bad)
 
 
-def _own(one: PairSums) -> PairSums:
+def own(one: PairSums) -> PairSums:
     """The same with no array in two places, so that more can be added to it."""
     return replace(one, max_abs=one.max_abs.copy())
 
 
-def _added(total: PairSums, one: PairSums) -> PairSums:
+def added(total: PairSums, one: PairSums) -> PairSums:
     """Add one tap to the total, in its arrays."""
     np.add(total.sum_sq, one.sum_sq, out=total.sum_sq)
     np.add(total.sum, one.sum, out=total.sum)

@@ -152,20 +152,26 @@ class Pyramid(Measuring):
         Where the in units are the rows of flattened channels and labelled by channel, the rows
         of a channel are taps of one.
         """
+        seen = self.seen(connection, out_label, in_label)
+        stats = self.matrices(connection) if seen else ()
+        return [View(matrix, rows, columns, stats[at]) for at, matrix, rows, columns in seen]
+
+    def seen(
+        self, connection: Connection, out_label: I4, in_label: I4
+    ) -> list[tuple[int, Matrix, I4, I4]]:
+        """What `views` looks at, without measuring it: place in the plan, matrix and labels."""
         out_label, in_label = (np.asarray(a, np.int32) for a in (out_label, in_label))
-        stats = self.matrices(connection)
-        plan = self.plan(connection)
-        own = len(connection.matrices)
-        again = {part.matrix.offset: at for at, part in enumerate(plan.parts) if part.folded}
+        parts = self.plan(connection).parts
+        again = {part.matrix.offset: at for at, part in enumerate(parts) if part.folded}
         found = []
         for at, matrix, out, inside in visible(connection, out_label, in_label):
             rows, columns = (out, inside) if matrix.transposed else (inside, out)
             place = at
-            if own < len(stats) and matrix.offset in again:
-                fold = plan.parts[again[matrix.offset]].matrix
+            if matrix.offset in again:
+                fold = parts[again[matrix.offset]].matrix
                 if _repeats(rows, fold.major):
                     place, matrix, rows = again[matrix.offset], fold, rows[: fold.major]
-            found.append(View(matrix, rows, columns, stats[place]))
+            found.append((place, matrix, rows, columns))
         return found
 
     def add_level0(self, sums: Sums, matrix: Matrix, rows: I4, columns: I4,

@@ -3,58 +3,92 @@
 A block's peak is the value of one of its pairs, and a tile's code bounds its peak from above and
 below. The k-th largest bound from below is one that every pair looked for must reach; tiles are
 then read in the order of their bounds from above, until the next one cannot change the result.
+Where the weights of a pair lie in several matrices (the gates of a cell), the bounds of its value
+follow from theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid.candidates import Candidates
+from explorer.pyramid.blocks import Blocks
+from explorer.pyramid.candidates import Candidates, Rank
 from explorer.pyramid.grid import SIDE, TILE_ROWS
+from explorer.pyramid.level0 import PairSums, added, own
 from explorer.pyramid.pyramid import Pyramid, View
-from explorer.weights.connections import Connection
+from explorer.weights.connections import Matrix
 
 I4 = NDArray[np.int32]
 F8 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-_SLACK = 1.0 - 1e-6
-"""Peaks are kept in single precision; a bound this much lower is still worth a look."""
+Seen = tuple[int, Matrix, I4, I4]
+_SLACK = 1.0 - 2e-6
+"""Peaks are kept in single precision; the square of a bound this much lower is worth a look."""
 _FIRST, _MOST_AT_ONCE = 512, 8192  # tiles read between two looks at what was found
 _WORTH = 4
 """Reading single tiles costs so much more than reading through, per weight."""
+_STRIP = SIDE // TILE_ROWS  # tiles of a block
+
+
+def stacked(seen: Sequence[Seen]) -> list[list[Seen]]:
+    """Matrices whose equal places join equal labels, together."""
+    stacks: dict[tuple[object, ...], list[Seen]] = {}
+    for one in seen:
+        _, m, rows, columns = one
+        alike = (rows.tobytes(), columns.tobytes(), m.taps, m.transposed, m.diagonal, m.weight.name)
+        stacks.setdefault(alike, []).append(one)
+    return list(stacks.values())
+
+
+def one_to_one(stacks: Sequence[Sequence[Seen]], pairs: int) -> bool:
+    """Whether every visible pair of labels stands for one place of one stack of matrices.
+
+    Parameters
+    ----------
+    stacks : sequence
+        As `stacked` makes them.
+    pairs : int
+        How many distinct pairs of labels are visible.
+    """
+    cells = 0
+    for (_, matrix, rows, columns), *_ in stacks:
+        if matrix.diagonal:
+            return False
+        cells += int(np.count_nonzero(rows >= 0)) * int(np.count_nonzero(columns >= 0))
+    return cells == pairs
 
 
 def search(
-    pyramid: Pyramid, connection: Connection, out_label: I4, in_label: I4, k: int
+    pyramid: Pyramid, fields: Sequence[Field], k: int, rank: Rank = "rms", least: float = 0.0
 ) -> Candidates | None:
-    """The k pairs with the largest mean square, or ``None`` where reading all is as quick.
+    """The k strongest pairs, or ``None`` where reading all is as quick.
 
     Parameters
     ----------
     pyramid : Pyramid
-    connection : Connection
-    out_label, in_label : int32 array
-        Of the connection's units; every pair of labels stands for one pair of the kernel.
+    fields : sequence of Field
+        No two hold the same pair of labels.
     k : int
+    rank : "rms" or "sum_sq"
+        Whether mean squares or sums of squares are compared.
+    least : float
+        Pairs of a lower mean square, or sum of squares, need not be found.
     """
-    views = pyramid.views(connection, out_label, in_label)
-    if not views or k < 1 or any(v.stats.codes is None for v in views):
-        return None
-    fields = [_Field(view) for view in views]
-    blocks = [field.block_bounds() for field in fields]
-    least = _kth([peak[sure] for peak, sure, _ in blocks], k)
-    chosen = [np.argwhere(some & (peak >= least * _SLACK)) for peak, _, some in blocks]
-    tiles = [field.tile_bounds(c) for field, c in zip(fields, chosen, strict=True)]
+    bounds = [field.block_bounds(rank) for field in fields]
+    least = max(least, _kth([low[sure] for _, low, sure, _ in bounds], k))
+    chosen = [np.argwhere(some & (high >= least * _SLACK)) for high, _, _, some in bounds]
+    tiles = [field.tile_bounds(c, rank) for field, c in zip(fields, chosen, strict=True)]
     least = max(least, _kth([t.low[t.sure] for t in tiles], k))
     kept = [t.take(t.high >= least * _SLACK) for t in tiles]
-    return _read(pyramid, fields, kept, k)
+    return _read(pyramid, fields, kept, (k, rank, least))
 
 
-def _kth(parts: list[NDArray[np.floating]], k: int) -> float:
+def _kth(parts: list[F8], k: int) -> float:
     """The k-th largest of some values; 0 when there are fewer."""
     values = np.concatenate([p.ravel() for p in parts])
     if len(values) < k:
@@ -71,7 +105,7 @@ class _Tiles:
     row, block : int array
         Number of the tile from the top, and of its column of blocks.
     low, high : float64 array
-        Bounds of the largest root mean square of a pair in it.
+        Bounds of the largest value of a pair in it.
     sure : bool array
         Whether all of it is visible, so that `low` is the bound of a visible pair.
     """
@@ -90,87 +124,145 @@ class _Tiles:
         return _Tiles(self.row[at], self.block[at], self.low[at], self.high[at], self.sure[at])
 
 
-@dataclass(frozen=True, eq=False)
-class _Field:
-    """A matrix with labelled rows and columns, as the search sees it."""
+@dataclass(frozen=True)
+class Field:
+    """Matrices with labelled rows and columns, as the search sees them.
 
-    view: View
+    Attributes
+    ----------
+    views : tuple of View
+        Of one shape and with the same labels: the weights of a pair lie at one place in each.
+    """
 
-    def block_bounds(self) -> tuple[F8, Bools, Bools]:
-        """Peaks of the blocks; which are wholly visible; which are at all."""
-        finest = self.view.stats.finest
-        assert finest is not None
-        rows = seen_blocks(self.view.rows, finest.height)
-        columns = seen_blocks(self.view.columns, finest.width)
+    views: tuple[View, ...]
+
+    @cached_property
+    def _finest(self) -> tuple[Blocks, ...]:
+        found = tuple(v.stats.finest for v in self.views)
+        return tuple(f for f in found if f is not None)
+
+    @cached_property
+    def _whole(self) -> bool:
+        """Whether all weights are finite, so that every pair has the same number of them."""
+        return all(f.bad is None for f in self._finest)
+
+    def _high(self, squares: list[F8], rank: Rank) -> F8:
+        """Bound from above of a pair's value, from those of its mean squares in each matrix."""
+        taps = self.views[0].matrix.taps
+        if rank == "sum_sq":
+            return np.asarray(sum(squares) * np.float64(taps))
+        if self._whole or len(squares) == 1:
+            return np.asarray(sum(squares) / np.float64(len(squares)))
+        return np.asarray(np.maximum.reduce(squares))  # a mean weighted by unknown counts
+
+    def _low(self, squares: list[F8], rank: Rank) -> F8:
+        """Bound from below of the largest value, from those of the largest mean squares."""
+        top = squares[0] if len(squares) == 1 else np.maximum.reduce(squares)
+        taps = self.views[0].matrix.taps
+        if rank == "sum_sq":  # of one finite weight at least
+            return top * np.float64(taps if self._whole else 1)
+        if self._whole or len(squares) == 1:
+            return top / np.float64(len(squares))
+        return top / np.float64(len(squares) * taps)
+
+    def block_bounds(self, rank: Rank) -> tuple[F8, F8, Bools, Bools]:
+        """Bounds of the blocks, from above and below; which are wholly visible; which at all."""
+        one, view = self._finest[0], self.views[0]
+        rows = seen_blocks(view.rows, one.height)
+        columns = seen_blocks(view.columns, one.width)
+        squares = [np.square(f.peak, dtype=np.float64) for f in self._finest]
         return (
-            finest.peak,
+            self._high(squares, rank),
+            self._low(squares, rank),
             rows[0][:, None] & columns[0][None, :],
             rows[1][:, None] & columns[1][None, :],
         )
 
-    def tile_bounds(self, blocks: NDArray[np.intp]) -> _Tiles:
-        """Bounds of the visible tiles of some blocks."""
-        finest, codes = self.view.stats.finest, self.view.stats.codes
-        assert finest is not None
-        assert codes is not None
-        each = SIDE // TILE_ROWS
-        row = (blocks[:, :1] * each + np.arange(each)[None, :]).ravel()
-        block = np.repeat(blocks[:, 1], each)
-        inside = row < len(codes)
-        row, block = row[inside], block[inside]
-        rows = seen_blocks(self.view.rows, TILE_ROWS)
-        columns = seen_blocks(self.view.columns, finest.width)
-        shown = rows[1][row] & columns[1][block]
-        row, block = row[shown], block[shown]
-        code = codes[row, block].astype(np.float64)
-        peak = finest.peak[row // each, block].astype(np.float64)
-        return _Tiles(
-            row,
-            block,
-            np.maximum(code - 1.0, 0.0) / 255.0 * peak * _SLACK,
-            code / 255.0 * peak,
-            rows[0][row] & columns[0][block],
-        )
+    def capacity(self) -> tuple[F8, F8]:
+        """Of each visible block: the most Σw² that a pair can hold, and at least what all hold."""
+        high, _, _, some = self.block_bounds("sum_sq")
+        held = np.zeros(int(np.count_nonzero(some)))
+        for finest in self._finest:
+            held += finest.sum_sq[some]
+        return high[some] / _SLACK, held / _SLACK
 
-    def weights(self, tiles: _Tiles) -> int:
-        """Weights in some tiles, about."""
-        finest = self.view.stats.finest
-        assert finest is not None
-        return len(tiles) * TILE_ROWS * finest.width * self.view.matrix.taps
+    def tile_bounds(self, blocks: NDArray[np.intp], rank: Rank) -> _Tiles:
+        """Bounds of the visible tiles of some blocks."""
+        view, height = self.views[0], -(-self.views[0].matrix.major // TILE_ROWS)
+        row = (blocks[:, :1] * _STRIP + np.arange(_STRIP)[None, :]).ravel()
+        block = np.repeat(blocks[:, 1], _STRIP)
+        rows = seen_blocks(view.rows, TILE_ROWS)
+        columns = seen_blocks(view.columns, self._finest[0].width)
+        inside = np.flatnonzero(row < height)
+        inside = inside[rows[1][row[inside]] & columns[1][block[inside]]]
+        row, block = row[inside], block[inside]
+        highs, lows = [], []
+        for v, f in zip(self.views, self._finest, strict=True):
+            assert v.stats.codes is not None
+            code = v.stats.codes[row, block].astype(np.float64)
+            step = f.peak[row // _STRIP, block].astype(np.float64) / 255.0
+            highs.append(np.square(code * step))
+            lows.append(np.square(np.maximum(code - 1.0, 0.0) * step) * _SLACK)
+        sure = rows[0][row] & columns[0][block]
+        return _Tiles(row, block, self._low(lows, rank), self._high(highs, rank), sure)
+
+    def weights(self, tiles: int) -> int:
+        """Weights in so many tiles, about."""
+        each = TILE_ROWS * self._finest[0].width * self.views[0].matrix.taps
+        return tiles * each * len(self.views)
 
     def visible(self) -> int:
         """Weights whose row and column are visible."""
-        rows, columns = (int(np.count_nonzero(a >= 0)) for a in (self.view.rows, self.view.columns))
-        return rows * columns * self.view.matrix.taps
+        view = self.views[0]
+        rows, columns = (int(np.count_nonzero(a >= 0)) for a in (view.rows, view.columns))
+        return rows * columns * view.matrix.taps * len(self.views)
 
-    def read(self, pyramid: Pyramid, tiles: _Tiles) -> Iterator[Candidates]:
-        """The visible pairs of some tiles."""
-        m, finest = self.view.matrix, self.view.stats.finest
-        assert finest is not None
+    def read(
+        self, pyramid: Pyramid, tiles: _Tiles, rank: Rank, least: float
+    ) -> Iterator[Candidates]:
+        """The visible pairs of some tiles that reach a mean square, or sum of squares."""
+        view, width = self.views[0], self._finest[0].width
+        m = view.matrix
         row = (tiles.row[:, None] * TILE_ROWS + np.arange(TILE_ROWS)).ravel()
-        first = np.repeat(tiles.block, TILE_ROWS) * finest.width
-        inside = row < m.major
+        first = np.repeat(tiles.block, TILE_ROWS) * width
+        inside = np.flatnonzero(row < m.major)
+        inside = inside[view.rows[row[inside]] >= 0]
         row, first = row[inside], first[inside]
-        shown = self.view.rows[row] >= 0
-        row, first = row[shown], first[shown]
-        last = first + finest.width > m.minor
-        for some, width in ((~last, finest.width), (last, m.minor % finest.width)):
+        last = first + width > m.minor
+        for some, wide in ((~last, width), (last, m.minor % width)):
             if not some.any():
                 continue
-            parts = pyramid.level0.tile_pairs(m, row[some], first[some], width)
-            along = self.view.columns[first[some][:, None] + np.arange(width)]
-            across = np.broadcast_to(self.view.rows[row[some]][:, None], along.shape)
-            count = np.full(along.shape, m.taps, np.int64)
+            parts = self._sums(pyramid, row[some], first[some], wide)
+            count: int | NDArray[np.int64] = m.taps * len(self.views)
             if parts.bad is not None:
-                count -= parts.bad
-            seen = (along >= 0) & (count > 0)
+                count = count - parts.bad
+            value = parts.sum_sq if rank == "sum_sq" else parts.sum_sq / np.maximum(count, 1)
+            at = np.nonzero((value >= least * _SLACK) & (np.asarray(count) > 0))
+            along = view.columns[first[some][at[0]] + at[1]]
+            across = view.rows[row[some][at[0]]]
             out, inside_ = (across, along) if m.transposed else (along, across)
-            yield Candidates(out[seen], inside_[seen], parts.sum_sq[seen], parts.sum[seen],
-                             parts.sum_abs[seen], parts.max_abs[seen], count[seen])  # fmt: skip
+            counts = np.broadcast_to(np.asarray(count, np.int64), value.shape)[at]
+            found = Candidates(out, inside_, parts.sum_sq[at], parts.sum[at], parts.sum_abs[at],
+                               parts.max_abs[at], counts)  # fmt: skip
+            yield found.at(np.flatnonzero(along >= 0))
+
+    def _sums(
+        self, pyramid: Pyramid, rows: NDArray[np.intp], first: NDArray[np.intp], width: int
+    ) -> PairSums:
+        """Sums over all matrices for the pairs of rows of tiles."""
+        total: PairSums | None = None
+        for view in self.views:
+            one = pyramid.level0.tile_pairs(view.matrix, rows, first, width)
+            total = own(one) if total is None else added(total, one)
+        assert total is not None  # a field has at least one matrix
+        return total
 
 
-def _read(pyramid: Pyramid, fields: list[_Field], tiles: list[_Tiles], k: int) -> Candidates | None:
+def _read(
+    pyramid: Pyramid, fields: Sequence[Field], tiles: list[_Tiles], wanted: tuple[int, Rank, float]
+) -> Candidates | None:
     """Read tiles, those with the highest bounds first, until no other can hold a strong pair."""
+    k, rank, least = wanted
     owner = np.repeat(np.arange(len(tiles)), [len(t) for t in tiles])
     place = np.concatenate([np.arange(len(t)) for t in tiles])
     high = np.concatenate([t.high for t in tiles])
@@ -179,19 +271,19 @@ def _read(pyramid: Pyramid, fields: list[_Field], tiles: list[_Tiles], k: int) -
     best, at, batch, spent = Candidates.joined([]), 0, max(_FIRST, k), 0
     while at < len(order):
         if len(best.out) >= k:
-            square = best.sum_sq[-1] / best.count[-1]
-            if high[order[at]] < np.sqrt(square) * _SLACK:
+            least = max(least, float(best.value(rank)[-1]))
+            if high[order[at]] < least * _SLACK:
                 break
         now = order[at : at + batch]
         found = [best]
-        for n, (field, own) in enumerate(zip(fields, tiles, strict=True)):
-            chosen = own.take(np.sort(place[now[owner[now] == n]]))
+        for n, (field, mine) in enumerate(zip(fields, tiles, strict=True)):
+            chosen = mine.take(np.sort(place[now[owner[now] == n]]))
             if len(chosen):
-                spent += field.weights(chosen)
-                found += field.read(pyramid, chosen)
-        if spent * _WORTH > visible:
-            return None
-        best = Candidates.joined(found).best(k)
+                spent += field.weights(len(chosen))
+                if spent * _WORTH > visible:
+                    return None
+                found += field.read(pyramid, chosen, rank, least)
+        best = Candidates.joined(found).best(k, rank)
         at += len(now)
         batch = min(batch * 2, _MOST_AT_ONCE)
     return best
