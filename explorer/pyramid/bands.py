@@ -1,31 +1,29 @@
 """One pass over a band of rows of a matrix: the sums of its blocks, tiles, rows and columns.
 
 The arithmetic works on pieces that stay in the processor's cache, in single precision where the
-weights are and their squares fit, else in double; what is added up over more than 64 weights is
-added in double precision.
+weights are and their squares fit, else in double; pieces are added up in double precision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.pyramid import kernel
 from explorer.pyramid.grid import SIDE, TILE_ROWS, Grid
-from explorer.pyramid.level0 import LARGEST, Level0, Values
+from explorer.pyramid.kernel import Form, Sums
+from explorer.pyramid.level0 import Level0, Values
 from explorer.weights.connections import Matrix
 
 F8 = NDArray[np.float64]
-_PIECE = 1 << 17  # elements worked on at once
-_PIECE_COLUMNS = 2048
+_PIECE = 1 << 18  # elements worked on at once
+_PIECE_COLUMNS = 4096
 _PANEL = 1 << 14  # columns read at once of a matrix so wide that 64 rows of it are large
-_WIDE = 1 << 21  # elements of 64 rows above which panels are read
-FITS_SINGLE = (1e-12, 1e15)
-"""Largest |w| between which squares and their sums fit single precision."""
+_WIDE = 1 << 22  # elements of 64 rows above which panels are read
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +68,23 @@ def measure(matrix: Matrix, grid: Grid, band: int, level0: Level0) -> Band:
     first, stop = grid.band_rows(band)
     sheet = _Sheet.empty(grid, stop - first)
     for r0, r1, c0, c1 in _reads(grid, first, stop):
-        taps = list(level0.taps(matrix, [(r0, r1)], (c0, c1), keep=False))
+        form, taps = _taps(matrix, (r0, r1), (c0, c1), level0)
         for rows, columns in _pieces(r1 - r0, c1 - c0):
             piece = [t[rows, columns] for t in taps]
-            sheet.add(piece, r0 - first + rows.start, c0 + columns.start)
+            sheet.add(form, piece, r0 - first + rows.start, c0 + columns.start)
     return sheet.band()
+
+
+def _taps(
+    matrix: Matrix, rows: tuple[int, int], columns: tuple[int, int], level0: Level0
+) -> tuple[Form, list[Values]]:
+    """What the taps of a part of a matrix are, and they: as they are stored, if that is known."""
+    if matrix.taps == 1:
+        kept = kernel.room().bytes
+        found = level0.stored(matrix, rows, columns, lambda nbytes: kept("stored", nbytes))
+        if found is not None:
+            return kernel.STORED[matrix.weight.dtype], [found]
+    return kernel.NUMBERS, list(level0.taps(matrix, [rows], columns, keep=False))
 
 
 def _reads(grid: Grid, first: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
@@ -105,11 +115,10 @@ class _Sheet:
     grid: Grid
     sums: F8
     peak: F8
-    tile_peak: Values
+    tile_peak: F8
     bad: NDArray[np.int64]
     over_rows: F8 | None
     over_columns: F8 | None
-    buffers: dict[str, Values] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, grid: Grid, rows: int) -> _Sheet:
@@ -132,65 +141,39 @@ class _Sheet:
         codes = np.where(tall > 0, np.minimum(share, 255.0), 0.0).astype(np.uint8)
         return Band(self.sums, self.peak, codes, self.bad, self.over_rows, self.over_columns)
 
-    def add(self, taps: list[Values], row: int, column: int) -> None:
+    def add(self, form: Form, taps: list[Values], row: int, column: int) -> None:
         """Add the taps of one piece, whose first row and column these are."""
-        pairs, bad = self._quick(taps), None
-        strips = _strip_sums(pairs)
-        top = float(strips[3].max(initial=0.0))  # NaN where any weight is
-        low, high = (0.0, LARGEST) if pairs.value.dtype == np.float64 else FITS_SINGLE
-        if not (top == 0.0 or low < top < high):
-            pairs, bad = _careful(taps)
-            strips = _strip_sums(pairs)
-        self._spread(pairs, strips, row, column)
-        if bad is not None:
-            self._count_bad(bad, row, column)
+        width, lines = self.grid.width, self.grid.lines
+        sums = kernel.sums_of(form.quick(taps), width, lines)
+        if sums is None:
+            piece, bad = kernel.careful(form.numbers(taps))
+            sums = kernel.sums_of(piece, width, lines)
+            assert sums is not None  # what does not fit was left out
+            if bad is not None:
+                self._count_bad(bad, row, column)
+        self._spread(sums, row, column)
 
-    def _buffer(self, name: str, like: Values) -> Values:
-        """Memory kept from piece to piece: fresh memory costs more than the arithmetic on it."""
-        found = self.buffers.get(name)
-        if found is None or found.size < like.size or found.dtype != like.dtype:
-            found = self.buffers[name] = np.empty(like.size, like.dtype)
-        return found[: like.size].reshape(like.shape)
-
-    def _quick(self, taps: list[Values]) -> _Pairs:
-        """Sums over the taps of each pair, in the weights' own precision."""
-        first = taps[0]
-        with np.errstate(over="ignore", invalid="ignore"):
-            size = np.abs(first, out=self._buffer("size", first))
-            if len(taps) == 1:
-                return _Pairs(first, size, None, size, size)
-            value = self._buffer("value", first)
-            peak = self._buffer("peak", first)
-            square = np.multiply(first, first, out=self._buffer("square", first))
-            np.copyto(value, first)
-            np.copyto(peak, size)
-            one = self._buffer("one", first)
-            for tap in taps[1:]:
-                np.add(value, tap, out=value)
-                np.abs(tap, out=one)
-                np.add(size, one, out=size)
-                np.maximum(peak, one, out=peak)
-                np.multiply(tap, tap, out=one)
-                np.add(square, one, out=square)
-            np.multiply(square, 1.0 / len(taps), out=one)
-            return _Pairs(value, size, square, peak, np.sqrt(one, out=one))
-
-    def _spread(self, pairs: _Pairs, strips: list[Values], row: int, column: int) -> None:
-        """Add the pairs to the blocks, tiles, rows and columns they lie in."""
-        rows, columns = pairs.value.shape
+    def _spread(self, sums: Sums, row: int, column: int) -> None:
+        """Add the sums to the blocks, tiles, rows and columns they belong to."""
+        _, strips, columns = sums.columns.shape
         starts = np.arange(0, columns, self.grid.width)
-        s = slice(row // SIDE, row // SIDE + len(strips[0]))
+        s = slice(row // SIDE, row // SIDE + strips)
         t = slice(column // self.grid.width, column // self.grid.width + len(starts))
-        for at in range(3):
-            self.sums[at, s, t] += np.add.reduceat(strips[at], starts, axis=1, dtype=np.float64)
-        self.sums[3, s, t] = np.maximum.reduceat(strips[3], starts, axis=1)
-        self._tiles(pairs.rms, row, t, starts)
+        self.sums[:3, s, t] = np.add.reduceat(sums.columns[:3], starts, axis=2)
+        self.sums[3, s, t] = np.maximum.reduceat(sums.columns[3], starts, axis=1)
+        first = row // TILE_ROWS
+        self.tile_peak[first : first + len(sums.tiles), t] = sums.tiles
+        each = np.arange(0, len(sums.tiles), SIDE // TILE_ROWS)
+        self.peak[s, t] = np.maximum.reduceat(sums.tiles, each, axis=0)
         if self.over_columns is not None:
             here = self.over_columns[:, column : column + columns]
-            for at in range(3):
-                here[at] += strips[at].sum(axis=0, dtype=np.float64)
-            np.maximum(here[3], strips[3].max(axis=0), out=here[3])
-            self._lines(pairs, slice(row, row + rows))
+            for strip in range(strips):
+                here[:3] += sums.columns[:3, strip]
+                np.maximum(here[3], sums.columns[3, strip], out=here[3])
+        if self.over_rows is not None and sums.rows is not None:
+            along = self.over_rows[:, row : row + sums.rows.shape[1]]
+            along[:3] += sums.rows[:3]
+            np.maximum(along[3], sums.rows[3], out=along[3])
 
     def _count_bad(self, bad: NDArray[np.int64], row: int, column: int) -> None:
         """Add the weights that the sums leave out."""
@@ -199,93 +182,3 @@ class _Sheet:
         s = slice(row // SIDE, row // SIDE + len(by_row))
         t = slice(column // self.grid.width, column // self.grid.width + len(starts))
         self.bad[s, t] += np.add.reduceat(by_row, starts, axis=1)
-
-    def _tiles(self, rms: Values, row: int, across: slice, starts: NDArray[np.intp]) -> None:
-        """Peaks of tiles, and of the blocks they make up."""
-        rows, columns = rms.shape
-        even = rows - rows % TILE_ROWS
-        pairs = self._buffer("pairs", rms[0:even:2])
-        np.maximum(rms[0:even:2], rms[1:even:2], out=pairs)
-        if columns % self.grid.width == 0 and len(pairs):
-            # One long row is the quickest to cut.
-            cuts = np.arange(0, pairs.size, self.grid.width)
-            peak = np.maximum.reduceat(pairs.reshape(-1), cuts).reshape(len(pairs), -1)
-        else:
-            peak = np.maximum.reduceat(pairs, starts, axis=1)
-        if even < rows:
-            peak = np.concatenate((peak, np.maximum.reduceat(rms[even:], starts, axis=1)))
-        first = row // TILE_ROWS
-        self.tile_peak[first : first + len(peak), across] = peak
-        each = np.arange(0, len(peak), SIDE // TILE_ROWS)
-        strips = slice(row // SIDE, row // SIDE + len(each))
-        self.peak[strips, across] = np.maximum.reduceat(peak, each, axis=0)
-
-    def _lines(self, pairs: _Pairs, rows: slice) -> None:
-        """Add to the sums over whole rows."""
-        assert self.over_rows is not None
-        here = self.over_rows[:, rows]
-        ones = _ones(pairs.value.shape[1], pairs.value.dtype.str)
-        square = pairs.square
-        here[0] += (np.vecdot(pairs.value, pairs.value) if square is None
-                    else np.vecdot(square, ones))  # fmt: skip
-        here[1] += np.vecdot(pairs.value, ones)
-        here[2] += np.vecdot(pairs.size, ones)
-        np.maximum(here[3], pairs.peak.max(axis=1), out=here[3])
-
-
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Sums over the taps of each pair, shape (rows, columns): Σw, Σ|w|, Σw², max|w|, RMS.
-
-    Of a single tap the squares are left out: they follow from the values.
-    """
-
-    value: Values
-    size: Values
-    square: Values | None
-    peak: Values
-    rms: Values
-
-
-def _strip_sums(pairs: _Pairs) -> list[Values]:
-    """Σw², Σw, Σ|w| and max|w| of each column of each 64 rows: shape (strips, columns)."""
-    rows, columns = pairs.value.shape
-    height = min(rows, SIDE)
-    tall = (rows // height, height, columns)
-    value = pairs.value.reshape(tall)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if pairs.square is None:
-            squares = np.einsum("shc,shc->sc", value, value)
-        else:
-            squares = np.add.reduce(pairs.square.reshape(tall), axis=1)
-        return [
-            squares,
-            np.add.reduce(value, axis=1),
-            np.add.reduce(pairs.size.reshape(tall), axis=1),
-            np.maximum.reduce(pairs.peak.reshape(tall), axis=1),
-        ]
-
-
-@lru_cache(maxsize=64)
-def _ones(n: int, dtype: str) -> Values:
-    """A product with ones runs at twice the speed of a sum along rows."""
-    return np.ones(n, dtype)
-
-
-def _careful(taps: list[Values]) -> tuple[_Pairs, NDArray[np.int64] | None]:
-    """The same in double precision; weights that are not finite are counted and left out."""
-    shape = taps[0].shape
-    value, size, square, peak = (np.zeros(shape) for _ in range(4))
-    bad = np.zeros(shape, np.int64)
-    for tap in taps:
-        v = tap.astype(np.float64)
-        a = np.abs(v)
-        wrong = ~(a <= LARGEST)
-        v[wrong] = a[wrong] = 0.0
-        bad += wrong
-        value += v
-        size += a
-        square += v * v
-        np.maximum(peak, a, out=peak)
-    rms = np.sqrt(square / np.maximum(len(taps) - bad, 1))
-    return _Pairs(value, size, square, peak, rms), bad if bad.any() else None

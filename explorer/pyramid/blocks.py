@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid.bands import FITS_SINGLE, Band
+from explorer.pyramid.bands import Band
 from explorer.pyramid.grid import FACTOR, SIDE, Grid
+from explorer.pyramid.kernel import FITS_SINGLE
 from explorer.pyramid.level0 import Values
 
 F8 = NDArray[np.float64]

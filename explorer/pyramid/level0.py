@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from explorer.weights.connections import Matrix
 F8 = NDArray[np.float64]
 Values = NDArray[Any]
 Runs = list[tuple[int, int]]
+Memory = Callable[[int], NDArray[np.uint8]]
+"""Gives so many bytes to write to."""
 BLOCK = 1 << 17
 """Elements per block: what is worked on at once stays in the processor's cache."""
 WHOLE = 1 << 22
@@ -36,6 +38,19 @@ class Reader(Protocol):
 
     def read_rows(self, weight: Weight, first: int, rows: int, stride: int, width: int) -> Values:
         """Runs of `width` elements beginning at ``first + i * stride``: shape (rows, width)."""
+
+
+@runtime_checkable
+class StoredReader(Reader, Protocol):
+    """Reads elements of weights also as they lie in the file, into memory that is given."""
+
+    def read_stored(
+        self, weight: Weight, run: tuple[int, int, int, int], memory: Memory
+    ) -> Values | None:
+        """Runs ``(first, rows, stride, width)``: shape (rows, width), floats or their bits.
+
+        ``None`` when the elements are no plain floats, or not plainly there.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +91,7 @@ class Level0:
 
     def __init__(self, reader: Reader, cache_bytes: int = 64 << 20) -> None:
         self._reader = reader
+        self._stored = reader.read_stored if isinstance(reader, StoredReader) else None
         self._room = cache_bytes
         self._kept: OrderedDict[Hashable, Values] = OrderedDict()
         self._bytes = 0
@@ -162,6 +178,34 @@ class Level0:
         together = self.values(beside, 0, runs, (first, stop), keep)
         for tap in range(matrix.taps):
             yield together[:, tap :: matrix.taps]
+
+    def stored(
+        self, matrix: Matrix, rows: tuple[int, int], columns: tuple[int, int], memory: Memory
+    ) -> Values | None:
+        """Some rows of a matrix of one tap as they lie in the file.
+
+        Parameters
+        ----------
+        matrix : Matrix
+        rows, columns : (first, stop)
+        memory : callable int -> uint8 array
+            Gives the memory that the numbers are read into.
+
+        Returns
+        -------
+        array, shape (rows, columns), or None
+            Float32, float64, or the bits of floats of 16 bits as uint16. ``None`` when they have
+            to be decoded, or are better read together with what lies around them.
+        """
+        weight, width = matrix.weight, columns[1] - columns[0]
+        whole = width == matrix.major_stride
+        if self._stored is None or matrix.minor_stride > 1:
+            return None
+        if weight.size <= WHOLE and not whole:
+            return None
+        first = matrix.offset + rows[0] * matrix.major_stride + columns[0]
+        run = (first, rows[1] - rows[0], matrix.major_stride, width)
+        return self._stored(weight, run, memory)
 
     def pairs(self, matrix: Matrix, runs: Runs, columns: tuple[int, int],
               keep: bool = True) -> PairSums:  # fmt: skip

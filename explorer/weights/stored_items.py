@@ -107,7 +107,10 @@ class StoredItems:
             raise ModelError(self.place_of(weight), f"{weight.name} cannot be read: {wrong}")
         self._sound[weight.name] = weight
 
-    def read(self, weight: Weight, first: int, rows: int, stride: int, width: int) -> Array:
+    def read(
+        self, weight: Weight, first: int, rows: int, stride: int, width: int,
+        out: Array | None = None,
+    ) -> Array:  # fmt: skip
         """Runs of items at even distances.
 
         Parameters
@@ -115,6 +118,8 @@ class StoredItems:
         weight : Weight
         first, rows, stride, width : int
             In items: elements, or the words or blocks that several elements share.
+        out : array of `item_dtype`, shape (rows, width), optional
+            Contiguous; filled, where the items lie uncompressed in the file.
 
         Returns
         -------
@@ -126,14 +131,16 @@ class StoredItems:
             if rows == 1 or stride == width:
                 return flat[first : first + rows * width].reshape(rows, width).copy()
             return flat.take(first + np.arange(rows)[:, None] * stride + np.arange(width))
-        stored = self._runs(weight, first, stride, rows, width)
+        stored = self._runs(weight, (first, rows, stride, width), out)
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
-    def _runs(self, weight: Weight, first: int, stride: int, rows: int, width: int) -> Array:
+    def _runs(self, weight: Weight, run: tuple[int, int, int, int], out: Array | None) -> Array:
         """Stored elements of runs that lie uncompressed in the file."""
         place, dtype = weight.where, item_dtype(weight)
+        first, rows, stride, width = run
         assert isinstance(place, ByteRange | Pieces | Inline)
-        out = np.empty((rows, width), dtype)
+        if out is None:
+            out = np.empty((rows, width), dtype)
         at, step = first * dtype.itemsize, stride * dtype.itemsize
         for path in _files(weight):
             self._check(path)

@@ -6,6 +6,7 @@ Only the blocks that a piece touches are read and decoded. What is not finite st
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -13,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import ModelError
-from explorer.network import Network, Weight
+from explorer.network import Chunks, Network, Weight
 from explorer.weights.codecs import decode, kinds
 from explorer.weights.codecs.affine import OutsideError
-from explorer.weights.codecs.kinds import is_number, number_dtype
+from explorer.weights.codecs.kinds import FLOATS, is_number, item_dtype, number_dtype
 from explorer.weights.stored_items import StoredItems
 
 TABLE_BYTES = 16 << 20
@@ -135,6 +136,43 @@ class WeightReader:
         if first < 0 or stride < 0 or last > weight.size:
             raise IndexError(f"{rows} runs of {width} from {first} by {stride} of {weight.size}")
         return self._numbers(weight, (first, rows, stride, width))
+
+    def read_stored(
+        self, weight: Weight, run: Run, memory: Callable[[int], NDArray[np.uint8]]
+    ) -> Array | None:
+        """Floats as they lie in the file, in memory that is given.
+
+        Parameters
+        ----------
+        weight : Weight
+        run : (first, rows, stride, width)
+            As for `read_rows`.
+        memory : callable int -> uint8 array
+            Gives so many bytes, aligned for every type.
+
+        Returns
+        -------
+        array of shape (rows, width), or None
+            Float32, float64, or floats of 16 bits as uint16. ``None`` for elements of other types,
+            packed or filtered ones.
+
+        Raises
+        ------
+        IndexError
+            When a run is not inside the tensor.
+        """
+        if weight.dtype not in FLOATS or weight.packing is not None:
+            return None
+        if weight.where is None or isinstance(weight.where, Chunks):
+            return None
+        first, rows, stride, width = run
+        if min(first, rows, stride, width) < 0 or first + (rows - 1) * stride + width > weight.size:
+            raise IndexError(f"{rows} runs of {width} from {first} by {stride} of {weight.size}")
+        kind = item_dtype(weight)
+        with self._stored.in_use(weight):
+            self._stored.check_sound(weight)
+            out = memory(rows * width * kind.itemsize).view(kind).reshape(rows, width)
+            return self._stored.read(weight, *run, out=out)
 
     def read_codes(self, weight: Weight, start: int, stop: int) -> Array:
         """The codes behind elements `start` … `stop` - 1, before any scale.
