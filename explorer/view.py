@@ -189,6 +189,7 @@ class View:
         self,
         *,
         overlay: str | None = None,
+        threshold: float | None = None,
         layout: str | None = None,
         theme: str | None = None,
         detail: str | None = None,
@@ -200,6 +201,8 @@ class View:
         Parameters
         ----------
         overlay, layout, theme : str, optional
+        threshold : float, optional
+            Up to which |w| the overlay ``"sparsity"`` counts a weight.
         detail : str, optional
             ``"automatic"``: in a window and in a page nodes open as the camera comes near, and
             close behind it; ``"manual"``: only by hand.
@@ -209,6 +212,8 @@ class View:
         """
         if overlay is not None:
             self.session.set_overlay(overlay)
+        if threshold is not None:
+            self.session.set_threshold(threshold)
         if layout is not None:
             self.session.set_layout(layout)
         if theme is not None:

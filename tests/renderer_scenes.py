@@ -62,6 +62,7 @@ def edge_arrays(points: NDArray[np.float32], rng: np.random.Generator,
         strength,
         np.full(count, 9, np.int64),
         np.zeros(count, bool),
+        np.zeros((count, 3), np.int64),
     )
 
 
@@ -163,7 +164,7 @@ def no_edges() -> EdgeArrays:
     return EdgeArrays(
         np.zeros((0, 2, 3), np.float32), np.zeros((0, 4), np.uint8), none.astype(np.float32),
         none.astype(np.int32), none.astype(np.int32), none, none, none.astype(np.int64),
-        none.astype(bool),
+        none.astype(bool), np.zeros((0, 3), np.int64),
     )  # fmt: skip
 
 
@@ -171,7 +172,7 @@ def line(a, b, color=(255, 255, 255, 255), width=1.5) -> EdgeArrays:
     return EdgeArrays(
         np.array([[a, b]], np.float32), np.array([color], np.uint8), np.array([width], np.float32),
         np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1), np.ones(1), np.ones(1, np.int64),
-        np.zeros(1, bool),
+        np.zeros(1, bool), np.zeros((1, 3), np.int64),
     )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ def drawn(
         -np.arange(m, dtype=np.float64),
         np.full(m, 9, np.int64),
         np.zeros(m, bool),
+        np.zeros((m, 3), np.int64),
     )
     return DrawList(
         boxes(solids, nodes, shade), boxes(frames, nodes, shade), arrays, labels,

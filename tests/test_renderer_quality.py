@@ -40,6 +40,7 @@ def lines(rows: list[tuple[float, float]], labels: int = 0) -> DrawList:
         np.ones(count),
         np.ones(count, np.int64),
         np.zeros(count, bool),
+        np.zeros((count, 3), np.int64),
     )
     texts = tuple(Label(f"label {i}", (0.0, -2.0 + i, 0.0), float(i)) for i in range(labels))
     legend = Legend("", np.zeros((0, 3), np.uint8), (), (), ())

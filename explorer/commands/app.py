@@ -21,6 +21,10 @@ NoBrowser = Annotated[bool, typer.Option("--no-browser", help="do not open a bro
 Size = Annotated[str, typer.Option(help="width x height of the picture in pixels")]
 LayoutName = Annotated[str | None, typer.Option("--layout", help="name of a layout")]
 OverlayName = Annotated[str | None, typer.Option("--overlay", help="name of an overlay")]
+Threshold = Annotated[
+    float | None,
+    typer.Option("--threshold", help="up to which |w| the overlay sparsity counts a weight"),
+]
 ThemeName = Annotated[str | None, typer.Option("--theme", help="dark or light")]
 ScaleName = Annotated[
     str | None, typer.Option("--scale", help="of the colours: automatic, linear, log or rank")

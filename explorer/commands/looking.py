@@ -24,6 +24,7 @@ from explorer.commands.app import (
     ScaleName,
     Size,
     ThemeName,
+    Threshold,
     app,
 )
 from explorer.commands.opening import model_opening, open_session
@@ -88,6 +89,7 @@ def shot(
     size: Size = "1600x900",
     layout: LayoutName = None,
     overlay: OverlayName = None,
+    threshold: Threshold = None,
     theme: ThemeName = None,
     scale: ScaleName = None,
     ends: ColorRange = None,
@@ -106,6 +108,8 @@ def shot(
             session.set_scale(scale)
         if bounds is not None:
             session.set_range(bounds)
+        if threshold is not None:
+            session.set_threshold(threshold)
         if depth is not None:
             _tell_unless_all(session.open_to(depth))
         for kind in open_all or ():

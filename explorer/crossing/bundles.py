@@ -320,7 +320,9 @@ class Bundles:
             self._sum(bundle)
             return None
         key = ("sum", bundle.key)
-        return Sum(key, bundle.weights, lambda: self._sum(bundle), lambda: bundle.sums is not None)
+        return Sum(
+            key, bundle.weights, lambda _: self._sum(bundle), lambda: bundle.sums is not None
+        )
 
     def _bytes_to_read(self, bundle: Bundle) -> int:
         """Bytes of weights that the sums of a bundle need of the file."""

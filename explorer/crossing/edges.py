@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.bundles import Bundle, BundleRows, Bundles, joined
+from explorer.crossing.counted import Counted
 from explorer.crossing.loops import Loops
 from explorer.crossing.older import ComparedStrongest, Older, rms
+from explorer.crossing.origins import OfBundles, OfNothing, OfStrands, OfUnits, Origin
 from explorer.crossing.places import CutLinks, cut_links
 from explorer.crossing.rows import (
     STATS,
@@ -29,7 +31,7 @@ from explorer.crossing.unit_edges import UnitEdges
 from explorer.crossing.unit_sums import UnitSums
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
-from explorer.overlays import EdgeStats
+from explorer.overlays import Counting, EdgeStats
 from explorer.pyramid.connection_table import ConnectionTable
 from explorer.pyramid.strongest import Strongest, strongest
 from explorer.tree.lod import Cut
@@ -55,6 +57,7 @@ class _Unfolded:
     pairs: list[tuple[int, int]] = field(default_factory=list)
     found: list[UnitSums] = field(default_factory=list)
     coarse: list[bool] = field(default_factory=list)
+    origins: list[OfUnits] = field(default_factory=list)
     numbers: list[list[int]] = field(default_factory=list)
     late: list[tuple[int, int]] = field(default_factory=list)
     late_weights: list[int] = field(default_factory=list)
@@ -76,6 +79,7 @@ class EdgeFinder:
         self._bundles = Bundles(model, self._older)
         self._units = UnitEdges(model, self._older)
         self._loops = Loops(model)
+        self._counted = Counted(model)
         self._totals: Memory[tuple[int, float]] = Memory(_ROOM, lambda _: 200)
 
     def crossing(self, cut: Cut, budget: int) -> Crossing:
@@ -109,10 +113,11 @@ class EdgeFinder:
         shown = _strongest_bundles(closed, max(int(room[0]) - late, 0))
         flows = widest(flow_widths, int(room[1]))
         rows = [_bundle_rows(closed, shown), _late_rows(opened, self.model.table)]
-        tally = _Tally()
+        tally = _Tally([OfBundles(closed.rows.found[shown]), OfNothing(late)])
         rows += self._unit_rows(links, opened, quota[: len(singles)], tally)
         rows += self._strand_rows(closed, shown, quota[len(singles) :], tally)
         rows.append(plain_rows(flow_pairs[flows], _nothing(len(flows))))
+        tally.origins.append(OfNothing(len(flows)))
         return Crossing(
             concatenate(rows),
             self.model.table,
@@ -126,12 +131,17 @@ class EdgeFinder:
             Share(len(shown) + late, bundles),
             Share(len(flows), len(flow_pairs)),
             tally.alone,
+            tuple(tally.origins),
         )
 
-    def search(self, task: Search | Sum) -> None:
+    def counted(self, crossing: Crossing, counting: Counting | None) -> Crossing:
+        """The same with what an overlay counts, as far as it is known."""
+        return crossing if counting is None else self._counted.of(crossing, counting)
+
+    def search(self, task: Search | Sum, stopped: Callable[[], bool] = lambda: False) -> None:
         """Find the strands of a tensor, or make a long sum; the next `crossing` shows them."""
         if isinstance(task, Sum):
-            task.run()
+            task.run(stopped)
             return
         units = np.arange(task.connection.out_units, dtype=np.int32)
         found = strongest(self.model.pyramid, task.connection, units, task.in_unit, STRANDS)
@@ -193,6 +203,7 @@ class EdgeFinder:
                 if len(known.out):
                     rows.append(self._strands(closed.pairs[at], search, known, each))
                     tally.add(rows[-1])
+                    tally.origins.append(OfStrands(search, known, len(rows[-1])))
         # Of all others, the weights between two nodes are counted together.
         whole = ~closed.rows.pending
         whole[split] = False
@@ -263,6 +274,7 @@ class EdgeFinder:
                     found.pairs.append(rows)
                     found.found.append(known)
                     found.coarse.append(ways.coarse)
+                    found.origins.append(self._units.origin(places, rows, key, ways, known))
                     found.numbers.append(ways.numbers)
                     joined = known.joined
                 else:
@@ -287,8 +299,8 @@ class EdgeFinder:
         self, links: CutLinks, opened: _Unfolded, quota: I8, tally: _Tally
     ) -> list[EdgeRows]:
         rows, places = [], links.places
-        for (source, target), found, coarse, most in zip(
-            opened.pairs, opened.found, opened.coarse, quota.tolist(), strict=True
+        for (source, target), found, coarse, origin, most in zip(
+            opened.pairs, opened.found, opened.coarse, opened.origins, quota.tolist(), strict=True
         ):
             tails = np.array([source], np.int32) if coarse else places.shown(source)
             ends = np.stack(
@@ -296,6 +308,7 @@ class EdgeFinder:
             )
             part = plain_rows(ends, first(found.stats, most))
             rows.append(part)
+            tally.origins.append(replace(origin, shown=len(part)))
             # A line between groups stands for many connections: it is not one of those told singly.
             tally.add(part.take(found.single[:most]))
             tally.total += found.total
@@ -330,6 +343,7 @@ class EdgeFinder:
 class _Tally:
     """What is counted while single connections are gathered."""
 
+    origins: list[Origin]
     shown: int = 0
     total: int = 0
     shown_sum_sq: float = 0.0

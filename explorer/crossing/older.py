@@ -102,7 +102,7 @@ class Older:
             return Sum(
                 (CHANGE, path),
                 changes.elements(path),
-                lambda: changes.measure(path),
+                lambda _: changes.measure(path),
                 lambda: changes.known(path) is not None,
             )
 

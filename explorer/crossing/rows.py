@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,9 @@ class Crossing:
         Weights between what is visible that are NaN or infinite.
     bundles, flows : Share
         Wide lines between two closed nodes, and lines without weights.
+    origins : tuple
+        Which weights the edges stand for, in runs that follow one another
+        (`explorer.crossing.origins.Origin`).
     alone : int
         Bundles of so many ways, or among so many bundles, that no strands are drawn.
     """
@@ -113,6 +117,7 @@ class Crossing:
     bundles: Share = Share()
     flows: Share = Share()
     alone: int = 0
+    origins: tuple[Any, ...] = ()
 
     @cached_property
     def missing(self) -> tuple[Connection, ...]:
@@ -159,15 +164,15 @@ class Sum:
         Equal for equal sums in one model.
     weights : int
         How many weights are added up.
-    run : callable
-        Makes the sums and keeps them.
+    run : callable (stopped) -> object
+        Makes the sums and keeps them; asks `stopped` where they take long.
     done : callable () -> bool
         Whether they have been made.
     """
 
     key: Hashable
     weights: int
-    run: Callable[[], object]
+    run: Callable[[Callable[[], bool]], object]
     done: Callable[[], bool]
 
 
@@ -178,7 +183,9 @@ def first(stats: EdgeStats, most: int) -> EdgeStats:
 
 def _some(stats: EdgeStats, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> EdgeStats:
     before = None if stats.before is None else stats.before[index]
-    return replace(EdgeStats(*(getattr(stats, f)[index] for f in STATS)), before=before)
+    counted = None if stats.counted is None else stats.counted.take(index)
+    some = EdgeStats(*(getattr(stats, f)[index] for f in STATS))
+    return replace(some, before=before, counted=counted)
 
 
 def concatenate(rows: list[EdgeRows]) -> EdgeRows:

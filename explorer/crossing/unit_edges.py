@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.coverage import coverage
 from explorer.crossing.older import Older
+from explorer.crossing.origins import OfUnits
 from explorer.crossing.places import Places
 from explorer.crossing.rows import Sum
 from explorer.crossing.unit_sides import Question, UnitWays
@@ -164,7 +165,7 @@ class UnitEdges:
         if found is not None:
             return found
 
-        def run() -> None:
+        def run(_: Callable[[], bool]) -> None:
             self._sums.put(key, self._tables.answer(asked))
 
         many = sum(len(way) for _, way in ways.ways) > AT_ONCE
@@ -172,6 +173,21 @@ class UnitEdges:
             weights = int(self._model.table.weights[ways.numbers].sum())
             return Sum(("sum", key), weights, run, lambda: key in self._sums)
         return self._sums.put(key, self._tables.answer(asked))
+
+    def origin(
+        self, places: Places, rows: tuple[int, int], key: Hashable, ways: UnitWays, sums: UnitSums
+    ) -> OfUnits:
+        """Which weights the pairs of `sums` stand for."""
+        table, (source, target) = self._model.table, rows
+        return OfUnits(
+            (key, places.key(source), places.key(target)),
+            lambda: Question(places, rows, key, ways).labelled(table),
+            sums.joined.shape,
+            sums.out,
+            sums.inside,
+            len(sums.out),
+            int(table.weights[ways.numbers].sum()),
+        )
 
     # -- flows -------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.places import Places
+from explorer.pyramid.connection_table import ConnectionTable
 from explorer.tree.lod import TILE
 
 I4 = NDArray[np.int32]
@@ -70,6 +71,29 @@ class Question:
     def source(self) -> Side:
         """What shows of the source."""
         return _side(self.places, self.rows[0], self.ways.coarse)
+
+    def labelled(self, table: ConnectionTable) -> Iterator[tuple[int, I4, I4]]:
+        """The connections between the two rows, with what shows of these behind each unit.
+
+        A weight counts once between two rows, also where it joins them on two ways.
+
+        Yields
+        ------
+        (int, int32 array, int32 array)
+            Number of a connection; position of each of its out units among what shows of the
+            target, and of its in units among what shows of the source, -1 for none.
+        """
+        places, (source, target) = self.places, self.rows
+        for number, maps in self.ways.ways:
+            out = places.labels(target, np.arange(table.connections[number].out_units))
+            earlier: list[I4] = []
+            for units in maps:
+                coarse = self.ways.coarse
+                inside = np.minimum(units, 0) if coarse else places.labels(source, units)
+                for other in earlier:
+                    inside = np.where(inside == other, np.int32(-1), inside)
+                earlier.append(inside)
+                yield number, out, inside
 
 
 @dataclass(frozen=True, eq=False)

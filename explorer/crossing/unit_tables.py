@@ -108,23 +108,11 @@ class UnitTables:
 
     def _labels(self, asked: Question, part: _Part | None) -> Iterator[tuple[int, I4, I4]]:
         """Connections, and the places in a part of what their out and in units show as."""
-        places, (source, target) = asked.places, asked.rows
-        for number, maps in asked.ways.ways:
-            out_units = self._model.table.connections[number].out_units
-            out = places.labels(target, np.arange(out_units))
+        for number, out, inside in asked.labelled(self._model.table):
             if part is not None:
                 out = _among(part.out, asked.target.size)[out]
-            earlier: list[I4] = []
-            for units in maps:
-                # A weight counts once between two rows, also where it joins them on two ways.
-                coarse = asked.ways.coarse
-                inside = np.minimum(units, 0) if coarse else places.labels(source, units)
-                for other in earlier:
-                    inside = np.where(inside == other, np.int32(-1), inside)
-                earlier.append(inside)
-                if part is not None:
-                    inside = _among(part.inside, asked.source.size)[inside]
-                yield number, out, inside
+                inside = _among(part.inside, asked.source.size)[inside]
+            yield number, out, inside
 
     def _sum(self, asked: Question, part: _Part | None) -> dict[str, NDArray[Any]]:
         """Sums of a part of all pairs, or of all: arrays of shape (target, source) by field."""

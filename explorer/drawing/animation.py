@@ -82,6 +82,7 @@ class Blend:
             selected=int(rows[nearer.selected]) if nearer.selected >= 0 else -1,
             theme=nearer.theme,
             pending=self.a.pending or self.b.pending,
+            told=nearer.told,
         )
 
 
@@ -332,6 +333,7 @@ class _EdgeTrack:
             signed_mean=np.concatenate([extra.signed_mean[only], nearer.signed_mean[rows]]),
             weights=np.concatenate([extra.weights[only], nearer.weights[rows]]),
             estimated=np.concatenate([extra.estimated[only], nearer.estimated[rows]]),
+            counts=np.concatenate([extra.counts[only], nearer.counts[rows]]),
         )
 
 

@@ -91,19 +91,20 @@ def sketched(
         If the layout or the overlay does not exist.
     """
     theme = THEMES[state.theme]
-    overlay = get_overlay(state.overlay, model.comparison is not None)
+    overlay = get_overlay(state.overlay, model.comparison is not None).at(state.threshold)
     placed = place(model, state, aspect)
     crossing = finder.crossing(placed.cut, state.edge_budget)
+    crossing = finder.counted(crossing, overlay.counting(state.threshold))
     rows, share = crossing.edges, crowding(placed.cut, crossing.edges)
-    weighted = rows.stats.count > 0
+    weighted = overlay.tells(rows.stats)
     if model.comparison is not None:  # by a glance at a part nothing is told to be unchanged
         weighted &= ~rows.pending
-    values = overlay.values(rows.stats)
+    values = np.where(weighted, overlay.values(rows.stats), 0.0)
     strength = np.abs(values) if overlay.diverging else values
     # Weakest first; links without weights lie under everything, but for what is lost in a crowd.
     order = np.lexsort((np.where(weighted, strength, -1.0), weighted, share))
     rows, values, weighted, share = rows.take(order), values[order], weighted[order], share[order]
-    edges, nodes = _edges(model, placed, rows, weighted)
+    edges, nodes = _edges(model, placed, rows)
     solids, frames = boxes_of(model, placed.cut, placed.boxes, theme)
     labels = labels_of(model, placed.cut, placed.boxes)
     changed = changed_nodes(model, placed.cut)
@@ -116,6 +117,7 @@ def sketched(
         nodes=nodes,
         theme=state.theme,
         pending=bool(len(crossing.unread) or crossing.searches),
+        told=overlay.told,
     )
     return Sketch(
         placed, crossing, overlay, rows, values, share, weighted, changed, picture, aspect
@@ -140,8 +142,9 @@ def colored(model: OpenModel, sketch: Sketch, state: ViewState) -> DrawList:
         np.concatenate((sketch.values[weighted], inside)),
         theme.diverging if overlay.diverging else theme.sequential,
         overlay.diverging,
-        state.scale,
+        overlay.scale if state.scale == "automatic" else state.scale,
         state.range,
+        overlay.counts is not None,
     )
     solids = picture.solids
     legend = legend_of(model, cut, sketch.crossing, (overlay, scale, state.scale), theme)
@@ -169,22 +172,23 @@ def recolors(before: ViewState, after: ViewState) -> bool:
     return before != after and replace(after, **same) == before
 
 
-def _edges(
-    model: OpenModel, placed: Placed, rows: EdgeRows, weighted: NDArray[np.bool_]
-) -> tuple[EdgeArrays, NodePaths]:
+def _edges(model: OpenModel, placed: Placed, rows: EdgeRows) -> tuple[EdgeArrays, NodePaths]:
     """Edges without colours and widths, and the nodes at their ends."""
     source, target, nodes = _ends(model, rows, placed.cut)
-    stats = rows.stats
+    stats, known = rows.stats, rows.stats.count > 0
+    if model.comparison is not None:
+        known &= ~rows.pending
     edges = EdgeArrays(
         edge_points(model, placed, rows),
         np.zeros((len(rows), 4), np.uint8),
         np.zeros(len(rows), np.float32),
         source,
         target,
-        np.where(weighted, stats.rms, np.nan),
-        np.where(weighted, stats.signed_mean, np.nan),
+        np.where(known, stats.rms, np.nan),
+        np.where(known, stats.signed_mean, np.nan),
         stats.count + stats.non_finite,
-        weighted & rows.pending,
+        known & rows.pending,
+        _counts(rows),
     )
     return edges, nodes
 
@@ -201,6 +205,15 @@ def _painted(sketch: Sketch, scale: ColorScale, theme: Theme, comparing: bool) -
         same = weighted & (rows.stats.sum_sq == 0)
         rgba[same] = (*theme.flow, SAME)
     return replace(sketch.picture.edges, colors=rgba, widths=widths(rows, at, weighted, share))
+
+
+def _counts(rows: EdgeRows) -> NDArray[np.int64]:
+    """What `EdgeArrays.counts` holds."""
+    found = np.zeros((len(rows), 3), np.int64)
+    found[:, 0] = np.where(rows.pending, 0, rows.stats.non_finite)
+    if rows.stats.counted is not None:
+        found[:, 1], found[:, 2] = rows.stats.counted.hits, rows.stats.counted.of
+    return found
 
 
 def _ends(

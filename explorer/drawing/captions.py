@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from explorer.crossing.rows import Crossing
+from explorer.crossing.rows import Crossing, Search, Sum
 from explorer.drawing.appearance import looks_of, title_of
-from explorer.drawing.color_scale import TITLES, ColorScale, count, number, percent
+from explorer.drawing.color_scale import TITLES, ColorScale, count, percent
 from explorer.drawing.draw_list import Label, Legend
 from explorer.drawing.scale_bar import scale_bar
 from explorer.drawing.short_titles import short_titles
@@ -96,11 +96,11 @@ def legend_of(
     if looks.pool.any():
         families["pool"] = None
     kinds = tuple((name, theme.families[name]) for name in families)
-    lines = list(_statements(crossing))
+    lines = list(_statements(crossing, overlay))
     if not model.graph.layers:
         lines.append("this network holds no layers")
     lines += model.network.notes[:2]
-    if not (crossing.edges.stats.count > 0).any():
+    if not overlay.tells(crossing.edges.stats).any():
         return Legend("", scale.ramp[:0], (), kinds, tuple(lines))
     if scale.chosen:
         lines.insert(0, _range_text(scale))
@@ -110,12 +110,12 @@ def legend_of(
 
 def _range_text(scale: ColorScale) -> str:
     """What a person chose to see, and how much lies beyond it."""
-    ends = f"{number(scale.low)} to {number(scale.high)}"
+    ends = f"{scale.text(scale.low)} to {scale.text(scale.high)}"
     beyond = f"{count(scale.below)} lie below, {count(scale.above)} above"
     return f"range set by hand: {ends}; of what is drawn {beyond}"
 
 
-def _statements(crossing: Crossing) -> Sequence[str]:
+def _statements(crossing: Crossing, overlay: Overlay) -> Sequence[str]:
     found = []
     stats, pending = crossing.edges.stats, crossing.edges.pending
     if crossing.total:
@@ -137,7 +137,8 @@ def _statements(crossing: Crossing) -> Sequence[str]:
         if drawn.shown < drawn.total:
             found.append(f"{count(drawn.shown)} of {count(drawn.total)} {what}")
     if ((stats.count > 1) & ~crossing.edges.strand).any():
-        found.append("wide line: RMS of all weights between two nodes or groups")
+        what = "all weights between two nodes or groups"
+        found.append(f"wide line: {what if overlay.counts else f'RMS of {what}'}")
     if ((stats.count + stats.non_finite == 0) & ~pending).any():
         found.append("grey line: passes data on, no weights")
     if crossing.non_finite:
@@ -147,6 +148,13 @@ def _statements(crossing: Crossing) -> Sequence[str]:
         guessed = int((pending & (stats.count > 0)).sum())
         told = f"{count(guessed)} lines are estimates, others grey" if guessed else "grey"
         found.append(f"still reading {count(unread)} weights: {told} until they are read")
-    elif crossing.searches:
+    elif any(isinstance(t, Search) or stats.counted is None for t in crossing.searches):
         found.append("still looking for the strongest connections")
+    if stats.counted is not None:
+        lacking = (stats.count > 0) & ~pending & ~overlay.tells(stats)
+        late = lacking & (stats.counted.of == 0)
+        if late.any() and any(isinstance(task, Sum) for task in crossing.searches):
+            found.append(f"still counting: {count(int(late.sum()))} lines are grey until then")
+        elif lacking.any() and overlay.grey:
+            found.append(f"{count(int(lacking.sum()))} grey lines: {overlay.grey}")
     return found

@@ -41,6 +41,8 @@ class ColorScale:
         The numbers that are drawn, without NaN.
     chosen : bool
         Whether a person chose the ends.
+    shares : bool
+        Whether the numbers are shares, which are written as percentages.
     """
 
     kind: Kind
@@ -50,6 +52,7 @@ class ColorScale:
     diverging: bool = False
     fitted: F8 = field(default_factory=lambda: np.zeros(0))
     chosen: bool = False
+    shares: bool = False
 
     @cached_property
     def magnitudes(self) -> F8:
@@ -77,6 +80,10 @@ class ColorScale:
         at = self.position(values)
         return np.asarray(self.ramp[np.rint(at * (len(self.ramp) - 1)).astype(int)])
 
+    def text(self, value: float) -> str:
+        """A number as the legend writes it."""
+        return percent(value) if self.shares else number(value)
+
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Positions on the ramp with their numbers, low to high.
 
@@ -84,12 +91,12 @@ class ColorScale:
         a ``≤`` or ``≥``.
         """
         if self.high <= self.low:
-            return ((0.5, number(self.high)),)
+            return ((0.5, self.text(self.high)),)
         return self._diverging_ticks() if self.diverging else self._plain_ticks()
 
     def _plain_ticks(self) -> tuple[tuple[float, str], ...]:
         values = self._marks(np.linspace(0.0, 1.0, 4))
-        texts = [number(float(v)) for v in values]
+        texts = [self.text(float(v)) for v in values]
         if self.below:
             texts[0] = f"≤ {texts[0]}"
         if self.above:
@@ -100,17 +107,17 @@ class ColorScale:
         return tuple(sorted(found.items()))
 
     def _diverging_ticks(self) -> tuple[tuple[float, str], ...]:
-        ends = [number(-self.high), number(self.high)]
+        ends = [self.text(-self.high), self.text(self.high)]
         if (self.fitted < -self.high).any():
             ends[0] = f"≤ {ends[0]}"
         if (self.fitted > self.high).any():
             ends[1] = f"≥ {ends[1]}"
-        middle = (0.5, f"0 ± {number(self.low)}" if self.low > 0 else "0")
+        middle = (0.5, f"0 ± {self.text(self.low)}" if self.low > 0 else "0")
         if self.kind == "linear":
             return ((0.0, ends[0]), middle, (1.0, ends[1]))
         half = float(self._marks(np.array([0.0, 0.5, 1.0]))[1])
         at = float(self._share(np.array([half]))[0]) / 2
-        found = {0.5 - at: number(-half), 0.5 + at: number(half)}
+        found = {0.5 - at: self.text(-half), 0.5 + at: self.text(half)}
         found.update(((0.0, ends[0]), middle, (1.0, ends[1])))  # where places meet, ends are told
         return tuple(sorted(found.items()))
 
@@ -161,6 +168,7 @@ def fit_scale(
     diverging: bool,
     wish: str = "automatic",
     bounds: Bounds | None = None,
+    shares: bool = False,
 ) -> ColorScale:
     """A scale that suits these values.
 
@@ -178,6 +186,8 @@ def fit_scale(
         Magnitudes at the ends, low before high. Without them a linear scale goes from zero to the
         largest; a logarithmic one from the 5 % quantile, at least a thousandth of the largest; one
         by rank from the least.
+    shares : bool
+        Whether the values are shares, 0 to 1.
     """
     known = values[~np.isnan(values)]
     sizes = np.abs(known[np.isfinite(known)]) if diverging else known[np.isfinite(known)]
@@ -185,8 +195,8 @@ def fit_scale(
     high = float(sizes.max(initial=0.0))
     if len(positive) == 0:
         # There is nothing to take a logarithm of, or to rank.
-        low, top = bounds or (0.0, high)
-        return ColorScale("linear", low, top, ramp, diverging, known, bounds is not None)
+        low, top = bounds or (0.0, 1.0 if shares else high)
+        return ColorScale("linear", low, top, ramp, diverging, known, bounds is not None, shares)
     least = max(float(np.quantile(positive, _FAINTEST)), high / _LOG_SPAN)
     kind = _kind(wish, high / least > _WORTH_LOG and not diverging)
     low = least if kind == "log" else 0.0
@@ -196,7 +206,7 @@ def fit_scale(
         low, high = bounds
         if kind == "log" and low <= 0:
             low = least if least < high else high / _LOG_SPAN
-    return ColorScale(kind, low, high, ramp, diverging, known, bounds is not None)
+    return ColorScale(kind, low, high, ramp, diverging, known, bounds is not None, shares)
 
 
 def _kind(wish: str, spread: bool) -> Kind:

@@ -56,6 +56,9 @@ class EdgeArrays:
         How many weights the edge stands for; 0 for a flow link.
     estimated : bool array, shape (m,)
         Whether the numbers are estimates: the weights are not all read yet.
+    counts : int64 array, shape (m, 3)
+        Weights that are NaN or infinite; what the overlay counted among the weights, and among
+        how many: zeros where it counts nothing, or has not counted yet.
     """
 
     points: F4
@@ -67,6 +70,7 @@ class EdgeArrays:
     signed_mean: F8
     weights: NDArray[np.int64]
     estimated: NDArray[np.bool_]
+    counts: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,8 @@ class DrawList:
         ``"dark"`` or ``"light"``.
     pending : bool
         True while some of the weights that the picture needs are not yet read.
+    told : str
+        How the overlay's counts are told of one edge, with ``{hits}`` and ``{of}`` for numbers.
     """
 
     solids: BoxArrays
@@ -250,3 +256,4 @@ class DrawList:
     selected: int = -1
     theme: str = "dark"
     pending: bool = False
+    told: str = ""

@@ -35,9 +35,10 @@ def describe_edge(model: OpenModel, drawn: DrawList, index: int) -> str:
     weights = int(edges.weights[index])
     if weights == 0:
         return f"{ends} · data flow, no weights"
+    more = _counted_text(drawn, index)
     if np.isnan(edges.magnitude[index]):
-        why = "not yet read" if drawn.pending else "none of them finite"
-        return f"{ends} · {count(weights)} weights, {why}"
+        why = "not yet read" if drawn.pending and not more else "none of them finite"
+        return f"{ends} · {count(weights)} weights, {why}{more}"
     if edges.estimated[index]:
         guess = number(float(edges.magnitude[index]))
         return f"{ends} · {count(weights)} weights, RMS about {guess}: an estimate, still reading"
@@ -47,9 +48,18 @@ def describe_edge(model: OpenModel, drawn: DrawList, index: int) -> str:
         told = _change_text(model.comparison, drawn, index, found)
         return f"{ends} · {told}{where}"
     if weights == 1:
-        return f"{ends} · w = {edges.signed_mean[index]:.9g}{where}"
+        return f"{ends} · w = {edges.signed_mean[index]:.9g}{more}{where}"
     rms, mean = float(edges.magnitude[index]), float(edges.signed_mean[index])
-    return f"{ends} · {count(weights)} weights, RMS {rms:.6g}, mean {number(mean)}{where}"
+    return f"{ends} · {count(weights)} weights, RMS {rms:.6g}, mean {number(mean)}{more}{where}"
+
+
+def _counted_text(drawn: DrawList, index: int) -> str:
+    """What the overlay counted among the weights of an edge, and what of them is not finite."""
+    wrong, hits, of = drawn.edges.counts[index].tolist()
+    told = [drawn.told.format(hits=count(hits), of=count(of))] if of else []
+    if wrong and not any("NaN" in text for text in told):
+        told.append(f"{count(wrong)} are NaN or infinite")
+    return "".join(f" · {text}" for text in told)
 
 
 def _change_text(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.drawing.color_scale import ColorScale, number
+from explorer.drawing.color_scale import ColorScale
 from explorer.drawing.draw_list import ScaleBar
 
 F8 = NDArray[np.float64]
@@ -44,8 +44,8 @@ def scale_bar(scale: ColorScale, wish: str) -> ScaleBar | None:
         high=scale.high,
         chosen=scale.chosen,
         ends=(
-            f"{'≤ ' if scale.below else ''}{number(scale.low)}",
-            f"{'≥ ' if scale.above else ''}{number(scale.high)}",
+            f"{'≤ ' if scale.below else ''}{scale.text(scale.low)}",
+            f"{'≥ ' if scale.above else ''}{scale.text(scale.high)}",
         ),
         bounds=bounds,
         counts=counts,

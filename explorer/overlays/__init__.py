@@ -7,9 +7,9 @@ import pkgutil
 from functools import cache
 
 from explorer.errors import UnknownNameError
-from explorer.overlays.overlay import EdgeStats, Overlay
+from explorer.overlays.overlay import Counting, Counts, EdgeStats, Overlay
 
-__all__ = ["EdgeStats", "Overlay", "get_overlay", "overlays"]
+__all__ = ["Counting", "Counts", "EdgeStats", "Overlay", "get_overlay", "overlays"]
 
 
 @cache

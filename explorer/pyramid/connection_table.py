@@ -80,6 +80,10 @@ class ConnectionTable:
         """Numbers of a layer's connections; empty where its links are neutral."""
         return range(self._bounds[layer], self._bounds[layer + 1])
 
+    def number(self, connection: Connection) -> int:
+        """Number of a connection of this model."""
+        return self._number[connection.key]
+
     @cached_property
     def _number(self) -> dict[tuple[str, str], int]:
         return {c.key: i for i, c in enumerate(self.connections)}

@@ -217,7 +217,7 @@ class BackgroundReading:
             if over():
                 return found
             if not self._finder.known(task) and task.weights * 4 <= limit:
-                self._finder.search(task)
+                self._finder.search(task, stopped)
                 found = True
                 self.fresh.set()
         return found

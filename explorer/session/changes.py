@@ -193,6 +193,16 @@ class Changes(ABC):
         ends = None if ends is None else checked_range(ends)
         self.update(replace(self.state, range=ends), gesture=gesture)
 
+    def set_threshold(self, threshold: float) -> None:
+        """Count weights as near zero up to another |w|.
+
+        Raises
+        ------
+        NeuronautError
+            If it is negative, or no number.
+        """
+        self.update(replace(self.state, threshold=threshold))
+
     def set_layout(self, name: str) -> None:
         """Place nodes in another way."""
         self.update(replace(self.state, layout=name))

@@ -70,6 +70,8 @@ class ViewState:
         ``"automatic"``.
     range : (float, float) or None
         Magnitudes at the two ends of the colour scale; ``None`` fits them to what is drawn.
+    threshold : float
+        Up to which |w| a weight counts as near zero; not negative.
     """
 
     opened: frozenset[str] = frozenset()
@@ -83,6 +85,7 @@ class ViewState:
     detail: str = "manual"
     scale: str = "automatic"
     range: tuple[float, float] | None = None
+    threshold: float = 0.01
 
     def __post_init__(self) -> None:
         if self.theme not in THEMES:
@@ -99,6 +102,10 @@ class ViewState:
             )
         if self.range is not None:
             checked_range(self.range)
+        if not _is_threshold(self.threshold):
+            raise NeuronautError(
+                f"no threshold {str(self.threshold)[:40]!r}: it must be a number from 0 up"
+            )
 
     def open(self, path: str) -> ViewState:
         """The same view with this node open."""
@@ -159,6 +166,8 @@ class ViewState:
                 values["range"] = checked_range(values["range"])
             except NeuronautError as error:
                 raise NeuronautError(f"saved view: {error}") from None
+        if not _is_threshold(values.get("threshold", 0.0)):
+            raise NeuronautError("saved view: threshold must be a number from 0 up")
         return cls(**values)
 
 
@@ -176,6 +185,12 @@ def checked_range(value: object) -> tuple[float, float]:
         if len(number) == 2 and 0 <= number[0] < number[1] <= 1e150 and number[1] >= 1e-150:
             return float(number[0]), float(number[1])
     raise NeuronautError("a range is two numbers, low and high: 0 or more, the high one larger")
+
+
+def _is_threshold(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 <= value < math.inf  # also false for NaN
 
 
 def _is_text(value: object) -> bool:
