@@ -197,7 +197,7 @@ def _painted(sketch: Sketch, scale: ColorScale, theme: Theme, comparing: bool) -
     """The edges of a sketch in the colours of a scale, and as wide as their strength makes them."""
     rows, values, weighted, share = sketch.rows, sketch.values, sketch.weighted, sketch.share
     at = scale.position(values)
-    at = np.abs(2 * at - 1) if scale.diverging else at
+    at = np.where(weighted, np.abs(2 * at - 1) if scale.diverging else at, 0.0)
     rgba = np.empty((len(rows), 4), np.uint8)
     rgba[:, :3] = np.where(weighted[:, None], scale.colors(values), theme.flow)
     rgba[:, 3] = opacity(rows, at, weighted, share)

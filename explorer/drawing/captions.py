@@ -101,7 +101,8 @@ def legend_of(
         lines.append("this network holds no layers")
     lines += model.network.notes[:2]
     if not overlay.tells(crossing.edges.stats).any():
-        return Legend("", scale.ramp[:0], (), kinds, tuple(lines))
+        title = overlay.title if overlay.counts else ""
+        return Legend(title, scale.ramp[:0], (), kinds, tuple(lines))
     if scale.chosen:
         lines.insert(0, _range_text(scale))
     title = f"{overlay.title}, {TITLES[scale.kind]}"

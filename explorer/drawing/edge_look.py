@@ -49,7 +49,8 @@ def opacity(rows: EdgeRows, strength: F8, weighted: Flags, share: F8 | None = No
     grey = np.maximum(_FLOW[0] * thin**0.6, _FLOW[1])
     plain = np.where(rows.pending, _PENDING, grey) * share
     alpha = np.where(rows.pending, alpha * _ESTIMATE, alpha)
-    return np.where(weighted, alpha, np.maximum(plain, _FAINT))
+    # A single connection that has no number in an overlay is faint, not one more way of data.
+    return np.where(weighted | rows.strand, alpha, np.maximum(plain, _FAINT))
 
 
 def widths(
@@ -78,12 +79,12 @@ def widths(
     width = np.where(single, 1.0 + 0.6 * (strength > 0.8), bundle)
     thin = _eased(_thinned(rows, weighted), share)
     grey = np.maximum(_FLOW_WIDTH * thin**0.35 * np.sqrt(share), 1.0)
-    return np.where(weighted, width, grey).astype(np.float32)
+    return np.where(weighted | rows.strand, width, grey).astype(np.float32)
 
 
 def _thinned(rows: EdgeRows, weighted: Flags) -> float:
     """One while grey lines are few, then less the more there are."""
-    flows = int((~weighted & ~rows.pending).sum())
+    flows = int((~weighted & ~rows.pending & ~rows.strand).sum())
     return min(_MOST_FLOW / max(flows, 1), 1.0)
 
 
