@@ -182,12 +182,11 @@ def pieces(level0: Level0, connection: Connection) -> Iterator[Values]:
     """
     for matrix in connection.matrices:
         rows = max(1, _CHUNK // max(matrix.minor, 1))
-        for tap in range(matrix.taps):
-            for first in range(0, matrix.major, rows):
-                run = [(first, min(first + rows, matrix.major))]
-                for left in range(0, matrix.minor, _CHUNK):
-                    columns = (left, min(left + _CHUNK, matrix.minor))
-                    yield level0.values(matrix, tap, run, columns, keep=False)
+        for first in range(0, matrix.major, rows):
+            run = [(first, min(first + rows, matrix.major))]
+            for left in range(0, matrix.minor, _CHUNK):
+                columns = (left, min(left + _CHUNK, matrix.minor))
+                yield from level0.taps(matrix, run, columns, keep=False)
 
 
 def weight_histogram(

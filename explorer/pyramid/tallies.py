@@ -152,8 +152,7 @@ def count_where(
     """
     found = np.zeros(pairs.number + 1, np.int64)  # the last for what belongs to no pair
     for piece in _pieces(connection, pairs, stopped):
-        for tap in range(piece.matrix.taps):
-            values = level0.values(piece.matrix, tap, piece.runs, piece.columns, keep=False)
+        for values in level0.taps(piece.matrix, piece.runs, piece.columns, keep=False):
             hit = piece.pair[chosen(values)]
             found += np.bincount(np.where(hit < 0, pairs.number, hit), minlength=len(found))
     return None if stopped() else found[:-1]
@@ -222,16 +221,19 @@ def codes_used(
 def _codes(reader: CodeReader, piece: _Piece, tap: int) -> NDArray[Any]:
     """Codes of one tap of a piece."""
     matrix, (left, right) = piece.matrix, piece.columns
-    origin = matrix.offset + tap * matrix.tap_stride + left
-    stride, width = matrix.major_stride, right - left
+    stride, between = matrix.major_stride, matrix.minor_stride
+    origin = matrix.offset + tap * matrix.tap_stride + left * between
+    width, span = right - left, (right - left - 1) * between + 1
     blocks = []
     for first, stop in piece.runs:
-        if stride > _WASTE * width:  # a narrow strip of wide rows
+        if stride > _WASTE * span:  # a narrow strip of wide rows
             starts = range(origin + first * stride, origin + stop * stride, stride)
-            blocks += [reader.read_codes(matrix.weight, a, a + width)[None] for a in starts]
+            rows_read = (reader.read_codes(matrix.weight, a, a + span) for a in starts)
+            blocks += [read[None, ::between] for read in rows_read]
             continue
         start, rows = origin + first * stride, stop - first
-        read = reader.read_codes(matrix.weight, start, start + (rows - 1) * stride + width)
+        read = reader.read_codes(matrix.weight, start, start + (rows - 1) * stride + span)
         step = read.itemsize
-        blocks.append(np.lib.stride_tricks.as_strided(read, (rows, width), (stride * step, step)))
+        strides = stride * step, between * step
+        blocks.append(np.lib.stride_tricks.as_strided(read, (rows, width), strides))
     return np.concatenate(blocks)
