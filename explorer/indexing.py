@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -32,8 +32,10 @@ from explorer.open_model import OpenModel
 from explorer.plain_text import clean
 from explorer.pyramid.building import build_all, here
 from explorer.pyramid.cache import cache_folder
+from explorer.pyramid.cluster import Cluster
 from explorer.pyramid.entries import Entry, clear, entries
 from explorer.pyramid.plan import PLAN
+from explorer.pyramid.remote import RemoteWork
 from explorer.pyramid.store import Store
 
 _STEPS = 10  # lines of progress where there is no terminal
@@ -42,7 +44,7 @@ _OFTEN, _SELDOM = 1.0, 30.0  # seconds between them, at least and at most
 Told = Callable[[int, int], None]
 
 
-def index(path: str) -> bool:
+def index(path: str, dask: str | None = None) -> bool:
     """Measure all weights of a model and store what was found.
 
     Prints what it does: a bar or lines on stderr, the outcome on stdout. Ctrl-C stops it; what was
@@ -52,6 +54,9 @@ def index(path: str) -> bool:
     ----------
     path : str
         A model file.
+    dask : str, optional
+        Address of the scheduler of a running cluster whose workers read the model, by the same
+        path. What is stored is the same.
 
     Returns
     -------
@@ -61,18 +66,18 @@ def index(path: str) -> bool:
     Raises
     ------
     NeuronautError
-        If the model cannot be read, or nothing can be stored.
+        If the model cannot be read, here or by a worker, or nothing can be stored.
     """
     start = time.perf_counter()
     network = formats.open_network(path)
     if _already(network):  # a damaged store is removed here, before the model takes it over
         return True
-    with OpenModel(network) as model:
+    with _cluster(dask) as cluster, OpenModel(network) as model:
         model.keeper.begin(always=True)
         _go_on(path, model)
         if _already(network):  # another process finished between the two looks
             return True
-        whole = _measure(model)
+        whole = _measure(model, cluster)
         _go_on(path, model)
         if not whole:
             _say("stopped; what was measured is kept, and the same command goes on from there")
@@ -83,18 +88,32 @@ def index(path: str) -> bool:
     return True
 
 
-def _measure(model: OpenModel) -> bool:
+def _cluster(address: str | None) -> AbstractContextManager[Cluster | None]:
+    if address is None:
+        return nullcontext()
+    return Cluster(address)
+
+
+def _measure(model: OpenModel, cluster: Cluster | None) -> bool:
     """Measure what has not been, and show how far it is; whether it came to its end."""
-    workers = min(8, os.cpu_count() or 1)
-    with (
-        ThreadPoolExecutor(workers) as threads,
-        _interrupted() as stop,
-        _told(f"measuring {_short(model.network)}") as told,
-    ):
-        return build_all(
-            model.pyramid, model.table.connections, (threads, workers), here(model.pyramid.level0),
-            told, lambda: stop.is_set() or bool(model.keeper.reason),
-        )  # fmt: skip
+    connections = model.table.connections
+    with _interrupted() as stop, _told(f"measuring {_short(model.network)}") as told:
+
+        def ended() -> bool:
+            return stop.is_set() or bool(model.keeper.reason)
+
+        if cluster is not None:
+            work = RemoteWork.of(model.network)
+            with cluster.watched(ended) as watched:
+                return build_all(
+                    model.pyramid, connections, (cluster, cluster.workers), work, told, watched
+                )
+        workers = min(8, os.cpu_count() or 1)
+        with ThreadPoolExecutor(workers) as threads:
+            return build_all(
+                model.pyramid, connections, (threads, workers), here(model.pyramid.level0),
+                told, ended,
+            )  # fmt: skip
 
 
 def _go_on(path: str, model: OpenModel) -> None:

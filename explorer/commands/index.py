@@ -17,6 +17,13 @@ def index(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL|SCENE]")] = None,
     list_: Annotated[bool, typer.Option("--list", help="tell what is stored")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="remove what is stored")] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="measure on a running dask cluster that you trust; the address of its scheduler",
+        ),
+    ] = None,
 ) -> None:
     """Measure all weights ahead of time, so that every magnitude is there when a model is opened.
 
@@ -27,6 +34,8 @@ def index(
 
     if list_ and clear:
         raise NeuronautError("index takes --list or --clear, not both")
+    if dask is not None and (list_ or clear):
+        raise NeuronautError("--dask measures a model; it goes with neither --list nor --clear")
     path = None if model is None else load(model)[0]
     if list_:
         print(indexing.stored_text(path))
@@ -34,5 +43,5 @@ def index(
         print(indexing.cleared_text(path))
     elif path is None:
         raise NeuronautError("index needs a MODEL, --list or --clear (see neuronaut index --help)")
-    elif not indexing.index(path):
+    elif not indexing.index(path, dask):
         sys.exit(130)
