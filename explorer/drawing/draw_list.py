@@ -124,6 +124,8 @@ class ScaleBar:
         Whether a person chose these ends.
     ends : (str, str)
         Their numbers, marked where something drawn lies beyond.
+    beyond : (int, int)
+        How much that is.
     bounds : float64 array, shape (bins + 1,)
         Of the bins; the first and the last are the ends of the axis.
     counts : int64 array, shape (bins,)
@@ -139,6 +141,7 @@ class ScaleBar:
     high: float
     chosen: bool
     ends: tuple[str, str]
+    beyond: tuple[int, int]
     bounds: F8
     counts: NDArray[np.int64]
     colors: U1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,6 +49,7 @@ def scale_bar(scale: ColorScale, wish: str) -> ScaleBar | None:
             f"{'≤ ' if scale.below else ''}{scale.text(scale.low)}",
             f"{'≥ ' if scale.above else ''}{scale.text(scale.high)}",
         ),
+        beyond=(scale.below, scale.above),
         bounds=bounds,
         counts=counts,
         colors=scale.colors(at),
@@ -78,3 +81,11 @@ def histogram(sizes: F8) -> tuple[F8, I8] | None:
     bounds = np.geomspace(low, high, BINS + 1)
     counts, _ = np.histogram(np.clip(sizes, bounds[0], bounds[-1]), bounds)
     return bounds, counts.astype(np.int64)
+
+
+def axis_share(magnitude: float, bounds: tuple[float, float]) -> float:
+    """How far a magnitude lies along an axis of equal ratios, 0..1, clipped."""
+    low, high = bounds
+    if magnitude <= low:
+        return 0.0
+    return min(math.log(magnitude / low) / math.log(high / low), 1.0)

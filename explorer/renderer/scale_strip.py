@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from explorer.drawing.draw_list import Legend, ScaleBar
+from explorer.drawing.scale_bar import axis_share
 from explorer.renderer.text import Ink, Rgb, font, text_width
 
 RAMP_EM = 19
@@ -62,14 +62,6 @@ class ScaleArea:
     def moved(self, down: float) -> ScaleArea:
         """The same, lower by so many pixels."""
         return ScaleArea(self.left, self.top + down, self.width, self.height, self.bounds)
-
-
-def axis_share(magnitude: float, bounds: tuple[float, float]) -> float:
-    """How far a magnitude lies along an axis of equal ratios, 0..1, clipped."""
-    low, high = bounds
-    if magnitude <= low:
-        return 0.0
-    return min(math.log(magnitude / low) / math.log(high / low), 1.0)
 
 
 def draw_scale(

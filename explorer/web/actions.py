@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.session.flight import Held
 from explorer.session.opening import Opening
-from explorer.web import drawing, nearing, shown
+from explorer.web import coloring, drawing, nearing, shown
 from explorer.web.stay import Stay, Target
 
 if TYPE_CHECKING:
@@ -273,6 +273,8 @@ async def _key(tab: Tab, key: str) -> None:
         await _overlay(tab, _next(tab.state.overlays, tab.session.state.overlay))
     elif key == "l":
         await _layout(tab, _next(tab.state.layouts, tab.session.state.layout))
+    elif key == "k":
+        await coloring.set_kind(tab, _next(tab.state.scales, tab.session.state.scale))
     elif key == "a" and selected is not None:
         await _like(tab, selected)
     elif key == "x":
@@ -322,6 +324,9 @@ ACTIONS: dict[str, Action] = {
     "matrix_point": Action(_matrix_point, (int, _NUMBER, _NUMBER)),
     "overlay": Action(_overlay, (str,)),
     "layout": Action(_layout, (str,)),
+    "scale": Action(coloring.set_kind, (str,)),
+    "range": Action(coloring.drag, (_NUMBER, _NUMBER, int)),
+    "fit_scale": Action(coloring.fit),
     "theme": Action(_theme),
     "undo": Action(_undo),
     "redo": Action(_redo),

@@ -13,7 +13,7 @@ from typing import Any
 
 STATIC = Path(__file__).with_name("static")
 #: Entries that the page itself may change.
-CLIENT_KEYS: dict[str, type] = {"panel_shown": bool, "help_shown": bool}
+CLIENT_KEYS: dict[str, type] = {"panel_shown": bool, "help_shown": bool, "scale_shown": bool}
 
 EMPTY_TIP = {"show": False, "x": 0, "y": 0, "shift": "", "lines": []}
 INITIAL: dict[str, Any] = {
@@ -22,7 +22,7 @@ INITIAL: dict[str, Any] = {
     "file_name": "neuronaut.png",
     "crumbs": [],
     "open_count": "",
-    "legend": {"title": "", "gradient": "", "ticks": [], "kinds": [], "lines": []},
+    "legend": {"title": "", "gradient": "", "ticks": [], "kinds": [], "lines": [], "bar": None},
     "pending": True,
     "picture": 0,
     "still": False,
@@ -33,6 +33,9 @@ INITIAL: dict[str, Any] = {
     "overlays": [],
     "layout": "",
     "layouts": [],
+    "scale": "automatic",
+    "scales": [],
+    "scale_shown": False,
     "theme": "dark",
     "detail": "manual",
     "found": [],
@@ -110,7 +113,9 @@ def template() -> str:
     page = (STATIC / "page.html").read_text(encoding="utf-8")
     panel = (STATIC / "panel.html").read_text(encoding="utf-8")
     keys = (STATIC / "help.html").read_text(encoding="utf-8")
+    scale = (STATIC / "scale.html").read_text(encoding="utf-8")
     page = page.replace("<!--PANEL-->", panel).replace("<!--HELP-->", keys)
+    page = page.replace("<!--SCALE-->", scale)
     return f'<v-app :theme="theme">{page}</v-app>'
 
 
@@ -160,9 +165,8 @@ def index() -> str:
         else f'<script defer src="{s}"></script>'
         for s in scripts
     ]
-    tags += [
-        f'<script defer src="page/{name}.js"></script>' for name in ("keys", "drawn", "matrix")
-    ]
+    scripts_here = ("keys", "scale", "drawn", "matrix")
+    tags += [f'<script defer src="page/{name}.js"></script>' for name in scripts_here]
     links = [f'<link rel="stylesheet" href="{s}" />' for s in styles]
     text = (STATIC / "index.html").read_text(encoding="utf-8")
     return text.replace("<!--STYLES-->", "".join(links)).replace("<!--SCRIPTS-->", "".join(tags))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.drawing.color_scale import count, number
 from explorer.drawing.themes import THEMES
 from explorer.errors import NeuronautError
+from explorer.web.coloring import bar_state
 from explorer.web.figures import css_gradient, histogram_path, rgb
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from explorer.session.session import Session
 
 MOST_FOUND = 10
+_SCALES = {
+    "automatic": "linear, or by logarithm where magnitudes spread widely",
+    "linear": "equal steps of colour are equal steps of the number",
+    "log": "equal steps of colour are equal ratios",
+    "rank": "equal steps of colour are equal shares of what is drawn",
+}
 MOST_DEPTHS, MOST_KINDS = 6, 12  # offered in the menu that opens many nodes
 
 
@@ -38,6 +45,7 @@ def first_state(session: Session) -> dict[str, Any]:
         "file_name": f"{stem or 'network'}.png",
         "overlays": [_choice(o.name, o.summary) for o in overlays(comparing).values()],
         "layouts": [_choice(o.name, o.summary) for o in layouts.layouts().values()],
+        "scales": [_choice(name, summary) for name, summary in _SCALES.items()],
         "openings": openings(session),
         "panel": panel_state(layer_panel(session.model, ""), session.state.theme),
         **drawn_state(session),
@@ -57,6 +65,7 @@ def drawn_state(session: Session) -> dict[str, Any]:
         "overlay": state.overlay,
         "layout": state.layout,
         "theme": state.theme,
+        "scale": state.scale,
         "detail": state.detail,
         "focus": state.focus or "",
         "can_undo": session.can_undo,
@@ -122,6 +131,7 @@ def legend_state(legend: Legend) -> dict[str, Any]:
         "ticks": [{"at": round(100 * at, 2), "text": text} for at, text in legend.ticks],
         "kinds": [{"name": name, "color": rgb(color)} for name, color in legend.kinds],
         "lines": list(legend.lines),
+        "bar": bar_state(legend.bar),
     }
 
 

@@ -17,6 +17,7 @@ from explorer.viewing.on_screen import Screen
 from explorer.viewing.orbit import alike
 from explorer.viewing.view_state import Camera, ViewState, ease
 from explorer.web import drawing, page, shown
+from explorer.web.coloring import Coloring
 from explorer.web.drawn import Move
 from explorer.web.feed import Feed
 from explorer.web.link import Link
@@ -26,6 +27,7 @@ from explorer.web.painter import Painter
 from explorer.web.pointing import Pointing
 from explorer.web.stay import Stay, Target
 from explorer.web.stream import Stream, png
+from explorer.web.watching import watch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 #: Seconds that a change of the picture takes to move.
 MOVE_TIME = 0.3
-#: How often background reading may change the picture, seconds.
-POLL_EVERY = 0.15
 
 
 class Tab:
@@ -70,6 +70,7 @@ class Tab:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.pointing = Pointing(self)
         self.nearing = Nearing(self)
+        self.coloring = Coloring(self)
         self.stream = Stream("view", self._render, self.pointing.on_event, self.on_full)
         self.stream.backlog = lambda: link.backlog
         self.stream.update_size("", dict(zip("whp", size, strict=True)))
@@ -142,7 +143,7 @@ class Tab:
         self.link.server.controller.rc_area_register(self.stream)
         self.stream.start()
         self.stir()
-        self.spawn(self._watch())
+        self.spawn(watch(self))
 
     async def close(self) -> None:
         """Stop everything and give memory back."""
@@ -347,39 +348,19 @@ class Tab:
             self.flush(still=False)
         self.stream.request(quick)
 
-    async def _watch(self) -> None:
-        """Show what background reading brings, until nothing is left to read."""
-        failed = ""
-        while True:
-            await asyncio.sleep(POLL_EVERY)
-            if self.moves():
-                continue
-            self._show_reading()
-            try:
-                async with self.lock:
-                    changed = await asyncio.to_thread(self._poll)
-            except NeuronautError as error:
-                if str(error) != failed:  # the file is gone or changed: told once
-                    failed = str(error)
-                    self.tell(failed)
-                continue
-            if changed:
-                self.drawn = self._end = self.session.draw_list
-                self.flush(**shown.drawn_state(self.session))
-                self.stir()
+    def show_now(self) -> None:
+        """Show the session's picture at once: nothing in it has moved."""
+        self.drawn = self._end = self.session.draw_list
+        self.flush(**shown.drawn_state(self.session))
+        self.stir()
 
-    def _show_reading(self) -> None:
-        now = shown.reading_state(self.reading)
-        if self.state.reading != now:
-            self.flush(reading=now)
-
-    def _poll(self) -> bool:
-        """Look for news and, if there are any, make the draw list anew; in another thread."""
-        self.reading.update(self.session.reading, time.monotonic())
-        if self.session.message:
-            message, self.session.message = self.session.message, ""
-            raise NeuronautError(message)
-        return self.session.poll() and self.session.draw_list is not None
+    async def recolor(self, work: Callable[[], object]) -> None:
+        """Change the session's colours alone, and show that at once."""
+        async with self.lock:
+            self.session.camera = self._goal  # undo brings the camera back too
+            await asyncio.to_thread(work)
+        self.settle()
+        self.show_now()
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)

@@ -1,7 +1,7 @@
 // The same keys as in the window, whatever has the focus except a text field.
 (function () {
   "use strict";
-  const KEYS = new Set([..."dgprfbzZyacxuolt0123456789", "Backspace", "Escape"]);
+  const KEYS = new Set([..."dgprfbzZyacxuolkt0123456789", "Backspace", "Escape"]);
   document.addEventListener("keydown", (event) => {
     const target = event.target;
     const typing = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
@@ -20,6 +20,8 @@
     if (typing) return;
     if (key === "?" || key === "h") {
       window.trame.state.set("help_shown", !window.trame.state.get("help_shown"));
+    } else if (key === "m") {
+      window.trame.state.set("scale_shown", !window.trame.state.get("scale_shown"));
     } else if (KEYS.has(key)) {
       window.trame.trigger("act", ["key", key]);
     } else {
