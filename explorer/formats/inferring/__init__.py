@@ -11,6 +11,8 @@ from typing import Any
 
 from explorer.formats.inferring.layers import layers_of, turned_names
 from explorer.formats.inferring.modules import modules_of
+from explorer.formats.inferring.stacks import stacks_of, wire_stacks
+from explorer.formats.inferring.wiring import Wiring
 from explorer.formats.text import Names
 from explorer.network import Network, Weight
 from explorer.plain_text import clean
@@ -46,10 +48,14 @@ def network_of_tensors(
     """
     names, modules = Names(), modules_of(tensors)
     turned = turned_names(modules)
-    layers = [
-        layer
-        for module in modules
-        for layer in layers_of(module, names, turned)
-    ]  # fmt: skip
-    told = [*notes, "links are not recorded in this format"]
-    return Network(clean(name), form, tuple(layers), links_known=False, notes=tuple(told))
+    layers = [layer for module in modules for layer in layers_of(module, names, turned)]
+    wiring = Wiring(layers, names)
+    wire_stacks(wiring, stacks_of(layers), config)
+    known = bool(wiring.links)
+    said = "links are inferred from names" if known else "links are not recorded in this format"
+    refused = f"{wiring.refused} links whose widths do not fit are left out"
+    told = [*notes, said, *([refused] if wiring.refused else [])]
+    links = tuple(wiring.links)
+    return Network(
+        clean(name), form, wiring.ordered(), links=links, links_known=known, notes=tuple(told)
+    )

@@ -15,7 +15,8 @@ from explorer.formats.text import Names
 from explorer.network import Layer, Weight
 from explorer.plain_text import clean
 
-_EMBEDDING = ("embed", "wte", "wpe", "emb", "vocab", "position")
+_EMBEDDING = ("embed", "wte", "wpe", "emb", "vocab", "position",
+              "relative_attention_bias")  # fmt: skip
 _NORM = {
     "weight": "gamma",
     "bias": "beta",
@@ -67,13 +68,17 @@ def _made(module: Module, turned: frozenset[str]) -> Iterator[Layer]:
         yield Layer(name, "Module", weights=_roles(own, {}))
     elif len(weight.shape) >= 3:
         yield _conv(module, weight)
-    elif len(weight.shape) == 2 and any(word in name.lower() for word in _EMBEDDING):
+    elif len(weight.shape) == 2 and _looks_up(name.lower()):
         roles = _roles(own, {"weight": "embeddings"})
         yield Layer(name, "Embedding", {}, (), None, roles)
     elif len(weight.shape) == 2:
         yield _linear(module, weight, module.name in turned)
     else:
         yield _norm(module)
+
+
+def _looks_up(name: str) -> bool:
+    return name == "shared" or any(word in name for word in _EMBEDDING)
 
 
 def _roles(

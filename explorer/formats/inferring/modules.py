@@ -42,4 +42,8 @@ def modules_of(tensors: Sequence[Weight]) -> list[Module]:
     for tensor in tensors:
         *path, leaf = tensor.name.split(mark)
         found.setdefault(tuple(path) or (leaf,), {})[leaf] = tensor
-    return [Module(path, own) for path, own in found.items()]
+    around = {path[:n] for path in found for n in range(1, len(path))}
+    return [
+        Module((*path, "parameters") if path in around else path, own)
+        for path, own in found.items()
+    ]
