@@ -67,7 +67,8 @@ def wire_stacks(wiring: Wiring, stacks: Sequence[Stack], config: Mapping[str, An
     gets that of the stack that does not.
     """
     last: dict[str, str] = {}
-    for stack in sorted(stacks, key=lambda s: s.crosses):
+    stacks = sorted(stacks, key=lambda s: s.crosses)
+    for stack in stacks:
         own = {**config, **_config_of(config, stack.prefix)}
         stream = _entrance(wiring, stack, alone=len(stacks) == 1)
         if not stream:
@@ -129,10 +130,11 @@ def _entrance(wiring: Wiring, stack: Stack, alone: bool) -> str:
     stream = first.path
     if others:
         stream = wiring.merge(f"{place}add_embeddings", first.path, *others)
+    around = bool(place) and not stack.prefix.startswith(place)  # a part of the embeddings alone
     norms = [
         la.path for la in near
-        if _is_norm(la) and ((_holds(stack, la) and _named([la], "embed", "pre_layr", "pre_layer"))
-                             or (la.path.startswith(place) and place))
+        if _is_norm(la) and ((around and la.path.startswith(place)) or
+                             (_holds(stack, la) and _named([la], "embed", "pre_layr", "pre_layer")))
     ]  # fmt: skip
     return wiring.chain(stream, *norms)
 
