@@ -7,6 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_MANY = 10_000
+"""Objects made in a block that would be looked through at an inconvenient moment."""
+
 _lock = threading.Lock()
 _pauses = 0
 _was_on = True
@@ -19,7 +22,8 @@ def paused() -> Iterator[None]:
     The collector looks through all objects again and again as their number grows; where none of
     them can be garbage this doubles the time. Blocks may be nested and may overlap among threads:
     the collector runs again, if it did before the first, when the last one is left, be it by an
-    error.
+    error. What was made is then taken for old, so that no click afterwards waits until all of it
+    has been looked through twice.
     """
     global _pauses, _was_on
     with _lock:
@@ -33,4 +37,13 @@ def paused() -> Iterator[None]:
         with _lock:
             _pauses -= 1
             if not _pauses and _was_on:
+                _age()
                 gc.enable()
+
+
+def _age() -> None:
+    """Count the objects that exist as old ones, if there are many new ones."""
+    if gc.get_count()[0] >= _MANY and not gc.get_freeze_count():
+        # All objects go to the permanent generation, and from there to the oldest.
+        gc.freeze()
+        gc.unfreeze()

@@ -65,3 +65,34 @@ def test_pauses_of_two_threads_overlap() -> None:
     leave.set()
     thread.join()
     assert gc.isenabled()
+
+
+def young() -> int:
+    return sum(len(gc.get_objects(generation=k)) for k in (0, 1))
+
+
+def test_what_a_block_made_is_old_afterwards() -> None:
+    with paused():
+        made = [[k] for k in range(100_000)]
+        assert young() > 100_000
+    assert young() < 50_000 < len(made)
+    assert not gc.get_freeze_count()
+
+
+def test_little_is_left_to_the_collector() -> None:
+    gc.collect()
+    with paused():
+        made = [[k] for k in range(100)]
+    assert any(one is made[-1] for one in gc.get_objects(generation=0))
+
+
+def test_what_somebody_else_froze_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with paused():
+            made = [[k] for k in range(100_000)]
+        assert frozen / 2 < gc.get_freeze_count() <= frozen
+        assert len(made) == 100_000
+    finally:
+        gc.unfreeze()

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.routes import route_map
 from explorer.routes.cables import Cables, Obstacles
 from explorer.routes.curves import POINTS, curves
+from explorer.routes.nets import apart
 from explorer.routes.route_map import Grid, RouteMap
 from explorer.routes.routing import follow, plan
 from explorer.routes.tracks import assign_tracks
@@ -307,11 +309,12 @@ def test_hardly_anything_to_route(links) -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_map_agrees_with_the_boxes(seed) -> None:
+@given(st.integers(0, 2**32 - 1), st.sampled_from([8, route_map.FEW]))
+def test_map_agrees_with_the_boxes(seed, boxes) -> None:
     rng = np.random.default_rng(seed)
-    low = rng.uniform(0, 10, (8, 2))
-    high = low + rng.uniform(0.1, 2, (8, 2))
+    side = 10 * (boxes / 8) ** 0.5
+    low = rng.uniform(0, side, (boxes, 2))
+    high = low + rng.uniform(0.1, 2, (boxes, 2))
     grid = Grid.over(low, high, (0.3, 0.4), (1.0, 1.0))
     here = RouteMap(grid, low, high)
     x = grid.left + grid.width * np.arange(grid.columns + 1)
@@ -333,6 +336,20 @@ def test_map_agrees_with_the_boxes(seed) -> None:
     left = [k for k in range(i + 1) if touched[k, j]]
     assert here.above[i, j] == (over[0] if over else grid.rows)
     assert here.left[i, j] == (left[-1] if left else -1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200))
+def test_a_net_runs_only_where_all_its_members_may(seed, rows) -> None:
+    rng = np.random.default_rng(seed)
+    hub, wish = rng.integers(0, 3, 12), rng.integers(0, min(rows, 3), 12)
+    first = rng.integers(0, 50, 12)
+    allowed = rng.random((12, rows)) < 0.8
+    found = apart(hub, wish, (first, first + 5), np.ones(12, np.int64), allowed)
+    for h, w in set(zip(hub.tolist(), wish.tolist(), strict=True)):
+        mine = np.flatnonzero((hub == h) & (wish == w))
+        (row,) = set(found[mine].tolist())
+        assert row == w or allowed[mine, row].all()
 
 
 @settings(max_examples=100, deadline=None)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.routes.cables import Cables, Obstacles, Ramps
-from explorer.routes.gaps import WINDOW, Gap
+from explorer.routes.gaps import I2, WINDOW, Gap
 from explorer.routes.nets import FAR, apart, hubs, shared_rows
 from explorer.routes.route_map import Flags, RouteMap
 
@@ -118,31 +118,46 @@ class Router:
             last = np.minimum(self.last[here], between.max(axis=1))
             first = np.where(self.back[here], self.first[here], first)
             last = np.where(self.back[here], self.last[here], last)
-            narrower = allowed[here] & framed.free_rows(first, np.maximum(first, last))
-            for fewer in (narrower, narrower & self._climbs_clear(here, closed)):
-                some = fewer.any(axis=1)
-                allowed[here[some]] = fewer[some]
+            narrower = framed.free_rows(first, np.maximum(first, last))
+            narrower &= allowed[here]
+            some = narrower.any(axis=1)
+            allowed[here[some]] = narrower[some]
+            lowest, highest = self._climbs_clear(here, closed)
+            held = np.flatnonzero(some & ((lowest >= 0) | (highest < self.grid.rows)))
+            fewer = narrower[held]
+            fewer &= rows > lowest[held, None]
+            fewer &= rows < highest[held, None]
+            some = fewer.any(axis=1)
+            allowed[here[held[some]]] = fewer[some]
         return allowed
 
-    def _climbs_clear(self, which: I8, frames: I8) -> Flags:
+    def _climbs_clear(self, which: I8, frames: I8) -> tuple[I2, I2]:
         """Rows reached from both ends without a climb through a frame that holds neither end.
 
         Returns
         -------
-        bool array, shape (m, rows)
+        lowest, highest : int16 array, shape (m,)
+            Rows next to those.
         """
         grid, hair = self.grid, 1e-6 * self.unit
         low, high = self.obstacles.low[frames, :2], self.obstacles.high[frames, :2]
-        ends = self.cables.start[which, None, :2], self.cables.end[which, None, :2]
-        held = [((at > low - hair) & (at < high + hair)).all(axis=2) for at in ends]
-        rows, out = np.arange(grid.rows), np.ones((len(which), grid.rows), bool)
+        ends = self.cables.start[which, :2], self.cables.end[which, :2]
+        outside = np.ones((len(which), len(frames)), bool)
+        for at in ends:
+            x, y = at[:, :1], at[:, 1:]
+            beyond = (x <= low[:, 0] - hair) | (x >= high[:, 0] + hair)
+            outside &= beyond | (y <= low[:, 1] - hair) | (y >= high[:, 1] + hair)
+        bottom, top = (grid.row(side[:, 1]).astype(np.int16) for side in (low, high))
+        lowest = np.full(len(which), -1, np.int16)
+        highest = np.full(len(which), grid.rows, np.int16)
         for gap, at in zip((self.leaving, self.entering), ends, strict=True):
-            x, y = grid.left + (gap.column[which, None] + 0.5) * grid.width, at[..., 1]
-            beside = (x > low[:, 0]) & (x < high[:, 0]) & ~held[0] & ~held[1]
-            over = np.where(beside & (low[:, 1] > y), grid.row(low[:, 1]), grid.rows)
-            under = np.where(beside & (high[:, 1] < y), grid.row(high[:, 1]), -1)
-            out &= (rows < over.min(axis=1)[:, None]) & (rows > under.max(axis=1)[:, None])
-        return out
+            column, y = grid.left + (gap.column[which, None] + 0.5) * grid.width, at[:, 1:]
+            beside = (column > low[:, 0]) & (column < high[:, 0]) & outside
+            over = np.where(beside & (low[:, 1] > y), bottom, np.int16(grid.rows))
+            under = np.where(beside & (high[:, 1] < y), top, np.int16(-1))
+            np.minimum(highest, over.min(axis=1), out=highest)
+            np.maximum(lowest, under.max(axis=1), out=lowest)
+        return lowest, highest
 
     def _enters(self, which: I8) -> Flags:
         """Rows that are free from where the line reaches them to where it leaves them."""

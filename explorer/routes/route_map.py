@@ -22,6 +22,8 @@ Flags = NDArray[np.bool_]
 MOST_CELLS = 250_000
 MOST_COLUMNS = 30_000  # so that counts of them fit into 16 bits
 MOST_ROWS = 160
+FEW = 400
+"""Rectangles from which on summing their corners is quicker than writing each of them."""
 
 
 @dataclass(frozen=True)
@@ -130,18 +132,14 @@ class RouteMap:
 
     def __init__(self, grid: Grid, low: F8, high: F8) -> None:
         self.grid = grid
-        counts: NDArray[np.int32] = np.zeros((grid.columns + 1, grid.rows + 1), np.int32)
         hair = 1e-6 * float(grid.borders[-1] - grid.borders[0])
         i0 = np.clip(np.floor((low[:, 0] - grid.left) / grid.width + 1e-6), 0, grid.columns)
         i1 = np.clip(np.ceil((high[:, 0] - grid.left) / grid.width - 1e-6), 0, grid.columns)
         j0 = np.searchsorted(grid.borders, low[:, 1] + hair, side="right") - 1
         j1 = np.searchsorted(grid.borders, high[:, 1] - hair, side="left")
         j0, j1 = np.clip(j0, 0, grid.rows), np.clip(j1, 0, grid.rows)
-        for i, j, sign in ((i0, j0, 1), (i1, j0, -1), (i0, j1, -1), (i1, j1, 1)):
-            np.add.at(counts, (i.astype(np.int64), j), sign)
-        for axis in (0, 1):
-            counts.cumsum(axis=axis, dtype=np.int32, out=counts)  # else made in 64 bits
-        self.taken: Flags = counts[:-1, :-1] > 0
+        edges = tuple(a.astype(np.int64) for a in (i0, i1, j0, j1))
+        self.taken: Flags = (_painted if len(low) < FEW else _counted)(grid, *edges)
         self._along: I2 = np.zeros((grid.columns + 1, grid.rows), np.int16)
         np.cumsum(self.taken, axis=0, dtype=np.int16, out=self._along[1:])
 
@@ -226,3 +224,21 @@ class RouteMap:
         total = self._total
         inside = total[last, highest] - total[first, highest]
         return np.asarray(inside - total[last, lowest] + total[first, lowest] == 0)
+
+
+def _painted(grid: Grid, i0: I8, i1: I8, j0: I8, j1: I8) -> Flags:
+    """Cells in any of some rectangles, written one rectangle after the other."""
+    taken = np.zeros((grid.columns, grid.rows), bool)
+    for a, b, c, d in zip(i0.tolist(), i1.tolist(), j0.tolist(), j1.tolist(), strict=True):
+        taken[a:b, c:d] = True
+    return taken
+
+
+def _counted(grid: Grid, i0: I8, i1: I8, j0: I8, j1: I8) -> Flags:
+    """Cells in any of some rectangles, by running sums over their corners."""
+    counts: NDArray[np.int32] = np.zeros((grid.columns + 1, grid.rows + 1), np.int32)
+    for i, j, sign in ((i0, j0, 1), (i1, j0, -1), (i0, j1, -1), (i1, j1, 1)):
+        np.add.at(counts, (i, j), sign)
+    for axis in (0, 1):
+        counts.cumsum(axis=axis, dtype=np.int32, out=counts)  # else made in 64 bits
+    return np.asarray(counts[:-1, :-1] > 0)
