@@ -53,7 +53,7 @@ def everything_is_kept(monkeypatch):
     """Blocks and lines of small matrices too; several bands, and panels of wide ones."""
     monkeypatch.setattr("explorer.pyramid.grid.SMALL", 0)
     monkeypatch.setattr("explorer.pyramid.grid._LINE_SHARE", 1e9)
-    monkeypatch.setattr("explorer.pyramid.grid._BAND_BYTES", 1 << 18)
+    monkeypatch.setattr("explorer.pyramid.grid._BAND_BYTES", 1 << 15)
     _cut.cache_clear()
     yield
     _cut.cache_clear()

@@ -137,7 +137,7 @@ def grid(request, monkeypatch):
     if request.param == "small ones too":
         monkeypatch.setattr("explorer.pyramid.grid.SMALL", 0)
         monkeypatch.setattr("explorer.pyramid.grid._LINE_SHARE", 1e9)
-        monkeypatch.setattr("explorer.pyramid.grid._BAND_BYTES", 1 << 14)
+        monkeypatch.setattr("explorer.pyramid.grid._BAND_BYTES", 1 << 11)
     clear_plans()
     yield
     clear_plans()

@@ -142,8 +142,19 @@ class MatrixStats:
         return int(sum(a.nbytes for a in held) * 1.1)
 
 
-def joined(grid: Grid, bands: Sequence[Band]) -> tuple[MatrixStats, Totals]:
-    """The statistics of a matrix from all its bands, in order of their rows."""
+def joined(
+    grid: Grid, bands: Sequence[Band], over_columns: F8 | None
+) -> tuple[MatrixStats, Totals]:
+    """The statistics of a matrix.
+
+    Parameters
+    ----------
+    grid : Grid
+    bands : sequence of Band
+        All, in order of their rows.
+    over_columns : float64 array, shape (4, columns), or None
+        Those of all bands together.
+    """
     sums = np.concatenate([b.sums for b in bands], axis=1)
     bad = np.concatenate([b.bad for b in bands])
     wrong = int(bad.sum())
@@ -158,19 +169,14 @@ def joined(grid: Grid, bands: Sequence[Band]) -> tuple[MatrixStats, Totals]:
     peak: Values = max_abs
     if grid.taps > 1:
         peak = _upward(np.concatenate([b.peak for b in bands]), keep)
-    lines: list[Values | None] = [None, None]
-    if grid.lines:
+    over: Sequence[Values | None] = (None, None)
+    if over_columns is not None:
         rows = np.concatenate([b.over_rows for b in bands if b.over_rows is not None], axis=1)
-        parts = [b.over_columns for b in bands if b.over_columns is not None]
-        columns = np.zeros_like(parts[0])
-        for part in parts:  # in the order of the bands, so that every sum is rounded alike
-            columns[:3] += part[:3]
-            np.maximum(columns[3], part[3], out=columns[3])
-        lines = [rows.astype(keep), columns.astype(keep)]
+        over = rows.astype(keep), over_columns.astype(keep)
     codes = np.concatenate([b.codes for b in bands])
     wrongs = bad if wrong else None
     finest = Blocks(SIDE, grid.width, sum_sq, sum_, sum_abs, max_abs, peak, wrongs)
-    return MatrixStats(grid, finest, codes, lines[0], lines[1]), totals
+    return MatrixStats(grid, finest, codes, over[0], over[1]), totals
 
 
 def totals_of(sums: F8, weights: int, non_finite: int) -> Totals:

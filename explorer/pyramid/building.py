@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from explorer.network import ByteRange
 from explorer.pyramid.bands import Band
+from explorer.pyramid.gathering import Gathered
 from explorer.pyramid.level0 import Level0
 from explorer.pyramid.measuring import Measuring
 from explorer.pyramid.plan import Part, measured
 from explorer.weights.connections import Connection
 
-_JOB_BYTES = 8 << 20
+_JOB_BYTES = 32 << 20
 _AHEAD = 4  # jobs waiting for each worker: results are small, but must not pile up
 _PATIENCE = 0.2  # seconds between two looks whether it was cancelled
 
@@ -34,8 +35,7 @@ class _Open:
     """A connection of which some bands are still awaited."""
 
     connection: Connection
-    left: int
-    bands: dict[int, Band] = field(default_factory=dict)
+    bands: Gathered
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ def _jobs(pyramid: Measuring, connections: Sequence[Connection]) -> Iterator[_Jo
     while waiting:
         connection = waiting.popleft()
         plan = pyramid.plan(connection)
-        own = _Open(connection, len(plan.tasks))
+        own = _Open(connection, Gathered(plan))
         for at, task in enumerate(plan.tasks):
             if pieces and nbytes + task.nbytes > _JOB_BYTES:
                 yield _Job(owners, pieces, told)
@@ -154,8 +154,6 @@ def _jobs(pyramid: Measuring, connections: Sequence[Connection]) -> Iterator[_Jo
 def _take(pyramid: Measuring, job: _Job, bands: list[Band]) -> None:
     """Keep what a job found; connections that are whole are handed over."""
     for (own, at), band in zip(job.owners, bands, strict=True):
-        own.bands[at] = band
-        own.left -= 1
-        if not own.left:
+        own.bands.add(at, band)
+        if own.bands.whole:
             pyramid.finish(own.connection, own.bands)
-            own.bands.clear()

@@ -20,6 +20,8 @@ SMALL = 1 << 16
 """Weights up to which a matrix keeps no blocks: reading it again is as quick."""
 _BLOCK_BITS = SIDE * SIDE * 16  # a block of fewer bits would cost more than it is worth
 _BAND_BYTES = 8 << 20
+_WIDE_BAND = 8  # times as much, at most, where a matrix is wide
+_COLUMN_BYTES = 1 << 10  # of each column in a band: the sums over it take 32 bytes to pass on
 _LINE_BYTES = 16  # four sums in single precision
 _LINE_SHARE = 0.004
 
@@ -77,7 +79,8 @@ def _cut(rows: int, columns: int, taps: int, bits: float, diagonal: bool) -> Gri
     while wide * SIDE * bits * taps < _BLOCK_BITS and wide < columns:
         wide *= 2
     strip = SIDE * columns * taps * bits / 8
-    band = SIDE * max(1, int(_BAND_BYTES / strip))
+    much = max(_BAND_BYTES, min(_WIDE_BAND * _BAND_BYTES, columns * _COLUMN_BYTES))
+    band = SIDE * max(1, int(much / strip))
     stored = weights > SMALL and not diagonal
     lines = stored and _LINE_BYTES * (rows + columns) <= _LINE_SHARE * weights * bits / 8
     return Grid(rows, columns, taps, wide, band if stored else rows, stored, lines)

@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Protocol
 
 from explorer.memory import Memory
-from explorer.pyramid.bands import Band
-from explorer.pyramid.blocks import MatrixStats, Totals, from_bytes, joined, to_bytes, totals_of
+from explorer.pyramid.blocks import MatrixStats, Totals, from_bytes, to_bytes
+from explorer.pyramid.gathering import Gathered
 from explorer.pyramid.level0 import Level0, Reader
 from explorer.pyramid.plan import Key, Period, Plan, bytes_of, measured, plan_of, signature
 from explorer.weights.connections import Connection
@@ -48,7 +48,7 @@ class _Work:
     """A connection that is being measured: what has been done of it so far."""
 
     connection: Connection
-    done: dict[int, Band] = field(default_factory=dict)
+    done: Gathered
     nbytes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -190,23 +190,15 @@ class Measuring:
     def estimate(self, connection: Connection) -> Totals | None:
         """Sums over the part of a connection that has been read so far; ``None`` for none."""
         work = self._work.get(connection.key)
-        if work is None or not work.done:
+        if work is None:
             return None
-        plan, found = self.plan(connection), Totals()
         with work.lock:
-            done = list(work.done.items())
-        for at, band in done:
-            part = plan.parts[plan.tasks[at].part]
-            if not part.folded:
-                first, stop = part.grid.band_rows(plan.tasks[at].band)
-                weights = (stop - first) * part.grid.columns * part.grid.taps
-                found += totals_of(band.sums, weights, int(band.bad.sum()))
-        return found
+            return work.done.estimate()
 
     def estimates(self) -> dict[Key, Totals]:
         """Sums over what has been read so far of connections that are not ready."""
         with self._lock:
-            work = [(key, w.connection) for key, w in self._work.items() if w.done]
+            work = [(key, w.connection) for key, w in self._work.items()]
         found = ((key, self.estimate(connection)) for key, connection in work)
         return {key: totals for key, totals in found if totals is not None}
 
@@ -217,16 +209,16 @@ class Measuring:
             work = list(self._work.values())
         return sum(w.nbytes for w in work)
 
-    def finish(self, connection: Connection, bands: Mapping[int, Band]) -> None:
+    def finish(self, connection: Connection, bands: Gathered) -> None:
         """Take over a connection all of whose tasks were done, here or elsewhere.
 
         Parameters
         ----------
         connection : Connection
-        bands : mapping of int to Band
-            By position in ``plan(connection).tasks``.
+        bands : Gathered
+            All of ``plan(connection)``.
         """
-        stats, totals = assembled(self.plan(connection), bands)
+        stats, totals = bands.assembled()
         self._held.put(connection.key, stats)
         if self._put is not None:
             payload = self._signature(connection) + to_bytes(stats)
@@ -250,13 +242,14 @@ class Measuring:
 
     def _work_on(self, connection: Connection) -> _Work:
         with self._lock:
-            return self._work.setdefault(connection.key, _Work(connection))
+            fresh = _Work(connection, Gathered(self.plan(connection)))
+            return self._work.setdefault(connection.key, fresh)
 
     def _do(self, plan: Plan, at: int, work: _Work) -> None:
         task = plan.tasks[at]
         band = measured(plan.parts[task.part], task.band, self.level0)
         with work.lock:
-            work.done[at] = band
+            work.done.add(at, band)
             work.nbytes += plan.told(at)
 
     def _measure(self, connection: Connection, cancelled: Callable[[], bool]) -> bool:
@@ -282,7 +275,7 @@ class Measuring:
             hands = [self._pool.submit(run) for _ in range(self._workers)]
             for hand in hands:
                 hand.result()
-        if len(work.done) < len(plan.tasks):
+        if not work.done.whole:
             return False
         self.finish(connection, work.done)
         return True
@@ -310,30 +303,9 @@ class Measuring:
         if before is None:
             self.build(connection)
         else:
-            work = _Work(connection)
+            work = _Work(connection, Gathered(plan))
             for at in range(len(plan.tasks)):
                 self._do(plan, at, work)
-            stats, _ = assembled(plan, work.done)
+            stats, _ = work.done.assembled()
             return self._held.put(connection.key, stats)
         return self.matrices(connection)
-
-
-def assembled(plan: Plan, bands: Mapping[int, Band]) -> tuple[tuple[MatrixStats, ...], Totals]:
-    """Statistics of each part of a plan, and the sums over its own matrices.
-
-    Parameters
-    ----------
-    plan : Plan
-    bands : mapping of int to Band
-        By position in ``plan.tasks``, in any order: the result does not depend on it.
-    """
-    parts: list[list[Band]] = [[] for _ in plan.parts]
-    for at, task in enumerate(plan.tasks):
-        parts[task.part].append(bands[at])
-    stats, totals = [], Totals()
-    for part, own in zip(plan.parts, parts, strict=True):
-        one, sums = joined(part.grid, own)
-        stats.append(one)
-        if not part.folded:
-            totals += sums
-    return tuple(stats), totals
