@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -30,11 +29,12 @@ from explorer.errors import ModelError, NeuronautError
 from explorer.network import Network
 from explorer.open_model import OpenModel
 from explorer.plain_text import clean
-from explorer.pyramid.building import build_all, here
+from explorer.pyramid.building import build_all
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.cluster import Cluster
 from explorer.pyramid.entries import Entry, clear, entries
-from explorer.pyramid.plan import PLAN
+from explorer.pyramid.plan import PLAN, bytes_of
+from explorer.pyramid.processes import hands
 from explorer.pyramid.remote import RemoteWork
 from explorer.pyramid.store import Store
 
@@ -103,17 +103,14 @@ def _measure(model: OpenModel, cluster: Cluster | None) -> bool:
             return stop.is_set() or bool(model.keeper.reason)
 
         if cluster is not None:
-            work = RemoteWork.of(model.network)
+            there = RemoteWork.of(model.network)
             with cluster.watched(ended) as watched:
                 return build_all(
-                    model.pyramid, connections, (cluster, cluster.workers), work, told, watched
+                    model.pyramid, connections, (cluster, cluster.workers), there, told, watched
                 )
-        workers = min(8, os.cpu_count() or 1)
-        with ThreadPoolExecutor(workers) as threads:
-            return build_all(
-                model.pyramid, connections, (threads, workers), here(model.pyramid.level0),
-                told, ended,
-            )  # fmt: skip
+        left = sum(map(bytes_of, (c for c in connections if not model.pyramid.ready(c))))
+        with hands(model.network, model.pyramid.level0, left) as (executor, work):
+            return build_all(model.pyramid, connections, executor, work, told, ended)
 
 
 def _go_on(path: str, model: OpenModel) -> None:

@@ -17,10 +17,10 @@ import argparse
 import multiprocessing
 import os
 import random
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,9 @@ from numpy.typing import NDArray
 
 from explorer.network import ByteRange
 from explorer.open_model import OpenModel
-from explorer.pyramid.building import build_all, here
+from explorer.pyramid.building import build_all
 from explorer.pyramid.plan import PLAN
+from explorer.pyramid.processes import hands
 from explorer.pyramid.store import Store
 from explorer.pyramid.strongest import strongest
 from explorer.session.session import Session
@@ -70,28 +71,37 @@ def in_child(work: Callable[..., Numbers], *arguments: Any) -> Numbers:
 
 
 def peak_memory() -> int:
-    """The most memory that this process has had so far, bytes."""
+    """The most memory that this process has had so far, and its workers together, bytes.
+
+    As many workers are counted as there are cores, each as large as the largest.
+    """
+    own = 0
     for text in Path("/proc/self/status").read_text().splitlines():
         if text.startswith("VmHWM:"):
-            return int(text.split()[1]) * 1024
-    return 0
+            own = int(text.split()[1]) * 1024
+    largest_child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return own + (os.cpu_count() or 1) * largest_child
 
 
 def build_whole(model: OpenModel) -> None:
-    """Measure every connection, with as many threads as there are cores."""
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        pyramid = model.pyramid
-        build_all(pyramid, model.table.connections, (pool, workers), here(pyramid.level0))
+    """Measure every connection, as the command does."""
+    needed = int(model.table.nbytes.sum())
+    with hands(model.network, model.pyramid.level0, needed) as (executor, work):
+        build_all(model.pyramid, model.table.connections, executor, work)
+
+
+def processor_time() -> float:
+    """Of this process and of those that it started and that have ended, seconds."""
+    return sum(os.times()[:4])
 
 
 def build(path: str) -> Numbers:
-    """Build everything in memory."""
+    """Build everything in memory; the time includes that of starting workers."""
     with OpenModel.open(path) as model:
         needed = int(model.table.nbytes.sum())
-        started, busy = time.perf_counter(), time.process_time()
+        started, busy = time.perf_counter(), processor_time()
         build_whole(model)
-        return {"seconds": time.perf_counter() - started, "busy": time.process_time() - busy,
+        return {"seconds": time.perf_counter() - started, "busy": processor_time() - busy,
                 "bytes": needed, "peak": peak_memory()}  # fmt: skip
 
 

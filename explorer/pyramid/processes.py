@@ -15,12 +15,20 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from explorer.network import Network
+from explorer.pyramid.building import Work, here
+from explorer.pyramid.level0 import Level0
+from explorer.pyramid.remote import RemoteWork
+
+WORTH = 256 << 20
+"""Bytes of weights below which workers take longer to start than they save."""
+_MOST = 8  # workers
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _START = """
 import sys
@@ -33,6 +41,40 @@ _PIPE = 1 << 20  # bytes that a pipe holds, where the system allows it
 _PATIENCE = 5.0  # seconds until a worker that was told to end is killed
 
 _Order = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+@contextmanager
+def hands(
+    network: Network, level0: Level0, nbytes: int
+) -> Iterator[tuple[tuple[Executor, int], Work]]:
+    """Who measures on this machine: processes where there is much to do, else one thread.
+
+    Parameters
+    ----------
+    network : Network
+    level0 : Level0
+        Of the same network.
+    nbytes : int
+        Of weights that are to be measured.
+
+    Yields
+    ------
+    executor : (Executor, int)
+        As `explorer.pyramid.building.build_all` takes it.
+    work : callable
+
+    Raises
+    ------
+    ModelError
+        If a file of the network cannot be read any more, or was changed.
+    """
+    workers = min(_MOST, os.cpu_count() or 1)
+    if workers > 1 and nbytes >= WORTH:
+        with Processes(workers) as processes:
+            yield (processes, workers), RemoteWork.of(network)
+    else:
+        with ThreadPoolExecutor(1) as thread:
+            yield (thread, 1), here(level0)
 
 
 class Processes(Executor):
