@@ -126,6 +126,8 @@ class ScaleBar:
         Their numbers, marked where something drawn lies beyond.
     beyond : (int, int)
         How much that is.
+    limits : (str, str)
+        Numbers at the ends of the axis.
     bounds : float64 array, shape (bins + 1,)
         Of the bins; the first and the last are the ends of the axis.
     counts : int64 array, shape (bins,)
@@ -142,6 +144,7 @@ class ScaleBar:
     chosen: bool
     ends: tuple[str, str]
     beyond: tuple[int, int]
+    limits: tuple[str, str]
     bounds: F8
     counts: NDArray[np.int64]
     colors: U1

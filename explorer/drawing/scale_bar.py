@@ -50,6 +50,7 @@ def scale_bar(scale: ColorScale, wish: str) -> ScaleBar | None:
             f"{'≥ ' if scale.above else ''}{scale.text(scale.high)}",
         ),
         beyond=(scale.below, scale.above),
+        limits=(scale.text(float(bounds[0])), scale.text(float(bounds[-1]))),
         bounds=bounds,
         counts=counts,
         colors=scale.colors(at),

@@ -17,6 +17,8 @@
     open = ["conv_2"]
     look_at = "conv_2"
     orbit = 25                              # degrees about the vertical
+    scale = "log"                           # of the colours, and its range
+    range = [0.01, 0.5]
 
 Every step first changes what is open, coloured or selected, then moves boxes and camera to their
 new places within its seconds. This module only reads and checks; `explorer.films.film` flies.

@@ -74,8 +74,9 @@ class LabelLayer:
         scale = text_scale(height)
         self._scale, self._ink = scale, INKS[draw_list.theme]
         if draw_list is not self._source:
-            self._source = draw_list
-            self._take(draw_list)
+            before, self._source = self._source, draw_list
+            if before is None or not _same_places(before, draw_list):
+                self._take(draw_list)
         key = (
             [(la.text, la.title, la.faded, la.level) for la in self._labels],
             draw_list.theme,
@@ -188,6 +189,16 @@ def _some_lines(draw_list: DrawList) -> NDArray[np.float32]:
     if not len(points):
         return np.zeros((0, 2, 3), np.float32)
     return points[:: -(-len(points) // _MOST_LINES)]
+
+
+def _same_places(a: DrawList, b: DrawList) -> bool:
+    """Whether two draw lists, one made from the other, differ in nothing that labels look at."""
+    return (
+        a.labels is b.labels
+        and a.solids is b.solids
+        and a.frames is b.frames
+        and a.edges.points is b.edges.points
+    )
 
 
 def _rows(boxes: BoxArrays, nodes: NDArray[np.integer]) -> NDArray[np.intp]:

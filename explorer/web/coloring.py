@@ -78,7 +78,7 @@ def bar_state(bar: ScaleBar | None) -> dict[str, Any] | None:
         "texts": [number(bar.low), number(bar.high)],
         "at": [round(100 * axis_share(value, axis), 3) for value in (bar.low, bar.high)],
         "axis": list(axis),
-        "limits": [number(value) for value in axis],
+        "limits": list(bar.limits),
         "path": histogram_path(bar.counts**0.5, *SIZE),
         "stops": [] if len(bar.negative) else [rgb(tuple(bar.colors[i].tolist())) for i in steps],
         "gradients": [css_gradient(c) for c in (bar.colors, bar.negative) if len(c)],
