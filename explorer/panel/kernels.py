@@ -13,21 +13,29 @@ from numpy.typing import NDArray
 from explorer.network import Layer, Weight
 from explorer.open_model import OpenModel
 from explorer.overlays import Overlay
-from explorer.panel.matrix import weight_matrix
+from explorer.panel.matrix import tap_shape, weight_matrix
 from explorer.panel.plane import I8, Cells, Side, Span, Stop, index_text, many
 from explorer.panel.weight_summary import Stopped
+from explorer.weights.kernels import Kernel, kernel_of
+from explorer.weights.units import whole
 
 _WHOLE = 1 << 22  # weights of a kernel that is read in one piece
+_RUN = 1 << 14  # weights of a larger one that are read together
 _RGB = 3
 _NEVER: Stop = lambda: False  # noqa: E731
 
 
 def has_kernels(layer: Layer, weight: Weight) -> bool:
     """Whether a weight is a kernel that can be seen as images."""
-    axes = len(weight.shape)
-    convolves = layer.kind.startswith(("Conv", "DepthwiseConv"))
+    convolves = layer.op.startswith(("Conv", "DepthwiseConv"))
     role = weight.role in ("kernel", "recurrent_kernel", "depthwise_kernel")
-    return convolves and role and 3 <= axes <= 5 and prod(weight.shape[:-2]) > 1 and weight.size > 0
+    if not (convolves and role and 3 <= len(weight.shape) <= 5 and weight.size):
+        return False
+    return prod(tap_shape(layer, weight)) > 1 and _kernel(layer, weight) is not None
+
+
+def _kernel(layer: Layer, weight: Weight) -> Kernel | None:
+    return kernel_of(weight, "koi" if "Transpose" in layer.op else "kio")
 
 
 class KernelPlane:
@@ -60,21 +68,21 @@ class KernelPlane:
         color: bool = True,
     ) -> None:
         self._model, self._layer, self.weight = model, layer, weight
-        shape = weight.shape
-        depthwise = layer.kind.startswith("Depthwise") or weight.role == "depthwise_kernel"
-        transposed = "Transpose" in layer.kind
-        if depthwise:
-            self.filters, self.channels, self._steps = prod(shape[-2:]), 1, (1, 0)
-        elif transposed:
-            self.filters, self.channels = shape[-2:]
-            self._steps = (shape[-1], 1)
+        kernel = _kernel(layer, weight)
+        assert kernel is not None
+        self._kernel = kernel
+        self._depthwise = layer.op.startswith("Depthwise") or weight.role == "depthwise_kernel"
+        transposed = "Transpose" in layer.op
+        groups = max(whole(layer.config.get("groups")), 1) if transposed else 1
+        if self._depthwise:
+            self.filters, self.channels = kernel.inside * kernel.out, 1
         else:
-            self.channels, self.filters = shape[-2:]
-            self._steps = (1, shape[-1])
-        self.tile = ((1,) * (2 - min(len(shape) - 2, 2)) + shape[:-2])[-2:]
-        self._first = depth * prod(self.tile) if len(shape) == 5 else 0
-        self.depths = shape[0] if len(shape) == 5 else 1
-        self.color = color and self.channels == _RGB and not depthwise
+            self.filters, self.channels = kernel.out * groups, kernel.inside // groups
+        taps = tap_shape(layer, weight)
+        self.tile = ((1,) * (2 - min(len(taps), 2)) + taps)[-2:]
+        self.depths = taps[0] if len(taps) == 3 else 1
+        self._first = depth * prod(self.tile) if len(taps) == 3 else 0
+        self.color = color and self.channels == _RGB and not self._depthwise
         self.by_strength = by_strength
         self._order: I8 | None = None if by_strength else np.arange(self.filters)
         single = self.channels == 1 or self.color
@@ -186,8 +194,13 @@ class KernelPlane:
                      (there & ~finite).astype(np.int64), colors, parts)  # fmt: skip
 
     def _flat(self, unit: Any, channel: Any, tap: Any) -> Any:
-        each = prod(self.weight.shape[-2:])
-        return (self._first + tap) * each + unit * self._steps[0] + channel * self._steps[1]
+        """Where weights lie in the flat kernel; ints or int arrays alike."""
+        kernel = self._kernel
+        group, out = unit // kernel.out, unit % kernel.out
+        # A depthwise kernel has one channel per group; a transposed one keeps its groups there.
+        inside = group if self._depthwise else group * self.channels + channel
+        at = out * kernel.out_step + inside * kernel.in_step
+        return at + (self._first + tap) * kernel.tap_step
 
     def _taken(
         self, unit: NDArray[Any], channel: NDArray[Any], tap: NDArray[Any], stop: Stop
@@ -200,15 +213,15 @@ class KernelPlane:
                 self._values = read(self.weight, 0, self.weight.size)
             return np.asarray(self._values[flat], np.float64)
         found = np.empty(flat.shape)
-        # What is seen of a large kernel lies in runs: all filters of a channel, tap by tap.
-        run = self.weight.shape[-1]
-        begins = flat // run
+        begins = flat // _RUN
         for begin in np.unique(begins).tolist():
             if stop():
                 raise Stopped
             here = begins == begin
-            values = self._model.reader.read_flat(self.weight, begin * run, (begin + 1) * run)
-            found[here] = values[flat[here] - begin * run]
+            values = self._model.reader.read_flat(
+                self.weight, begin * _RUN, min((begin + 1) * _RUN, self.weight.size)
+            )
+            found[here] = values[flat[here] - begin * _RUN]
         return found
 
     def _rgb(

@@ -16,6 +16,7 @@ from explorer.panel.plane import Cells, Side, Span, Stop, index_text, many, numb
 from explorer.panel.weight_summary import Stopped
 from explorer.pyramid.pyramid import Pyramid, Stats
 from explorer.weights.connections import Connection, Matrix
+from explorer.weights.kernels import axes_of
 
 _CACHE = 16 << 20  # bytes of the file that a matrix of its own keeps
 _AT_ONCE = 4 << 20  # bytes read between two looks whether that is still wanted
@@ -130,7 +131,13 @@ def _flat(matrix: Matrix, out: int, inside: int) -> int | None:
         row, column = (a, b) if matrix.transposed else (b, a)
     if not (0 <= row < matrix.major and 0 <= column < matrix.minor):
         return None
-    return matrix.offset + row * matrix.major_stride + column
+    return matrix.offset + row * matrix.major_stride + column * matrix.minor_stride
+
+
+def tap_shape(layer: Layer, weight: Weight) -> tuple[int, ...]:
+    """How many taps a kernel has along each of its axes; empty for one without."""
+    letters = axes_of(weight, "koi" if "Transpose" in layer.op else "kio")
+    return tuple(n for n, c in zip(weight.shape, letters, strict=False) if c == "k")
 
 
 def taps_of(model: OpenModel, layer: Layer, weight: Weight) -> tuple[int, ...]:
@@ -138,7 +145,7 @@ def taps_of(model: OpenModel, layer: Layer, weight: Weight) -> tuple[int, ...]:
     connection = _connection(model, layer, weight)
     if connection is None or connection.matrices[0].taps == 1:
         return ()
-    return weight.shape[:-2]
+    return tap_shape(layer, weight)
 
 
 def weight_matrix(
@@ -190,14 +197,14 @@ def _alone(model: OpenModel, layer: Layer, weight: Weight) -> WeightMatrix:
     """A weight that joins no units to others, or a unit to one other only."""
     units, shape = model.units_of(layer), weight.shape
     out = units.count if units.blocks else units.channels
-    depthwise = any(
-        m.diagonal and m.weight.name == weight.name
-        for c in model.wires.connections(layer.path)
-        for m in c.matrices
-    )
-    if depthwise:
-        taps, each = prod(shape[:-2]), prod(shape[-2:])
-        piece = Matrix(weight, 0, 1, 0, taps, each, each)
+    bands = [m for c in model.wires.connections(layer.path) for m in c.matrices if m.diagonal]
+    band = next((m for m in bands if m.weight.name == weight.name), None)
+    if band is not None:
+        each, taps = band.pairs, band.taps
+        if band.minor_stride == 1:  # the units of a tap lie side by side
+            piece = Matrix(weight, 0, 1, 0, taps, each, each)
+        else:
+            piece = Matrix(weight, 0, 1, 0, each, taps, taps, transposed=True)
         rows, columns = Side("out unit", each), Side("tap", taps)
     else:
         last = shape[-1] if shape else 1

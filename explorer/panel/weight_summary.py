@@ -1,13 +1,15 @@
-"""What a weight looks like: exact statistics, an exact histogram and a small picture of it.
+"""What weights look like in numbers: exact statistics and exact histograms, out of core.
 
-A weight may be far larger than memory: it is read twice in blocks, once for the range and the
-picture, once for the deviation and the bins, whose places follow from the range.
+Weights may be far larger than memory: they are read twice in blocks, once for the range and the
+bins of `explorer.pyramid.histograms`, once for the deviation and for what lies in one of those
+bins but not in one bar. Until then what was read so far is an estimate of the rest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,14 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Weight
+from explorer.pyramid.histograms import NONE, Counter, Histogram
+from explorer.pyramid.histograms import edges as code_edges
 
 F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
 Values = NDArray[Any]
 BINS = 64
-#: Longest side of the picture of a weight, pixels.
-SIDE = 256
 #: Elements read at once.
 BLOCK = 1 << 18
+_TOLD_EVERY = 0.3  # seconds between two estimates
+_PER_OCTAVE = 4  # bars of a histogram of magnitudes per factor of two
+_OCTAVES = 16
 
 
 class FlatReader(Protocol):
@@ -37,45 +43,25 @@ class Stopped(Exception):  # noqa: N818  (not an error: the reader was told to s
 
 
 @dataclass(frozen=True)
-class HeatMap:
-    """A weight as a small matrix: the largest |w| of each cell.
-
-    The weight is seen as a matrix whose columns are its last axis and whose rows are all others,
-    in the order of the file.
-
-    Attributes
-    ----------
-    matrix : float64 array, shape (r, c)
-        At most 256 × 256; NaN for a cell without a finite value.
-    rows, columns : int
-        Size of the whole matrix.
-    cell : (int, int)
-        Rows and columns per cell; the last ones may hold fewer.
-    """
-
-    matrix: F8
-    rows: int
-    columns: int
-    cell: tuple[int, int]
-
-
-@dataclass(frozen=True)
 class WeightSummary:
-    """Statistics over all finite elements of a weight.
+    """Statistics over all finite elements of some weights.
 
     Attributes
     ----------
     size, finite, zeros : int
         Elements in all, finite ones, and those that are exactly zero.
     low, high, mean, std : float
-        Smallest, largest, mean and standard deviation (over the whole weight, not a sample);
-        NaN when nothing is finite.
+        Smallest, largest, mean and standard deviation; NaN when nothing is finite.
     counts : int64 array, shape (64,)
         Elements per bin; a bin holds its lower edge, the last one both. Empty when nothing is
         finite, or when the range is too wide or too narrow for bins in float64.
     edges : float64 array, shape (65,)
         Evenly spaced from `low` to `high`; half a unit to both sides when all are equal.
-    heat : HeatMap
+    codes : Histogram
+        The same elements in finer bins.
+    read : int
+        Elements that all this is about: fewer than `size` while the rest is being read, and then
+        an estimate of it.
     """
 
     size: int
@@ -85,64 +71,131 @@ class WeightSummary:
     high: float
     mean: float
     std: float
-    counts: NDArray[np.int64]
+    counts: I8
     edges: F8
-    heat: HeatMap
+    codes: Histogram = NONE
+    read: int = -1
+
+    @property
+    def exact(self) -> bool:
+        """Whether everything was read, and every bar is exact."""
+        return self.read in (-1, self.size)
+
+    def octaves(self) -> tuple[I8, F8, int]:
+        """A histogram of |w|, four bars per factor of two.
+
+        Returns
+        -------
+        counts : int64 array, shape (b,)
+            At most 64 bars up to the largest; empty where all is zero.
+        edges : float64 array, shape (b + 1,)
+        smaller : int
+            Elements below the first edge, zeros among them.
+        """
+        magnitudes = self.codes.magnitudes()
+        step = 128 // _PER_OCTAVE
+        folded = np.add.reduceat(magnitudes, np.arange(0, len(magnitudes), step))
+        folded[0] -= min(self.codes.zeros, int(folded[0]))
+        seen = np.flatnonzero(folded)
+        if not len(seen):
+            return np.zeros(0, np.int64), np.zeros(0), self.codes.zeros
+        last = int(seen[-1]) + 1
+        first = max(int(seen[0]), last - _OCTAVES * _PER_OCTAVE)
+        bounds = code_edges()[np.minimum(np.arange(first, last + 1) * step, len(magnitudes))]
+        smaller = int(folded[:first].sum()) + self.codes.zeros
+        return folded[first:last], np.where(np.isfinite(bounds), bounds, self.high), smaller
 
 
 def summarize(
-    reader: FlatReader, weight: Weight, stop: Callable[[], bool] = lambda: False
+    reader: FlatReader,
+    weights: Sequence[Weight],
+    stop: Callable[[], bool] = lambda: False,
+    told: Callable[[WeightSummary], None] = lambda _: None,
 ) -> WeightSummary:
-    """Read a weight and summarise it.
+    """Read weights and summarise them.
 
     Parameters
     ----------
     reader : FlatReader
-    weight : Weight
-        Of a numeric type, with its bytes in the file.
+    weights : sequence of Weight
+        Of numeric types, with their bytes in the file.
     stop : callable () -> bool
         Asked between blocks.
+    told : callable (WeightSummary)
+        Called now and then with what is known so far, `exact` being false.
 
     Raises
     ------
     ModelError
-        If the file was changed or cannot be read.
+        If a file was changed or cannot be read.
     Stopped
         When `stop` says so.
     """
-    heat = _Heat(weight)
-    finite = zeros = 0
-    total, low, high = 0.0, math.inf, -math.inf
-    for start, values in _blocks(reader, weight, heat.columns, stop):
-        kept = _finite(values)
-        heat.add(start, values, kept is values)
-        if len(kept):
-            finite += len(kept)
-            zeros += len(kept) - int(np.count_nonzero(kept))
-            with np.errstate(over="ignore"):
-                total += float(kept.sum(dtype=np.float64))
-            low, high = min(low, float(kept.min())), max(high, float(kept.max()))
-    if not finite:
+    first = _First(sum(w.size for w in weights))
+    later = time.monotonic() + _TOLD_EVERY
+    for values in _blocks(reader, weights, stop):
+        first.add(values)
+        if time.monotonic() > later:
+            told(first.estimate())
+            later = time.monotonic() + _TOLD_EVERY
+    if not first.finite:
         none = math.nan
         return WeightSummary(
-            weight.size, 0, 0, none, none, none, none, np.zeros(0, np.int64), np.zeros(0),
-            heat.result(),
-        )  # fmt: skip
-    mean = total / finite
-    bins = _Bins(low, high)
-    for _, values in _blocks(reader, weight, heat.columns, stop):
-        bins.add(_finite(values))
-    # About the lowest value, the squares lose no digits that matter to the deviation.
-    variance = bins.squares / finite - (mean - low) * (mean - low)
+            first.size, 0, 0, none, none, none, none, np.zeros(0, np.int64), np.zeros(0)
+        )
+    codes, mean = first.counter.result(), first.total / first.finite
+    bars, squares = _Bars(codes, first.low, first.high), 0.0
+    for values in _blocks(reader, weights, stop):
+        kept = _finite(values)
+        bars.add(kept)
+        with np.errstate(over="ignore"):
+            apart = np.subtract(kept, mean, dtype=np.float64)
+            squares += float(np.dot(apart, apart))
     return WeightSummary(
-        weight.size, finite, zeros, low, high, mean, math.sqrt(max(variance, 0.0)), bins.counts,
-        bins.edges, heat.result(),
+        first.size, first.finite, first.zeros, first.low, first.high, mean,
+        math.sqrt(squares / first.finite), bars.counts, bars.edges, codes,
     )  # fmt: skip
+
+
+class _First:
+    """What one pass over the weights tells."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.read, self.finite, self.zeros = size, 0, 0, 0
+        self.total, self.low, self.high = 0.0, math.inf, -math.inf
+        self.counter = Counter()
+
+    def add(self, values: Values) -> None:
+        kept = _finite(values)
+        self.read += len(values)
+        self.counter.add(values)
+        if not len(kept):
+            return
+        self.finite += len(kept)
+        self.zeros += len(kept) - int(np.count_nonzero(kept))
+        with np.errstate(over="ignore"):
+            self.total += float(kept.sum(dtype=np.float64))
+        self.low, self.high = min(self.low, float(kept.min())), max(self.high, float(kept.max()))
+
+    def estimate(self) -> WeightSummary:
+        """From what was read so far, bars by the middle of each fine bin."""
+        codes = self.counter.result()
+        edges = _even(self.low, self.high)
+        counts = np.zeros(max(len(edges) - 1, 0), np.int64)
+        if len(counts):
+            middle = _signed_ends(codes.codes).mean(axis=1)
+            at = np.clip(np.searchsorted(edges, middle, "right") - 1, 0, BINS - 1)
+            np.add.at(counts, at, codes.counts)
+        mean = self.total / max(self.finite, 1)
+        # Never the whole: the last bars are only exact after the second pass.
+        read = min(self.read, self.size - 1)
+        return WeightSummary(self.size, self.finite, self.zeros, self.low, self.high, mean,
+                             math.nan, counts, edges, codes, read)  # fmt: skip
 
 
 def _finite(values: Values) -> Values:
     """The finite ones of these; the same array where all are."""
-    if values.dtype.kind != "f":
+    if values.dtype.kind != "f" or not len(values):
         return values
     if math.isfinite(values.min()) and math.isfinite(values.max()):
         return values
@@ -150,26 +203,13 @@ def _finite(values: Values) -> Values:
 
 
 def _blocks(
-    reader: FlatReader, weight: Weight, columns: int, stop: Callable[[], bool]
-) -> Iterator[tuple[int, Values]]:
-    """Start and elements of each block; whole rows, or whole cells of one long row."""
-    step = max(BLOCK // columns, 1) * columns
-    if columns > BLOCK:
-        cell = math.ceil(columns / SIDE)
-        # A cell's width need not divide a row; a row is then cut at its cells.
-        step = max(BLOCK // cell, 1) * cell
-        for row in range(0, weight.size, columns):
-            for start in range(row, row + columns, step):
-                if stop():
-                    raise Stopped
-                end = min(start + step, row + columns)
-                yield start, _plain(reader.read_flat(weight, start, end))
-        return
-    for start in range(0, weight.size, step):
-        if stop():
-            raise Stopped
-        end = min(start + step, weight.size)
-        yield start, _plain(reader.read_flat(weight, start, end))
+    reader: FlatReader, weights: Sequence[Weight], stop: Callable[[], bool]
+) -> Iterator[Values]:
+    for weight in weights:
+        for start in range(0, weight.size, BLOCK):
+            if stop():
+                raise Stopped
+            yield _plain(reader.read_flat(weight, start, min(start + BLOCK, weight.size)))
 
 
 def _plain(values: Values) -> Values:
@@ -178,75 +218,61 @@ def _plain(values: Values) -> Values:
     return values.astype(np.float32 if small else np.float64, copy=False)
 
 
-class _Heat:
-    """Gathers the largest |w| per cell, block by block."""
-
-    def __init__(self, weight: Weight) -> None:
-        self.columns = max(weight.shape[-1] if weight.shape else 1, 1)
-        self.rows = weight.size // self.columns
-        self.cell = (max(math.ceil(self.rows / SIDE), 1), max(math.ceil(self.columns / SIDE), 1))
-        shape = (math.ceil(self.rows / self.cell[0]), math.ceil(self.columns / self.cell[1]))
-        self._matrix = np.full(shape, -1.0)
-
-    def add(self, start: int, values: Values, all_finite: bool) -> None:
-        """Take a block that begins at element `start` and ends with a row or within one."""
-        size = np.abs(values)
-        if not all_finite:
-            size[~np.isfinite(size)] = -1.0
-        row, column = divmod(start, self.columns)
-        width = min(self.columns - column, len(size))
-        block = size.reshape(-1, width)
-        rows = (row + np.arange(len(block))) // self.cell[0]
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))
-        # Rows first: whole rows are compared element by element, many at a time.
-        cells = np.maximum.reduceat(block, starts, axis=0)
-        cuts = np.arange(0, width, self.cell[1])
-        cells = np.maximum.reduceat(cells, cuts, axis=1)
-        first = column // self.cell[1]
-        part = (rows[starts][:, None], np.arange(first, first + len(cuts)))
-        self._matrix[part] = np.maximum(self._matrix[part], cells)
-
-    def result(self) -> HeatMap:
-        """The picture so far."""
-        matrix = np.where(self._matrix < 0, np.nan, self._matrix)
-        return HeatMap(matrix, self.rows, self.columns, self.cell)
+def _even(low: float, high: float) -> F8:
+    """Edges of even bins; none where float64 cannot tell them apart."""
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, BINS + 1) if math.isfinite(high - low) else np.zeros(1)
+    usable = len(edges) > 1 and bool(np.all(edges[1:] > edges[:-1]))
+    return edges if usable else np.zeros(0)
 
 
-class _Bins:
-    """Counts elements in even bins, as `numpy.histogram` does, and adds up their squares."""
+def _signed_ends(codes: NDArray[np.uint16]) -> F8:
+    """Smallest and largest float32 of each code: float64 array of shape (k, 2)."""
+    first = codes.astype(np.uint32) << 16
+    ends = np.stack((first, first | 0xFFFF), axis=1).view(np.float32)
+    return np.sort(np.nan_to_num(ends.astype(np.float64)), axis=1)
 
-    def __init__(self, low: float, high: float) -> None:
-        self._low = low
-        self.squares = 0.0
-        self._at, self._index = np.empty(0), np.empty(0, np.intp)
-        if low == high:
-            low, high = low - 0.5, high + 0.5
-        edges = np.linspace(low, high, BINS + 1) if math.isfinite(high - low) else np.zeros(1)
-        usable = len(edges) > 1 and bool(np.all(edges[1:] > edges[:-1]))
-        self.edges = edges if usable else np.zeros(0)
-        self.counts = np.zeros(BINS if usable else 0, np.int64)
 
-    def add(self, values: Values) -> None:
-        """Count these; `squares` is taken about the lowest value."""
-        if len(values) > len(self._at):
-            # Kept from block to block: fresh memory costs more than the arithmetic on it.
-            self._at, self._index = np.empty(len(values)), np.empty(len(values), np.intp)
-        at, index = self._at[: len(values)], self._index[: len(values)]
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.subtract(values, self._low, out=at, dtype=np.float64)
-            self.squares += float(np.dot(at, at))
+class _Bars:
+    """Counts elements in even bins, as `numpy.histogram` does.
+
+    A fine bin that lies in one bar is counted already; only what lies in one that an edge cuts is
+    looked at, one by one.
+
+    Parameters
+    ----------
+    codes : Histogram
+        Of the elements that will be added.
+    low, high : float
+        Their range.
+    """
+
+    def __init__(self, codes: Histogram, low: float, high: float) -> None:
+        self.edges = _even(low, high)
+        self.counts = np.zeros(max(len(self.edges) - 1, 0), np.int64)
+        self._cut = np.zeros(1 << 16, bool)
         if not len(self.counts):
             return
-        at -= float(self.edges[0]) - self._low
-        at *= BINS / (float(self.edges[-1]) - float(self.edges[0]))
-        np.copyto(index, at, casting="unsafe")
-        # Rounding may put a value that is close to an edge on its wrong side.
-        at -= np.rint(at)
-        np.abs(at, out=at)
-        close = np.flatnonzero(at < 1e-6)
-        if len(close):
-            near, place = values[close].astype(np.float64), np.minimum(index[close], BINS - 1)
-            place -= near < self.edges[place]
-            place += (near >= self.edges[place + 1]) & (place != BINS - 1)
-            index[close] = place
-        self.counts += np.bincount(index, minlength=BINS)
+        ends = self._bar(_signed_ends(codes.codes))
+        # Single precision only: numbers of more digits may lie beyond the ends of their bin.
+        inside = ends[:, 0] == ends[:, 1]
+        self._known = (codes.codes[inside], ends[inside, 0], codes.counts[inside])
+        self._cut[codes.codes[~inside]] = True
+        self._counted = False
+
+    def add(self, values: Values) -> None:
+        """Count finite elements."""
+        if not len(self.counts):
+            return
+        if values.dtype == np.float32:
+            if not self._counted:
+                np.add.at(self.counts, self._known[1], self._known[2])
+                self._counted = True
+            code = np.ascontiguousarray(values).view(np.uint32) >> 16
+            values = values[self._cut[code]]
+        self.counts += np.bincount(self._bar(values.astype(np.float64)), minlength=BINS)
+
+    def _bar(self, values: F8) -> I8:
+        found = np.searchsorted(self.edges, values.ravel(), "right") - 1
+        return np.asarray(np.clip(found, 0, BINS - 1).reshape(values.shape), np.int64)

@@ -129,7 +129,7 @@ class Level0:
                 writeable=False,
             )  # fmt: skip
         if matrix.minor_stride > 1:  # the taps of a pair lie side by side: they are read together
-            width *= matrix.minor_stride
+            width = (width - 1) * matrix.minor_stride + matrix.taps
 
         def read() -> Values:
             if stride == width or n == 1:
@@ -167,7 +167,7 @@ class Level0:
         self, matrix: Matrix, runs: Runs, columns: tuple[int, int], keep: bool = True
     ) -> Iterator[Values]:
         """Some rows of each tap in turn, like `values`; what lies together is read once."""
-        if matrix.minor_stride == 1 or matrix.weight.size <= WHOLE:
+        if matrix.minor_stride == 1 or matrix.taps == 1 or matrix.weight.size <= WHOLE:
             for tap in range(matrix.taps):
                 yield self.values(matrix, tap, runs, columns, keep)
             return
