@@ -639,7 +639,8 @@ def test_pointing_at_one_weight_tells_both_values(files):
 
 
 def test_the_panel_tells_both_files_and_the_difference(files):
-    from explorer.panel.panel import layer_panel, weight_statistics
+    from explorer.panel.panel import layer_panel
+    from explorer.panel.statistics import weight_statistics
 
     then, now = (side["hidden"][0] for side in map(arrays, files))
     with compared(*files) as model:

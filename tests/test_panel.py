@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from explorer.errors import NeuronautError
 from explorer.network import ByteRange, Weight
 from explorer.open_model import OpenModel
-from explorer.panel import panel, weight_summary
+from explorer.panel import panel, statistics, weight_summary
 from explorer.panel.weight_summary import Stopped, summarize
 
 DIGITS = Path(__file__).resolve().parent.parent / "scenes" / "digits.keras"
@@ -38,20 +38,6 @@ def _weight(values: NDArray[np.generic]) -> Weight:
     return Weight("w", "kernel", values.shape, values.dtype.name, ByteRange("f", 0, values.nbytes))
 
 
-def _largest_in_cells(values: NDArray[np.floating], cell: tuple[int, int]) -> NDArray[np.float64]:
-    """The slow, plain way."""
-    matrix = np.abs(values.astype(np.float64)).reshape(-1, values.shape[-1])
-    rows, columns = (-(-n // c) for n, c in zip(matrix.shape, cell, strict=True))
-    found = np.full((rows, columns), np.nan)
-    for r in range(rows):
-        for c in range(columns):
-            part = matrix[r * cell[0] : (r + 1) * cell[0], c * cell[1] : (c + 1) * cell[1]]
-            part = part[np.isfinite(part)]
-            if len(part):
-                found[r, c] = part.max()
-    return found
-
-
 @settings(deadline=None, max_examples=60)
 @given(
     values=hnp.arrays(
@@ -60,19 +46,13 @@ def _largest_in_cells(values: NDArray[np.floating], cell: tuple[int, int]) -> ND
         elements=st.floats(width=32, allow_nan=True, allow_infinity=True),
     ),
     block=st.integers(1, 40),
-    side=st.integers(1, 6),
 )
-def test_a_summary_is_numpys_whatever_the_blocks(
-    values: NDArray[np.float32], block: int, side: int
-) -> None:
+def test_a_summary_is_numpys_whatever_the_blocks(values: NDArray[np.float32], block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weight_summary, "BLOCK", block)
-        patch.setattr(weight_summary, "SIDE", side)
-        found = summarize(_Memory(values), _weight(values))
+        found = summarize(_Memory(values), (_weight(values),))
     finite = values[np.isfinite(values)].astype(np.float64)
     assert (found.size, found.finite) == (values.size, len(finite))
-    assert max(found.heat.matrix.shape) <= side
-    np.testing.assert_array_equal(found.heat.matrix, _largest_in_cells(values, found.heat.cell))
     if not len(finite):
         assert np.isnan(found.mean)
         assert len(found.counts) == 0
@@ -94,21 +74,74 @@ def test_a_summary_is_numpys_whatever_the_blocks(
 def test_a_large_weight_is_read_in_blocks() -> None:
     values = np.random.default_rng(5).normal(size=(3000, 1700)).astype(np.float32)
     reader = _Memory(values)
-    found = summarize(reader, _weight(values))
+    found = summarize(reader, (_weight(values),))
     assert reader.largest <= weight_summary.BLOCK
-    assert found.heat.matrix.shape == (250, 243)
-    assert found.heat.cell == (12, 7)
     np.testing.assert_array_equal(found.counts, np.histogram(values.astype(float), 64)[0])
-    np.testing.assert_array_equal(found.heat.matrix, _largest_in_cells(values, (12, 7)))
+    assert found.std == pytest.approx(values.astype(float).std(), rel=1e-12)
 
 
-def test_a_long_vector_is_cut_at_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+@settings(deadline=None, max_examples=60)
+@given(
+    values=hnp.arrays(
+        np.float32, st.integers(1, 200),
+        elements=st.floats(width=32, allow_nan=True, allow_infinity=True),
+    )
+)  # fmt: skip
+def test_magnitudes_are_counted_by_quarters_of_an_octave(values: NDArray[np.float32]) -> None:
+    found = summarize(_Memory(values), (_weight(values),))
+    counts, edges, smaller = found.octaves()
+    size = np.abs(values[np.isfinite(values)].astype(float))
+    if not len(counts):
+        assert not size.any()
+        return
+    assert len(counts) <= 64
+    for i, number in enumerate(counts.tolist()):
+        top = edges[i + 1] if i + 1 < len(counts) else np.inf
+        assert number == np.count_nonzero((size >= edges[i]) & (size < top) & (size > 0))
+    assert smaller == np.count_nonzero(size < edges[0]) + (
+        np.count_nonzero(size == 0) if edges[0] == 0 else 0
+    )
+    steps = edges[1:-1] / edges[:-2]
+    assert np.all(steps[edges[:-2] > 1e-30] < 1.34)
+
+
+def test_estimates_come_first_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_summary, "_TOLD_EVERY", -1.0)
     monkeypatch.setattr(weight_summary, "BLOCK", 1000)
-    values = np.random.default_rng(6).normal(size=70_001).astype(np.float64)
-    reader = _Memory(values)
-    found = summarize(reader, _weight(values))
-    assert reader.largest <= 1000
-    np.testing.assert_array_equal(found.heat.matrix, _largest_in_cells(values, found.heat.cell))
+    values = np.random.default_rng(8).normal(size=10_000).astype(np.float32)
+    told: list[weight_summary.WeightSummary] = []
+    found = summarize(_Memory(values), (_weight(values),), told=told.append)
+    assert found.exact
+    assert [s.read for s in told[:3]] == [1000, 2000, 3000]
+    assert not any(s.exact for s in told)
+    assert all(s.counts.sum() == s.finite == s.read for s in told[:-1])
+    last = told[-1]
+    assert (last.low, last.high, last.mean) == (found.low, found.high, pytest.approx(found.mean))
+    # Only what a fine bin holds on both sides of an edge can be in the wrong bar.
+    assert np.abs(last.counts - found.counts).sum() < 0.02 * values.size
+
+
+def test_several_weights_are_one_set() -> None:
+    rng = np.random.default_rng(9)
+    arrays = {
+        "a": rng.normal(size=(30, 40)).astype(np.float32),
+        "b": rng.normal(2, 3, size=500),
+        "c": rng.integers(-5, 9, size=70),
+    }
+
+    class Several:
+        def read_flat(self, weight: Weight, start: int, stop: int) -> NDArray[np.generic]:
+            return arrays[weight.name].ravel()[start:stop]
+
+    weights = [
+        Weight(n, "kernel", a.shape, a.dtype.name, ByteRange("f", 0, 1)) for n, a in arrays.items()
+    ]
+    found = summarize(Several(), weights)
+    joined = np.concatenate([a.ravel().astype(float) for a in arrays.values()])
+    assert (found.size, found.low, found.high) == (joined.size, joined.min(), joined.max())
+    np.testing.assert_array_equal(found.counts, np.histogram(joined, 64)[0])
+    assert found.std == pytest.approx(joined.std(), rel=1e-12)
+    assert found.zeros == np.count_nonzero(joined == 0)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +155,7 @@ def test_a_long_vector_is_cut_at_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_odd_weights(values: NDArray[np.generic]) -> None:
-    found = summarize(_Memory(values), _weight(values))
+    found = summarize(_Memory(values), (_weight(values),))
     assert found.finite == values.size
     assert (found.low, found.high) == (values.min(), values.max())
     if len(found.counts):
@@ -132,7 +165,7 @@ def test_odd_weights(values: NDArray[np.generic]) -> None:
 def test_it_stops_when_told() -> None:
     values = np.ones(10, np.float32)
     with pytest.raises(Stopped):
-        summarize(_Memory(values), _weight(values), lambda: True)
+        summarize(_Memory(values), (_weight(values),), lambda: True)
 
 
 @pytest.fixture(scope="module")
@@ -177,13 +210,26 @@ def test_statistics_are_those_of_keras_weights(
 ) -> None:
     for layer, kernel in kernels.items():
         name = panel.layer_panel(model, layer)["weights"][0]["name"]
-        found = panel.weight_statistics(model, layer, name)
+        found = statistics.weight_statistics(model, layer, name)
         assert found["shape"] == kernel.shape
         assert not found["codes"]
         np.testing.assert_array_equal(
             found["summary"].counts, np.histogram(kernel.astype(float), 64)[0]
         )
         assert found["summary"].std == pytest.approx(kernel.astype(float).std(), rel=1e-12)
+
+
+def test_a_groups_statistics_are_those_of_all_its_weights(
+    model: OpenModel, kernels: dict[str, NDArray[np.float32]]
+) -> None:
+    keras = pytest.importorskip("keras")
+    loaded = keras.models.load_model(DIGITS, compile=False)
+    joined = np.concatenate([np.ravel(w).astype(float) for w in loaded.get_weights()])
+    found = statistics.node_statistics(model, "")["summary"]
+    assert found.size == model.network.parameters == joined.size
+    np.testing.assert_array_equal(found.counts, np.histogram(joined, 64)[0])
+    assert found.mean == pytest.approx(joined.mean(), rel=1e-9)
+    assert statistics.node_statistics(model, "")["summary"] is found  # kept
 
 
 def test_a_units_strongest_incoming_weights(
@@ -205,7 +251,7 @@ def test_unknown_names_offer_the_nearest(model: OpenModel) -> None:
     with pytest.raises(NeuronautError, match="did you mean"):
         panel.layer_panel(model, "hiden")
     with pytest.raises(NeuronautError, match="there are layers/dense/vars/0, layers/dense/vars/1"):
-        panel.weight_statistics(model, "hidden", "../../etc/passwd")
+        statistics.weight_statistics(model, "hidden", "../../etc/passwd")
 
 
 def test_texts_of_the_file_become_one_harmless_line() -> None:

@@ -20,9 +20,10 @@ from explorer.drawing.color_scale import count
 from explorer.drawing.themes import THEMES
 from explorer.errors import ModelError
 from explorer.open_model import OpenModel
+from explorer.panel import paper
 from explorer.panel import picture as panel_picture
 from explorer.panel import reader as panel_reader
-from explorer.panel.figures import NOT_FINITE, heat_map, histogram, ramp_strip
+from explorer.panel.figures import histogram, ramp_strip
 from explorer.panel.reader import Details, PanelReader
 from explorer.panel.text import cut, cut_front, telling_config, wrap
 from explorer.panel.weight_summary import Stopped
@@ -31,7 +32,6 @@ from explorer.renderer.text import font
 
 DIGITS = Path(__file__).resolve().parent.parent / "scenes" / "digits.keras"
 SIZE = (1600, 900)
-GREY = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +74,13 @@ def settled(reader: PanelReader) -> Details:
 def words(monkeypatch) -> list[str]:
     """All texts that are drawn."""
     drawn: list[str] = []
-    usual = panel_picture._Page.text
+    usual = paper.Paper.text
 
     def text(self, x, text, *rest, **more) -> None:
         drawn.append(text)
         usual(self, x, text, *rest, **more)
 
-    monkeypatch.setattr(panel_picture._Page, "text", text)
+    monkeypatch.setattr(paper.Paper, "text", text)
     return drawn
 
 
@@ -104,36 +104,6 @@ def test_bars_are_as_high_as_their_counts(counts, width, height) -> None:
             assert (tall[x] > 0) == (value > 0)
     # Bars stand on the ground: nothing empty below something full.
     assert (np.diff((pixels[..., 3] > 0).astype(int), axis=0) >= 0).all()
-
-
-@given(
-    matrix=hnp.arrays(
-        np.float64, st.tuples(st.integers(1, 40), st.integers(1, 40)),
-        elements=st.one_of(st.just(np.nan), st.floats(0, 1)),
-    ),
-    room=st.tuples(st.integers(5, 60), st.integers(5, 60)),
-)  # fmt: skip
-def test_each_cell_of_a_heat_map_is_the_largest_it_stands_for(matrix, room) -> None:
-    picture, (rows, columns) = heat_map(matrix, 1.0, GREY, room)
-    assert picture.width <= room[0]
-    assert picture.height <= room[1]
-    across, down = -(-matrix.shape[1] // columns), -(-matrix.shape[0] // rows)
-    assert picture.width % across == picture.height % down == 0
-    wide, high = picture.width // across, picture.height // down
-    pixels = np.asarray(picture)
-    for r in range(down):
-        for c in range(across):
-            cell = pixels[r * high : (r + 1) * high, c * wide : (c + 1) * wide].reshape(-1, 3)
-            part = matrix[r * rows : (r + 1) * rows, c * columns : (c + 1) * columns]
-            known = part[~np.isnan(part)]
-            wanted = [round(known.max() * 255)] * 3 if len(known) else NOT_FINITE
-            assert (cell == wanted).all()
-
-
-def test_a_matrix_of_zeros_takes_the_start_of_the_scale() -> None:
-    picture, merged = heat_map(np.zeros((2, 3)), 0.0, GREY, (30, 30))
-    assert merged == (1, 1)
-    assert not np.asarray(picture).any()
 
 
 def test_the_colour_scale_goes_from_end_to_end() -> None:
@@ -185,15 +155,12 @@ def test_a_layers_numbers_are_the_files(reader, words, stored) -> None:
     kernel = stored[(256, 32)].astype(np.float64)
     summary = details.statistics["summary"]
     np.testing.assert_array_equal(summary.counts, np.histogram(kernel, 64)[0])
-    np.testing.assert_array_equal(summary.heat.matrix, np.abs(kernel))
     panel_picture.panel_picture(details, SIZE, "dark")
     for value in (kernel.min(), kernel.max(), kernel.mean(), kernel.std()):
         assert f"{value:.6g}" in words
     assert {"hidden", "Dense", "kernel", "bias", "256 × 32", "float32", "1 of 2"} <= set(words)
     assert count(256 * 32 + 32) in words  # parameters
     assert {"zeros", "not finite", "activation", "relu"} <= set(words)
-    assert any("a cell is the largest of 2 × 1 weights" in " ".join(words[i : i + 2])
-               for i in range(len(words)))  # fmt: skip
 
 
 def test_stepping_goes_round_the_weights(reader, words, stored) -> None:
@@ -274,9 +241,9 @@ def test_a_later_selection_ends_an_earlier_reading(reader, monkeypatch, words) -
     entered, ended = threading.Event(), threading.Event()
     usual = panel_reader.weight_statistics
 
-    def slow(model, path, name, stop):
+    def slow(model, path, name, stop, told):
         if path != "hidden":
-            return usual(model, path, name, stop)
+            return usual(model, path, name, stop, told)
         entered.set()
         while not stop():
             threading.Event().wait(0.001)
@@ -318,7 +285,7 @@ def test_an_outdated_search_changes_nothing(reader, monkeypatch) -> None:
 def test_a_reading_that_ends_too_late_changes_nothing(reader, monkeypatch) -> None:
     go, usual = threading.Event(), panel_reader.weight_statistics
 
-    def slow(model, path, name, stop):
+    def slow(model, path, name, stop, told):
         if path == "hidden":
             assert go.wait(20)
         return usual(model, path, name)

@@ -87,6 +87,7 @@ class Actions:
             "x": self._focus,
             "i": self._toggle_panel,
             "w": lambda: self._next_weight(1),
+            "v": self._change_figure,
             "bracketright": lambda: self._next_weight(1),
             "bracketleft": lambda: self._next_weight(-1),
             "u": self._close_selected,
@@ -114,6 +115,9 @@ class Actions:
             self._stage.tell(
                 f"details of the selected node: {'on' if self._stage.panel.wanted else 'off'}"
             )
+
+    def _change_figure(self) -> None:
+        self._stage.tell(self._stage.panel.change_figure() or "no kernels in what is selected")
 
     def _next_weight(self, by: int) -> None:
         if self._stage.panel.step(by):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from explorer.desktop.actions import Actions, Target
 from explorer.desktop.detail import DesktopDetail
 from explorer.desktop.fit import Fit
+from explorer.desktop.grips import Grips
 from explorer.desktop.motion import DesktopMotion
 from explorer.desktop.panel import DesktopPanel
 from explorer.desktop.reading import DesktopReading
@@ -85,7 +86,14 @@ class Desktop:
         self.update_panel()
         self.renderer.camera = self.session.state.camera or self.view_of(None)
         self.window.run(
-            Handlers(self._click, self._hover, self._leave, self._key, self._tick, self.scale)
+            Handlers(
+                self._click,
+                self._hover,
+                self._leave,
+                self._key,
+                self._tick,
+                Grips(self.panel, self.scale),
+            )
         )
         self.session.camera = self.renderer.camera
 
@@ -120,6 +128,8 @@ class Desktop:
 
     def _hover(self, x: float, y: float) -> None:
         if self.motion.under_way or self._help or time.monotonic() < self._told_until:
+            return
+        if self.panel.hover(x, y):
             return
         pick = self.renderer.pick(x, y)
         if pick.node is not None:

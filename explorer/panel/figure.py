@@ -120,6 +120,16 @@ class WeightFigure:
         self.choose(**(changes[field] if field in changes else {field: int(value)}))
         return True
 
+    def ways(self) -> list[tuple[str, dict[str, str]]]:
+        """What a key goes through: what each is called, and the options that make it."""
+        if not self.images:
+            return []
+        kernels = [
+            ("kernels, strongest first", {"mode": KERNELS, "order": "strongest"}),
+            ("kernels in order", {"mode": KERNELS, "order": "index"}),
+        ]
+        return [("matrix", {"mode": MATRIX}), *kernels]
+
     def _single_taps(self) -> list[tuple[str, str]]:
         found, at = [], [0] * len(self.taps)
         total = 1

@@ -103,7 +103,7 @@ def told(plane: Plane, cells: Cells, row: int, column: int, overlay: Overlay) ->
     if number + bad == 1:
         return [f"{value:.7g}" if number else "not finite", *ends, plane.place(row, column)]
     lines = [f"{overlay.title}: {value:.6g}" if number else "no finite weight", *ends]
-    lines.append(f"{count(number)} weights" + (f", {count(bad)} not finite" if bad else ""))
+    many = f"{count(number)} weights" + (f", {count(bad)} not finite" if bad else "")
     if cells.rows.step == cells.columns.step == 1:
-        lines.append(plane.place(row, column))
-    return lines
+        many += f": {plane.place(row, column)}"
+    return [*lines, many]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from explorer.crossing.query import strongest_edges
 from explorer.drawing.appearance import node_family, unit_title
 from explorer.drawing.color_scale import count
-from explorer.errors import NeuronautError, UnknownNameError
 from explorer.network import Layer, Weight
 from explorer.open_model import OpenModel
-from explorer.panel.compared import layer_rows, weight_rows
-from explorer.panel.weight_summary import summarize
+from explorer.panel.compared import layer_rows
 from explorer.tree import lod
 from explorer.tree.hierarchy import Node, shape_text
 from explorer.tree.lod import UnitRange
@@ -111,61 +109,6 @@ def incoming(model: OpenModel, path: str, top: int = STRONGEST) -> list[dict[str
         }
         for row in found.to_json()["edges"]
     ]
-
-
-def weight_statistics(
-    model: OpenModel, path: str, name: str, stop: Callable[[], bool] = lambda: False
-) -> dict[str, Any]:
-    """Exact statistics of one weight of a layer; reads the whole weight, in blocks.
-
-    Parameters
-    ----------
-    model : OpenModel
-    path : str
-        Of the layer.
-    name : str
-        The weight's name in the file.
-    stop : callable () -> bool
-        Asked between blocks; `explorer.panel.weight_summary.Stopped` is raised when it says so.
-
-    Returns
-    -------
-    dict
-        ``shape``, ``dtype``, ``size``, ``codes`` (True for packed integers that are not weights);
-        ``summary``: a `WeightSummary`; ``row_axes`` and ``column_axis``: which axes the rows and
-        columns of its picture are; ``compared``: rows of (name, text) on both files where two are
-        compared, all else is then about newer - older.
-
-    Raises
-    ------
-    NeuronautError
-        If there is no such weight, its bytes are not in the file or are no numbers, or the file
-        was changed.
-    """
-    index, _ = lod.locate(model.hierarchy, path)
-    layer = model.hierarchy.layer(index)
-    weights = {w.name: w for w in layer.weights} if layer is not None else {}
-    if layer is None or name not in weights:
-        raise UnknownNameError("weight", name, weights)
-    weight = weights[name]
-    comparison = model.comparison
-    if comparison is not None and not comparison.changes.compares(name):
-        raise NeuronautError(f"{name}: not in both files in this shape, so there is no difference")
-    if weight.where is None:
-        raise NeuronautError(f"{name}: the file does not hold its values")
-    if not weight.size:
-        raise NeuronautError(f"{name}: holds no numbers, its shape is {weight.shape}")
-    axes = [f"axis {i}" for i in range(len(weight.shape))]
-    return {
-        "shape": weight.shape,
-        "dtype": weight.dtype,
-        "size": weight.size,
-        "codes": weight.role.rpartition("/")[2].startswith("packed_"),
-        "summary": summarize(model.reader, weight, stop),
-        "row_axes": ", ".join(axes[:-1]) or "one",
-        "column_axis": axes[-1] if axes else "one",
-        "compared": () if comparison is None else weight_rows(comparison, name, stop),
-    }
 
 
 def config_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:

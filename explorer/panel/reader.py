@@ -9,8 +9,14 @@ from typing import Any
 
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
-from explorer.panel.panel import incoming, layer_panel, weight_statistics
-from explorer.panel.weight_summary import Stopped
+from explorer.panel.panel import incoming, layer_panel
+from explorer.panel.statistics import (
+    UNASKED,
+    node_statistics,
+    node_weights,
+    weight_statistics,
+)
+from explorer.panel.weight_summary import Stopped, WeightSummary
 
 # What comes within this time is shown at once; a panel that first says "reading" would flicker.
 AT_ONCE = 0.03  # seconds
@@ -28,8 +34,8 @@ class Details:
     weight : int
         Which of ``panel["weights"]`` is told of.
     statistics : mapping or None
-        Of that weight, as `explorer.panel.panel.weight_statistics` gives it; ``None`` until it is
-        read.
+        Of that weight or of all in a group, as `explorer.panel.statistics.weight_statistics` gives
+        it; ``None`` until it is read. While it is an estimate, `reading` is true.
     incoming : sequence of mapping
         Strongest connections into units, as `explorer.panel.panel.incoming` gives them.
     reading : bool
@@ -105,7 +111,7 @@ class PanelReader:
             self._details = details
         if details is None:
             return
-        if not details.panel["weights"] and details.panel["kind"] not in ("unit", "units"):
+        if details.panel["kind"] == "layer" and not details.panel["weights"]:
             return
         self._details = replace(details, reading=True)
         thread = threading.Thread(
@@ -118,16 +124,27 @@ class PanelReader:
     def _read(self, details: Details, unwanted: threading.Event) -> None:
         """Complete the details, unless nobody wants them any more; runs in a thread."""
         panel = details.panel
+
+        def told(summary: WeightSummary) -> None:
+            statistics = {"shape": (), "dtype": "", "codes": False, "summary": summary,
+                          "compared": ()}  # fmt: skip
+            self._put(replace(details, statistics=statistics, reading=True), unwanted)
+
         try:
             if panel["weights"]:
                 name = panel["weights"][details.weight]["name"]
-                found = weight_statistics(self._model, panel["path"], name, unwanted.is_set)
+                found = weight_statistics(self._model, panel["path"], name, unwanted.is_set, told)
                 details = replace(details, statistics=found)
-            else:
+            elif panel["kind"] in ("unit", "units"):
                 with self._searching:
                     if unwanted.is_set():
                         return
                     details = replace(details, incoming=incoming(self._model, panel["path"]))
+            else:
+                weights, nbytes = node_weights(self._model, panel["path"])
+                if weights and nbytes <= UNASKED:
+                    found = node_statistics(self._model, panel["path"], unwanted.is_set, told)
+                    details = replace(details, statistics=found)
         except NeuronautError as error:
             details = replace(details, error=str(error))
         except Stopped:
@@ -135,6 +152,9 @@ class PanelReader:
         except Exception as error:
             # A thread's fault would go unseen and the panel would say "reading" for ever.
             details = replace(details, error=f"cannot be told: {type(error).__name__}: {error}")
+        self._put(details, unwanted)
+
+    def _put(self, details: Details, unwanted: threading.Event) -> None:
         with self._lock:
             if not unwanted.is_set():
                 self._details = details

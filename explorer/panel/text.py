@@ -52,57 +52,24 @@ def weight_facts(statistics: Mapping[str, Any]) -> list[tuple[Row, Row | None]]:
     Parameters
     ----------
     statistics : mapping
-        As `explorer.panel.panel.weight_statistics` gives it.
+        As `explorer.panel.statistics.weight_statistics` gives it.
     """
     summary: WeightSummary = statistics["summary"]
-    shape = " × ".join(count(n) for n in statistics["shape"]) or "a single number"
+    shape = " × ".join(count(n) for n in statistics["shape"])
     kind = statistics["dtype"] + (", packed codes" if statistics["codes"] else "")
-    lines: list[tuple[Row, Row | None]] = [
-        (("shape", shape), None),
-        (("type", kind), ("size", count(summary.size))),
-    ]
+    lines: list[tuple[Row, Row | None]] = [(("shape", shape), None)] if shape else []
+    lines.append((("type", kind), ("size", count(summary.size))))
     if summary.finite:
+        std = f"{summary.std:.6g}" if summary.exact else "…"
         lines += [
             (("min", f"{summary.low:.6g}"), ("max", f"{summary.high:.6g}")),
-            (("mean", f"{summary.mean:.6g}"), ("std", f"{summary.std:.6g}")),
+            (("mean", f"{summary.mean:.6g}"), ("std", std)),
         ]
-    bad = count(summary.size - summary.finite)
+    bad = count((summary.size if summary.exact else summary.read) - summary.finite)
     lines.append((("zeros", count(summary.zeros)), ("not finite", bad)))
     compared = list(statistics["compared"])
     lines += zip(compared[::2], compared[1::2], strict=True)
     return lines
-
-
-def histogram_caption(summary: WeightSummary) -> str:
-    """What the bars count."""
-    return (
-        f"{count(int(summary.counts.sum()))} values in {len(summary.counts)} bins, "
-        f"at most {count(int(summary.counts.max()))}"
-    )
-
-
-def heat_caption(statistics: Mapping[str, Any], merged: tuple[int, int]) -> str:
-    """What the rows, columns and cells of the heat map are.
-
-    Parameters
-    ----------
-    statistics : mapping
-        As `explorer.panel.panel.weight_statistics` gives it.
-    merged : (int, int)
-        Cells of the summary's matrix in one cell of the picture.
-    """
-    heat = statistics["summary"].heat
-    rows, columns = (a * b for a, b in zip(heat.cell, merged, strict=True))
-    rows, columns = min(rows, heat.rows), min(columns, heat.columns)
-    each = "a cell is one weight"
-    if rows * columns > 1:
-        each = f"a cell is the largest of {count(rows)} × {count(columns)} weights"
-    if heat.rows == 1:
-        return f"|w|: {count(heat.columns)} in a row ({statistics['column_axis']}); {each}"
-    return (
-        f"|w|: {count(heat.rows)} rows ({statistics['row_axes']}) × {count(heat.columns)} columns "
-        f"({statistics['column_axis']}); {each}"
-    )
 
 
 def incoming_text(row: Mapping[str, Any]) -> Row:

@@ -144,7 +144,7 @@ def summarize(
             first.size, 0, 0, none, none, none, none, np.zeros(0, np.int64), np.zeros(0)
         )
     codes, mean = first.counter.result(), first.total / first.finite
-    bars, squares = _Bars(codes, first.low, first.high), 0.0
+    bars, squares = _Bars(codes if first.single else NONE, first.low, first.high), 0.0
     for values in _blocks(reader, weights, stop):
         kept = _finite(values)
         bars.add(kept)
@@ -163,11 +163,12 @@ class _First:
     def __init__(self, size: int) -> None:
         self.size, self.read, self.finite, self.zeros = size, 0, 0, 0
         self.total, self.low, self.high = 0.0, math.inf, -math.inf
-        self.counter = Counter()
+        self.counter, self.single = Counter(), True
 
     def add(self, values: Values) -> None:
         kept = _finite(values)
         self.read += len(values)
+        self.single = self.single and values.dtype == np.float32
         self.counter.add(values)
         if not len(kept):
             return
@@ -243,7 +244,7 @@ class _Bars:
     Parameters
     ----------
     codes : Histogram
-        Of the elements that will be added.
+        Of the elements that will be added, all of them in single precision; or `NONE`.
     low, high : float
         Their range.
     """
@@ -251,26 +252,20 @@ class _Bars:
     def __init__(self, codes: Histogram, low: float, high: float) -> None:
         self.edges = _even(low, high)
         self.counts = np.zeros(max(len(self.edges) - 1, 0), np.int64)
-        self._cut = np.zeros(1 << 16, bool)
+        self._cut = np.ones(1 << 16, bool)
         if not len(self.counts):
             return
         ends = self._bar(_signed_ends(codes.codes))
-        # Single precision only: numbers of more digits may lie beyond the ends of their bin.
         inside = ends[:, 0] == ends[:, 1]
-        self._known = (codes.codes[inside], ends[inside, 0], codes.counts[inside])
-        self._cut[codes.codes[~inside]] = True
-        self._counted = False
+        np.add.at(self.counts, ends[inside, 0], codes.counts[inside])
+        self._cut[codes.codes[inside]] = False
 
     def add(self, values: Values) -> None:
         """Count finite elements."""
         if not len(self.counts):
             return
         if values.dtype == np.float32:
-            if not self._counted:
-                np.add.at(self.counts, self._known[1], self._known[2])
-                self._counted = True
-            code = np.ascontiguousarray(values).view(np.uint32) >> 16
-            values = values[self._cut[code]]
+            values = values[self._cut[np.ascontiguousarray(values).view(np.uint32) >> 16]]
         self.counts += np.bincount(self._bar(values.astype(np.float64)), minlength=BINS)
 
     def _bar(self, values: F8) -> I8:

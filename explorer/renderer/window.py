@@ -37,6 +37,9 @@ class Grip(Protocol):
     def release(self) -> None:
         """That drag is over."""
 
+    def wheel(self, x: float, y: float, factor: float) -> bool:
+        """The wheel turns; whether something comes nearer by it."""
+
 
 @dataclass
 class Handlers:
@@ -260,6 +263,9 @@ class Window:
 
     def _zoomed(self, factor: float) -> None:
         if self._beside_scene:
+            grip = self._handlers.grip if self._handlers is not None else None
+            if grip is not None and grip.wheel(*self._here, factor):
+                self._left()
             return
         screen = replace(self._screen, focus=self._here)
         self.renderer.camera = dolly(screen, *self.renderer.boxes, factor)

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import NeuronautError, UnknownNameError
+from explorer.errors import UnknownNameError
 from explorer.session.flight import Held
 from explorer.session.opening import Opening
-from explorer.web import coloring, drawing, nearing, shown
+from explorer.web import coloring, details, drawing, matrix, nearing, shown
 from explorer.web.stay import Stay, Target
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def _press(tab: Tab, path: str, pixel: tuple[float, float] | None = None) 
         return Stay.HERE if tab.session.state.opened == before else Held(path, pixel)
 
     await tab.change(lambda: tab.session.click(path), fly_to=target)
-    await _show_panel(tab, tab.session.state.selected)
+    await details.show(tab, tab.session.state.selected)
 
 
 async def _open(tab: Tab, path: str) -> None:
@@ -114,7 +114,7 @@ async def _travel(tab: Tab, step: Callable[[], bool]) -> None:
         lambda: done.append(step()), fly_to=lambda: session.camera if done[0] else Stay.HERE
     )
     if tab.panel_of != (session.state.selected or ""):
-        await _show_panel(tab, session.state.selected)
+        await details.show(tab, session.state.selected)
     elif session.state.theme != theme:
         await _new_theme(tab)
 
@@ -124,79 +124,19 @@ async def _select(tab: Tab, path: str | None) -> None:
     if path is None and tab.session.state.selected is None and tab.panel_of == "":
         return
     await tab.change(lambda: tab.session.select(path))
-    await _show_panel(tab, path)
+    await details.show(tab, path)
 
 
 async def _go(tab: Tab, path: str) -> None:
     """Select a node wherever it is: what is closed around it opens, and the camera flies there."""
     tab.flush(found=[])
     await tab.change(lambda: tab.session.reveal(path), fly_to=path or None)
-    await _show_panel(tab, path)
-
-
-async def _show_panel(tab: Tab, path: str | None) -> None:
-    path = path or ""  # nothing selected: the whole network
-    tab.panel_of = path
-    from explorer.panel import panel
-
-    model, theme = tab.session.model, tab.session.state.theme
-    data = await asyncio.to_thread(panel.layer_panel, model, path)
-    if tab.panel_of != path:
-        return
-    tab.flush(panel=shown.panel_state(data, theme), stats=None, weight="", incoming=[])
-    tab.matrix.hide()
-    if data["weights"]:
-        await _weight(tab, data["weights"][0]["name"])
-    elif data["kind"] in ("unit", "units"):
-        rows = await asyncio.to_thread(panel.incoming, model, path)
-        if tab.panel_of == path:
-            tab.flush(incoming=shown.incoming_rows(rows))
-
-
-async def _weight(tab: Tab, name: str) -> None:
-    """Show the statistics of one weight of the selected layer."""
-    from explorer.panel.panel import weight_statistics
-    from explorer.panel.weight_summary import Stopped
-
-    path, shows = tab.panel_of, tab.state.panel
-    if not path or shows is None or name not in [w["name"] for w in shows["weights"]]:
-        return
-    tab.flush(weight=name, stats=None)
-    tab.matrix.hide()
-    ticket = tab.weight_ticket = object()
-
-    def unwanted() -> bool:
-        return tab.weight_ticket is not ticket or tab.panel_of != path
-
-    tab.spawn(tab.guarded(tab.matrix.show(path, name)))
-    try:
-        data = await asyncio.to_thread(weight_statistics, tab.session.model, path, name, unwanted)
-        stats = shown.weight_state(data)
-    except NeuronautError as error:
-        stats = shown.failed_state(str(error))
-    except Stopped:
-        return
-    if not unwanted():
-        tab.flush(stats=stats)
+    await details.show(tab, path)
 
 
 async def _overlay(tab: Tab, name: str) -> None:
     await tab.change(lambda: tab.session.set_overlay(name))
     await tab.matrix.again()
-
-
-async def _matrix_choose(tab: Tab, wish: str) -> None:
-    """One of what the figure of a weight offers: ``"tap 4"``."""
-    field, _, value = wish.partition(" ")
-    await tab.matrix.choose(field, value)
-
-
-async def _matrix_look(tab: Tab, number: int, *seen: float) -> None:
-    await tab.matrix.look(number, *seen)
-
-
-async def _matrix_point(tab: Tab, number: int, row: float, column: float) -> None:
-    await tab.matrix.point(number, row, column)
 
 
 async def _layout(tab: Tab, name: str) -> None:
@@ -218,7 +158,7 @@ async def _see_all(tab: Tab) -> None:
     before = tab.session.state.opened
     await tab.change(tab.session.close_automatic, fly_to=None)
     if tab.session.state.opened != before:
-        await _show_panel(tab, tab.session.state.selected)
+        await details.show(tab, tab.session.state.selected)
 
 
 async def _see(tab: Tab) -> None:
@@ -230,7 +170,7 @@ async def _see(tab: Tab) -> None:
 async def _start_over(tab: Tab) -> None:
     """Back to the first picture, which may be undone."""
     await tab.change(tab.session.reset, fly_to=None)
-    await _show_panel(tab, None)
+    await details.show(tab, None)
 
 
 async def _close_selected(tab: Tab) -> None:
@@ -318,10 +258,11 @@ ACTIONS: dict[str, Action] = {
     "close": Action(_close, (str,)),
     "select": Action(_select, (_MAYBE,)),
     "go": Action(_go, (str,)),
-    "weight": Action(_weight, (str,)),
-    "matrix_choose": Action(_matrix_choose, (str,)),
-    "matrix_look": Action(_matrix_look, (int, _NUMBER, _NUMBER, _NUMBER, _NUMBER)),
-    "matrix_point": Action(_matrix_point, (int, _NUMBER, _NUMBER)),
+    "weight": Action(details.weight, (str,)),
+    "count": Action(details.count_all),
+    "matrix_choose": Action(matrix.choose, (str,)),
+    "matrix_look": Action(matrix.look, (int, _NUMBER, _NUMBER, _NUMBER, _NUMBER)),
+    "matrix_point": Action(matrix.point, (int, _NUMBER, _NUMBER)),
     "overlay": Action(_overlay, (str,)),
     "layout": Action(_layout, (str,)),
     "scale": Action(coloring.set_kind, (str,)),

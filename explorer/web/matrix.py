@@ -175,6 +175,22 @@ class MatrixPane:
         self._tab.flush(matrix_picture=picture_state(self._figure, shown))
 
 
+async def choose(tab: Tab, wish: str) -> None:
+    """One of what the figure of a weight offers: ``"tap 4"``."""
+    field, _, value = wish.partition(" ")
+    await tab.matrix.choose(field, value)
+
+
+async def look(tab: Tab, number: int, *seen: float) -> None:
+    """Another part of the figure is seen: top, left, height and width."""
+    await tab.matrix.look(number, *seen)
+
+
+async def point(tab: Tab, number: int, row: float, column: float) -> None:
+    """The pointer is on this row and column, or on none."""
+    await tab.matrix.point(number, row, column)
+
+
 def picture_state(figure: WeightFigure, shown: Shown) -> dict[str, Any]:
     """The cells as the page draws them: a PNG with a pixel per cell, its place, and words."""
     from explorer.panel.heat import caption

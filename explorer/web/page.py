@@ -53,6 +53,7 @@ INITIAL: dict[str, Any] = {
     "hint": True,
     "weight": "",
     "stats": None,
+    "counting": None,
     "matrix": {"id": 0},
     "matrix_picture": None,
     "matrix_told": [],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.drawing.color_scale import count, number
 from explorer.drawing.themes import THEMES
 from explorer.errors import NeuronautError
+from explorer.panel.captions import histogram_caption, octaves_caption, reading_text
 from explorer.web.coloring import bar_state
 from explorer.web.figures import css_gradient, histogram_path, rgb
 
@@ -204,43 +205,69 @@ def edge_panel(text: str) -> dict[str, Any]:
 
 def failed_state(error: str) -> dict[str, Any]:
     """What is shown in place of a weight's statistics when it cannot be read."""
-    return {"error": error, "facts": [], "histogram": None}
+    return {"error": error, "facts": [], "exact": True, "histograms": []}
+
+
+def estimate_state(summary: WeightSummary) -> dict[str, Any]:
+    """What is known of weights that are still being read."""
+    return weight_state(
+        {"shape": (), "dtype": "", "codes": False, "summary": summary, "compared": ()}
+    )
 
 
 def weight_state(data: Mapping[str, Any]) -> dict[str, Any]:
-    """`explorer.panel.panel.weight_statistics` as the page shows it."""
+    """`explorer.panel.statistics.weight_statistics` as the page shows it."""
     summary: WeightSummary = data["summary"]
-    facts = [
-        ["shape", " × ".join(map(str, data["shape"])) or "a single number"],
-        ["type", data["dtype"] + (", packed codes" if data["codes"] else "")],
-        ["numbers", count(summary.size)],
-    ]
+    facts = []
+    if data["shape"]:
+        facts.append(["shape", " × ".join(map(str, data["shape"]))])
+    if data["dtype"]:
+        facts.append(["type", data["dtype"] + (", packed codes" if data["codes"] else "")])
+    facts.append(["numbers", count(summary.size)])
     if summary.finite:
-        values = (("min", summary.low), ("max", summary.high), ("mean", summary.mean))
-        facts += [[k, f"{v:.6g}"] for k, v in (*values, ("std", summary.std))]
+        values = [("min", summary.low), ("max", summary.high), ("mean", summary.mean)]
+        values += [("std", summary.std)] if summary.exact else []
+        facts += [[k, f"{v:.6g}"] for k, v in values]
         facts.append(["zeros", count(summary.zeros)])
-    if summary.size > summary.finite:
+    if summary.finite < (summary.size if summary.exact else summary.read):
         facts.append(["not finite", count(summary.size - summary.finite)])
     facts += [list(row) for row in data["compared"]]
     return {
         "error": "",
         "facts": facts,
-        "histogram": _histogram(summary),
+        "exact": summary.exact,
+        "reading": "" if summary.exact else reading_text(summary),
+        "histograms": [h for h in (_linear(summary), _octaves(summary)) if h is not None],
     }
 
 
-def _histogram(summary: WeightSummary) -> dict[str, Any] | None:
+def _linear(summary: WeightSummary) -> dict[str, Any] | None:
     counts = summary.counts
     if not len(counts):
         return None
     low, high = float(summary.edges[0]), float(summary.edges[-1])
+    zero = 320 * -low / (high - low) if low < 0 < high else None
+    return _bars(counts, "w", (number(low), number(high)), histogram_caption(summary), zero)
+
+
+def _octaves(summary: WeightSummary) -> dict[str, Any] | None:
+    counts, edges, smaller = summary.octaves()
+    if len(counts) < 2:
+        return None
+    ends = number(float(edges[0])), number(float(edges[-1]))
+    return _bars(counts, "|w|", ends, octaves_caption(smaller, summary))
+
+
+def _bars(
+    counts: Any, axis: str, ends: tuple[str, str], caption: str, zero: float | None = None
+) -> dict[str, Any]:
     return {
+        "axis": axis,
         "path": histogram_path(counts, 320, 90),
-        "zero": 320 * -low / (high - low) if low < 0 < high else None,
-        "low": number(low),
-        "high": number(high),
-        "caption": f"{count(int(counts.sum()))} values in {len(counts)} bins; the fullest holds "
-        f"{count(int(counts.max()))}",
+        "zero": zero,
+        "low": ends[0],
+        "high": ends[1],
+        "caption": caption,
     }
 
 
