@@ -175,7 +175,7 @@ def test_many_open_at_once_all_close_and_the_first_picture_comes_back(page: Page
 def test_selecting_shows_configuration_histogram_and_heat_map(page: Page) -> None:
     page.element("search").fill("hidden")
     page.element("hit").first.click()
-    page.element("histogram").wait_for()
+    page.element("histogram").first.wait_for()
     assert page.element("panel-title").inner_text() == "hidden"
     kernel = _weights("hidden")
     stats = page.element("stats").inner_text()
