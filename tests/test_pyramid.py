@@ -39,6 +39,15 @@ class ArrayReader:
         self.elements += rows * width
         return np.stack([flat[first + i * stride :][:width] for i in range(rows)])
 
+    def read_many(
+        self, weight: Weight, starts: NDArray[np.int64], width: int
+    ) -> NDArray[np.generic]:
+        flat = self.arrays[weight.name].ravel()
+        assert starts.min() >= 0
+        assert starts.max() + width <= flat.size
+        self.elements += len(starts) * width
+        return flat[starts[:, None] + np.arange(width)]
+
 
 def weight(name: str, role: str, array: NDArray[np.generic]) -> Weight:
     """A weight of this array's shape."""
@@ -185,13 +194,15 @@ def test_stats_equal_sums_over_every_weight(grid, case):
 
 
 @ANY_GRID
-@given(cases(), st.sampled_from([0, 1, 7, 100, 3000]), st.booleans())
-def test_strongest_equals_a_full_sort(grid, case, k, searched):
+@given(cases(), st.sampled_from([0, 1, 7, 100, 3000]), st.booleans(), st.sampled_from([0, 2, 9]))
+def test_strongest_equals_a_full_sort(grid, case, k, searched, worth):
     connection, arrays, (out_label, in_label) = case
     pyramid = pyramid_of(connection, arrays, in_label)
     with pytest.MonkeyPatch.context() as patch:
         if searched:  # take the way of large matrices
             patch.setattr("explorer.pyramid.strongest.FULL_READ", 0)
+            patch.setattr("explorer.pyramid.tile_search._FIRST", 2)
+            patch.setattr("explorer.pyramid.tile_search._WORTH", worth)
             pyramid.build(connection)
         patch.setattr("explorer.pyramid.full_scan._CHUNK", 500)
         found = strongest(pyramid, connection, out_label, in_label, k)

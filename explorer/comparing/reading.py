@@ -50,6 +50,10 @@ class BeforeReader(_PairReader):
         """Runs of `width` elements beginning at ``first + i * stride``: shape (rows, width)."""
         return self._before.read_rows(self.pair(weight).before, first, rows, stride, width)
 
+    def read_many(self, weight: Weight, starts: NDArray[np.int64], width: int) -> Values:
+        """Runs of `width` elements that begin anywhere: shape (len(starts), width)."""
+        return self._before.read_many(self.pair(weight).before, starts, width)
+
 
 class DifferenceReader(_PairReader):
     """Reads newer minus older, in single precision where both files hold no more.
@@ -77,6 +81,10 @@ class DifferenceReader(_PairReader):
     def read_rows(self, weight: Weight, first: int, rows: int, stride: int, width: int) -> Values:
         """Runs of `width` elements beginning at ``first + i * stride``: shape (rows, width)."""
         return self._minus(weight, lambda r, w: r.read_rows(w, first, rows, stride, width))
+
+    def read_many(self, weight: Weight, starts: NDArray[np.int64], width: int) -> Values:
+        """Runs of `width` elements that begin anywhere: shape (len(starts), width)."""
+        return self._minus(weight, lambda r, w: r.read_many(w, starts, width))
 
     def both(self, weight: Weight, start: int, stop: int) -> tuple[Values, Values]:
         """The same elements of the older and of the newer file, in their own types."""

@@ -22,7 +22,7 @@ MOST_LISTED = 100_000
 """Connections that are listed for a share of Σw²."""
 _ROUNDING = 1e-12
 """Sums that differ by so small a share are equal."""
-_FIRST, _GROWTH = 512, 4  # connections looked for at first, and how many times more each time
+_FIRST, _GROWTH = 512, 2  # connections looked for at first, and how many times more each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ def _fewest(parts: Sequence[Part], share: float, most: int) -> _Rows:
             return rows.take(slice(0, count))
         left = max(need - float(held[-1]), 0.0) / float(rows.sum_sq[-1])
         least = max(least, len(rows) + ceil(left * (1.0 - _ROUNDING)))
-        k = max(_GROWTH * k, least)
+        k = _GROWTH * max(k, least)
     raise NeuronautError(
         f"{share:.12g} of Σw² needs at least {least} connections, and no more than {most} can be"
         " listed: ask for a smaller share"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -38,6 +38,9 @@ class Reader(Protocol):
 
     def read_rows(self, weight: Weight, first: int, rows: int, stride: int, width: int) -> Values:
         """Runs of `width` elements beginning at ``first + i * stride``: shape (rows, width)."""
+
+    def read_many(self, weight: Weight, starts: NDArray[np.int64], width: int) -> Values:
+        """Runs of `width` elements that begin anywhere: shape (len(starts), width)."""
 
 
 @runtime_checkable
@@ -210,12 +213,7 @@ class Level0:
     def pairs(self, matrix: Matrix, runs: Runs, columns: tuple[int, int],
               keep: bool = True) -> PairSums:  # fmt: skip
         """Sums over the taps of each pair, in double precision."""
-        total: PairSums | None = None
-        for values in self.taps(matrix, runs, columns, keep):
-            one = _summed(values)
-            total = own(one) if total is None else added(total, one)
-        assert total is not None  # a matrix has at least one tap
-        return total
+        return together(map(_summed, self.taps(matrix, runs, columns, keep)))
 
     def tile_pairs(
         self, matrix: Matrix, rows: NDArray[np.intp], first: NDArray[np.intp], width: int
@@ -235,22 +233,29 @@ class Level0:
         PairSums
             Arrays of shape (n, width).
         """
-        total: PairSums | None = None
-        between = matrix.minor_stride
-        starts = matrix.offset + rows.astype(np.int64) * matrix.major_stride + first * between
-        for tap in range(matrix.taps):
-            at = (starts + tap * matrix.tap_stride).tolist()
-            if matrix.weight.size <= WHOLE:
-                flat = self._whole(matrix.weight)
-                values = np.stack([flat[a : a + width * between : between] for a in at])
-            else:
-                read, span = self._reader.read_flat, (width - 1) * between + 1
-                values = np.stack([_plain(read(matrix.weight, a, a + span)) for a in at])
-                values = values[:, ::between]
-            one = _summed(values)
-            total = own(one) if total is None else added(total, one)
-        assert total is not None  # a matrix has at least one tap
-        return total
+        return together(map(_summed, self._tile_taps(matrix, rows, first, width)))
+
+    def _tile_taps(
+        self, matrix: Matrix, rows: NDArray[np.intp], first: NDArray[np.intp], width: int
+    ) -> Iterator[Values]:
+        """Each tap of single tiles in turn: shape (n, width)."""
+        weight, step, taps = matrix.weight, matrix.minor_stride, matrix.taps
+        starts = matrix.offset + rows.astype(np.int64) * matrix.major_stride + first * step
+        span = (width - 1) * step + 1
+        if weight.size <= WHOLE:
+            flat = self._whole(weight)
+            at = starts[:, None] + np.arange(0, span, step)
+            for tap in range(taps):
+                yield flat[at + tap * matrix.tap_stride]
+        elif (taps - 1) * matrix.tap_stride < step:  # the taps of a pair lie side by side
+            last = (taps - 1) * matrix.tap_stride
+            together = _plain(self._reader.read_many(weight, starts, span + last))
+            for tap in range(taps):
+                yield together[:, tap * matrix.tap_stride :][:, :span:step]
+        else:
+            for tap in range(taps):
+                at = starts + tap * matrix.tap_stride
+                yield _plain(self._reader.read_many(weight, at, span))[:, ::step]
 
     def _whole(self, weight: Weight) -> Values:
         return self._cached(
@@ -269,12 +274,21 @@ def _summed(values: Values) -> PairSums:
     return PairSums(v * v, v, size, size, bad)
 
 
-def own(one: PairSums) -> PairSums:
-    """The same with no array in two places, so that more can be added to it."""
-    return replace(one, max_abs=one.max_abs.copy())
+def together(parts: Iterable[PairSums]) -> PairSums:
+    """The sums of several taps, or of several matrices, for the same pairs; at least one."""
+    total: PairSums | None = None
+    alone = True
+    for one in parts:
+        if total is not None:
+            # One tap alone has arrays in two places: what is added to must be its own.
+            total = replace(total, max_abs=total.max_abs.copy()) if alone else total
+            one, alone = _added(total, one), False
+        total = one
+    assert total is not None  # a matrix has at least one tap
+    return total
 
 
-def added(total: PairSums, one: PairSums) -> PairSums:
+def _added(total: PairSums, one: PairSums) -> PairSums:
     """Add one tap to the total, in its arrays."""
     np.add(total.sum_sq, one.sum_sq, out=total.sum_sq)
     np.add(total.sum, one.sum, out=total.sum)

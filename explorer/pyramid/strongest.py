@@ -137,13 +137,13 @@ class Pairs:
             Exact; pairs of equal rank are ordered by (out, inside). A pair without any finite
             weight is counted in the totals but never listed.
         """
-        found = None
-        if k > 0 and self._fields:
+        if k <= 0:
+            found = Candidates.joined([])
+        elif self._fields:
             found = search(self._pyramid, self._fields, k, rank, least)
-        if found is None and k > 0:
+        else:
             found, *totals = scan(self._pyramid, self._connection, self._labels, k, rank)
             self.__dict__.setdefault("totals", tuple(totals))
-        found = found or Candidates.joined([])
         total, bad = self.totals
         return Strongest(
             self._out_names[found.out], self._in_names[found.inside], found.sum_sq, found.sum,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from explorer.pyramid.blocks import Blocks
 from explorer.pyramid.candidates import Candidates, Rank
 from explorer.pyramid.grid import SIDE, TILE_ROWS
-from explorer.pyramid.level0 import PairSums, added, own
+from explorer.pyramid.level0 import PairSums, row_blocks, together
 from explorer.pyramid.pyramid import Pyramid, View
 from explorer.weights.connections import Matrix
 
@@ -30,7 +30,7 @@ Seen = tuple[int, Matrix, I4, I4]
 _SLACK = 1.0 - 2e-6
 """Peaks are kept in single precision; the square of a bound this much lower is worth a look."""
 _FIRST, _MOST_AT_ONCE = 512, 8192  # tiles read between two looks at what was found
-_WORTH = 4
+_WORTH = 6
 """Reading single tiles costs so much more than reading through, per weight."""
 _STRIP = SIDE // TILE_ROWS  # tiles of a block
 
@@ -65,8 +65,8 @@ def one_to_one(stacks: Sequence[Sequence[Seen]], pairs: int) -> bool:
 
 def search(
     pyramid: Pyramid, fields: Sequence[Field], k: int, rank: Rank = "rms", least: float = 0.0
-) -> Candidates | None:
-    """The k strongest pairs, or ``None`` where reading all is as quick.
+) -> Candidates:
+    """The k strongest pairs.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def search(
     tiles = [field.tile_bounds(c, rank) for field, c in zip(fields, chosen, strict=True)]
     least = max(least, _kth([t.low[t.sure] for t in tiles], k))
     kept = [t.take(t.high >= least * _SLACK) for t in tiles]
-    return _read(pyramid, fields, kept, (k, rank, least))
+    return _read(pyramid, fields, kept, _Best(k, rank, least))
 
 
 def _kth(parts: list[F8], k: int) -> float:
@@ -217,10 +217,8 @@ class Field:
         rows, columns = (int(np.count_nonzero(a >= 0)) for a in (view.rows, view.columns))
         return rows * columns * view.matrix.taps * len(self.views)
 
-    def read(
-        self, pyramid: Pyramid, tiles: _Tiles, rank: Rank, least: float
-    ) -> Iterator[Candidates]:
-        """The visible pairs of some tiles that reach a mean square, or sum of squares."""
+    def read(self, pyramid: Pyramid, tiles: _Tiles, best: _Best) -> Iterator[Candidates]:
+        """The visible pairs of some tiles that may be among the best."""
         view, width = self.views[0], self._finest[0].width
         m = view.matrix
         row = (tiles.row[:, None] * TILE_ROWS + np.arange(TILE_ROWS)).ravel()
@@ -230,63 +228,105 @@ class Field:
         row, first = row[inside], first[inside]
         last = first + width > m.minor
         for some, wide in ((~last, width), (last, m.minor % width)):
-            if not some.any():
-                continue
-            parts = self._sums(pyramid, row[some], first[some], wide)
-            count: int | NDArray[np.int64] = m.taps * len(self.views)
-            if parts.bad is not None:
-                count = count - parts.bad
-            value = parts.sum_sq if rank == "sum_sq" else parts.sum_sq / np.maximum(count, 1)
-            at = np.nonzero((value >= least * _SLACK) & (np.asarray(count) > 0))
-            along = view.columns[first[some][at[0]] + at[1]]
-            across = view.rows[row[some][at[0]]]
-            out, inside_ = (across, along) if m.transposed else (along, across)
-            counts = np.broadcast_to(np.asarray(count, np.int64), value.shape)[at]
-            found = Candidates(out, inside_, parts.sum_sq[at], parts.sum[at], parts.sum_abs[at],
-                               parts.max_abs[at], counts)  # fmt: skip
-            yield found.at(np.flatnonzero(along >= 0))
+            if some.any():
+                rows, column = row[some], first[some]
+                parts = together(
+                    pyramid.level0.tile_pairs(v.matrix, rows, column, wide) for v in self.views
+                )
+                yield self._strong(parts, rows, column, best)
 
-    def _sums(
-        self, pyramid: Pyramid, rows: NDArray[np.intp], first: NDArray[np.intp], width: int
-    ) -> PairSums:
-        """Sums over all matrices for the pairs of rows of tiles."""
-        total: PairSums | None = None
-        for view in self.views:
-            one = pyramid.level0.tile_pairs(view.matrix, rows, first, width)
-            total = own(one) if total is None else added(total, one)
-        assert total is not None  # a field has at least one matrix
-        return total
+    def sweep(self, pyramid: Pyramid, tiles: _Tiles, best: _Best) -> Iterator[Candidates]:
+        """The same by reading through all rows that hold one of the tiles."""
+        view = self.views[0]
+        wanted = np.zeros(-(-view.matrix.major // TILE_ROWS), np.bool_)
+        wanted[tiles.row] = True
+        shown = np.repeat(wanted, TILE_ROWS)[: view.matrix.major]
+        rows = np.where(shown, view.rows, np.int32(-1))
+        columns = np.flatnonzero(view.columns >= 0)
+        across = (int(columns[0]), int(columns[-1]) + 1)
+        for runs in row_blocks(rows, across[1] - across[0]):
+            parts = together(
+                pyramid.level0.pairs(v.matrix, runs, across, keep=False) for v in self.views
+            )
+            row = np.concatenate([np.arange(*run) for run in runs])
+            yield self._strong(parts, row, np.full(len(row), across[0]), best)
+
+    def _strong(
+        self, parts: PairSums, row: NDArray[np.intp], first: NDArray[np.intp], best: _Best
+    ) -> Candidates:
+        """The visible ones of some runs of pairs that are strong enough."""
+        view = self.views[0]
+        count: int | NDArray[np.int64] = view.matrix.taps * len(self.views)
+        if parts.bad is not None:
+            count = count - parts.bad
+        value = parts.sum_sq if best.rank == "sum_sq" else parts.sum_sq / np.maximum(count, 1)
+        at = np.nonzero((value >= best.least * _SLACK) & (np.asarray(count) > 0))
+        along, across = view.columns[first[at[0]] + at[1]], view.rows[row[at[0]]]
+        out, inside = (across, along) if view.matrix.transposed else (along, across)
+        counts = np.broadcast_to(np.asarray(count, np.int64), value.shape)[at]
+        found = Candidates(out, inside, parts.sum_sq[at], parts.sum[at], parts.sum_abs[at],
+                           parts.max_abs[at], counts)  # fmt: skip
+        return found.at(np.flatnonzero((along >= 0) & (across >= 0)))
+
+
+class _Best:
+    """The k strongest of what was found so far.
+
+    Attributes
+    ----------
+    least : float
+        What a pair must reach to be one of them.
+    """
+
+    def __init__(self, k: int, rank: Rank, least: float) -> None:
+        self.k, self.rank, self.least = k, rank, least
+        self._ranked = Candidates.joined([])
+        self._more: list[Candidates] = []
+
+    def add(self, found: Candidates) -> None:
+        """Take more into account."""
+        self._more.append(found)
+        if sum(len(one.out) for one in self._more) > max(self.k, _MOST_AT_ONCE):
+            self.ranked()
+
+    def ranked(self) -> Candidates:
+        """Those k, strongest first."""
+        if self._more:
+            self._ranked = Candidates.joined([self._ranked, *self._more]).best(self.k, self.rank)
+            self._more = []
+            if len(self._ranked.out) >= self.k:
+                self.least = max(self.least, float(self._ranked.value(self.rank)[-1]))
+        return self._ranked
 
 
 def _read(
-    pyramid: Pyramid, fields: Sequence[Field], tiles: list[_Tiles], wanted: tuple[int, Rank, float]
-) -> Candidates | None:
+    pyramid: Pyramid, fields: Sequence[Field], tiles: list[_Tiles], best: _Best
+) -> Candidates:
     """Read tiles, those with the highest bounds first, until no other can hold a strong pair."""
-    k, rank, least = wanted
     owner = np.repeat(np.arange(len(tiles)), [len(t) for t in tiles])
     place = np.concatenate([np.arange(len(t)) for t in tiles])
     high = np.concatenate([t.high for t in tiles])
     order = np.argsort(-high, kind="stable")
     visible = sum(field.visible() for field in fields)
-    best, at, batch, spent = Candidates.joined([]), 0, max(_FIRST, k), 0
-    while at < len(order):
-        if len(best.out) >= k:
-            least = max(least, float(best.value(rank)[-1]))
-            if high[order[at]] < least * _SLACK:
-                break
+    at, batch, spent = 0, max(_FIRST, best.k), 0
+    while at < len(order) and high[order[at]] >= best.least * _SLACK:
         now = order[at : at + batch]
-        found = [best]
-        for n, (field, mine) in enumerate(zip(fields, tiles, strict=True)):
-            chosen = mine.take(np.sort(place[now[owner[now] == n]]))
-            if len(chosen):
-                spent += field.weights(len(chosen))
-                if spent * _WORTH > visible:
-                    return None
-                found += field.read(pyramid, chosen, rank, least)
-        best = Candidates.joined(found).best(k, rank)
+        chosen = [mine.take(np.sort(place[now[owner[now] == n]])) for n, mine in enumerate(tiles)]
+        spent += sum(field.weights(len(c)) for field, c in zip(fields, chosen, strict=True))
+        sweep = spent * _WORTH > visible  # nearly all may hold one: read through
+        if sweep:
+            chosen = [t.take(t.high >= best.least * _SLACK) for t in tiles]
+            best = _Best(best.k, best.rank, best.least)
+        for field, some in zip(fields, chosen, strict=True):
+            if len(some):
+                for found in (field.sweep if sweep else field.read)(pyramid, some, best):
+                    best.add(found)
+        best.ranked()
+        if sweep:
+            break
         at += len(now)
         batch = min(batch * 2, _MOST_AT_ONCE)
-    return best
+    return best.ranked()
 
 
 def seen_blocks(labels: I4, size: int) -> tuple[Bools, Bools]:

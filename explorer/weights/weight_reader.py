@@ -174,6 +174,37 @@ class WeightReader:
             out = memory(rows * width * kind.itemsize).view(kind).reshape(rows, width)
             return self._stored.read(weight, *run, out=out)
 
+    def read_many(self, weight: Weight, starts: NDArray[np.int64], width: int) -> Array:
+        """Many short runs that begin anywhere.
+
+        Parameters
+        ----------
+        weight : Weight
+        starts : int64 array, shape (n,)
+            Elements, in C order, at which the runs begin.
+        width : int
+            Elements per run.
+
+        Returns
+        -------
+        ndarray of shape (n, width)
+
+        Raises
+        ------
+        IndexError
+            When a run is not inside the tensor.
+        """
+        if not len(starts) or width <= 0:
+            return np.empty((len(starts), max(width, 0)), number_dtype(weight))
+        if starts.min() < 0 or starts.max() + width > weight.size:
+            raise IndexError(f"runs of {width} beyond {weight.size} elements")
+        if not decode.is_plain(weight):
+            runs = ((start, 1, 0, width) for start in starts.tolist())
+            return np.concatenate([self._numbers(weight, run) for run in runs])
+        with self._stored.in_use(weight):
+            self._stored.check_sound(weight)
+            return decode.elements(weight, self._stored.read_many(weight, starts, width))
+
     def read_codes(self, weight: Weight, start: int, stop: int) -> Array:
         """The codes behind elements `start` … `stop` - 1, before any scale.
 

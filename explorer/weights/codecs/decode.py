@@ -44,7 +44,7 @@ def numbers(weight: Weight, run: Run, read: Read, entries: affine.Entries) -> Ar
     """
     if is_block(weight):
         return _blocks(weight, run, read, ggml.decode)
-    found = _elements(weight, codes(weight, run, read))
+    found = elements(weight, codes(weight, run, read))
     packing = weight.packing
     if packing is None or packing.scale is None:
         return found
@@ -66,7 +66,15 @@ def codes(weight: Weight, run: Run, read: Read) -> Array:
     return read_lanes(lanes, bool(signed), words, run)
 
 
-def _elements(weight: Weight, stored: Array) -> Array:
+def is_plain(weight: Weight) -> bool:
+    """Whether each stored item is one element, which needs no scale."""
+    packing = weight.packing
+    return not is_block(weight) and (
+        packing is None or (packing.lanes is None and packing.scale is None)
+    )
+
+
+def elements(weight: Weight, stored: Array) -> Array:
     """What elements are without their scales."""
     if weight.dtype == "bfloat16":
         return small_floats.from_bfloat16(stored)
