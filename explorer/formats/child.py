@@ -69,7 +69,6 @@ def _looks_like(head: bytes) -> str:
         (b"%PDF", "a PDF document"),
         (b"\x1f\x8b", "a gzip archive"),
         (b"\x80\x02", "a Python pickle"),
-        (b"GGUF", "a GGUF model"),
     ):
         if head.startswith(magic):
             return f"; it looks like {what}"

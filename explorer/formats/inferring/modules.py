@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from explorer.network import Weight
+from explorer.network import ByteRange, Weight
+
+_STACKED = "_exps"  # what llama.cpp calls the matrices of all experts in one tensor
+_MOST_EXPERTS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +43,24 @@ def modules_of(tensors: Sequence[Weight]) -> list[Module]:
     mark = "." if any("." in t.name for t in tensors) else "/"
     found: dict[tuple[str, ...], dict[str, Weight]] = {}
     for tensor in tensors:
-        *path, leaf = tensor.name.split(mark)
-        found.setdefault(tuple(path) or (leaf,), {})[leaf] = tensor
+        for path, leaf, own in _experts(tensor.name.split(mark), tensor):
+            found.setdefault(tuple(path) or (leaf,), {})[leaf] = own
     around = {path[:n] for path in found for n in range(1, len(path))}
     return [
         Module((*path, "parameters") if path in around else path, own)
         for path, own in found.items()
     ]
+
+
+def _experts(parts: list[str], tensor: Weight) -> Iterator[tuple[list[str], str, Weight]]:
+    """Path, last part and tensor; a tensor that holds all experts' matrices as one per expert."""
+    *path, leaf = parts
+    stacked = bool(path) and path[-1].endswith(_STACKED) and len(tensor.shape) in (2, 3)
+    if not stacked or tensor.shape[0] > _MOST_EXPERTS or not isinstance(tensor.where, ByteRange):
+        yield path, leaf, tensor
+        return
+    each = tensor.where.nbytes // tensor.shape[0]
+    for number in range(tensor.shape[0]):
+        where = replace(tensor.where, offset=tensor.where.offset + number * each, nbytes=each)
+        own = replace(tensor, name=f"{tensor.name}[{number}]", shape=tensor.shape[1:], where=where)
+        yield [*path[:-1], "experts", str(number), path[-1].removesuffix(_STACKED)], leaf, own

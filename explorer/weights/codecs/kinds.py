@@ -134,6 +134,8 @@ def problem(weight: Weight, depth: int = 0) -> str:
 
 
 def _problems(weight: Weight, depth: int) -> Iterator[str]:
+    if weight.where is None and weight.packing is None:
+        return  # a name and a shape, whatever its elements are
     known = weight.dtype in (*PLAIN, "bfloat16", *SHORT)
     if not known and not is_block(weight) and weight.dtype not in small_floats.TABLES:
         yield "elements of an unknown type"
