@@ -58,7 +58,9 @@ class Wiring:
         made = self._names.unique(f"{prefix}/" if prefix else "", name)
         told = {**config, "origin": "inferred"}
         self.layers[made] = Layer(made, kind, told, operation=operation)
-        self._width[made] = width or (self.width(sources[0]) if sources else 0)
+        width = width or (self.width(sources[0]) if sources else 0)
+        if width:
+            self._width[made] = width
         for source in sources:
             self.feed(source, made)
         return made
