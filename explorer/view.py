@@ -190,6 +190,7 @@ class View:
         *,
         overlay: str | None = None,
         threshold: float | None = None,
+        units: str | None = None,
         layout: str | None = None,
         theme: str | None = None,
         detail: str | None = None,
@@ -203,6 +204,8 @@ class View:
         overlay, layout, theme : str, optional
         threshold : float, optional
             Up to which |w| the overlay ``"sparsity"`` counts a weight.
+        units : str, optional
+            What boxes are coloured by: ``"kind"`` of layer, or an overlay of units.
         detail : str, optional
             ``"automatic"``: in a window and in a page nodes open as the camera comes near, and
             close behind it; ``"manual"``: only by hand.
@@ -214,6 +217,8 @@ class View:
             self.session.set_overlay(overlay)
         if threshold is not None:
             self.session.set_threshold(threshold)
+        if units is not None:
+            self.session.set_units(units)
         if layout is not None:
             self.session.set_layout(layout)
         if theme is not None:

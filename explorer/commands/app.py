@@ -25,6 +25,9 @@ Threshold = Annotated[
     float | None,
     typer.Option("--threshold", help="up to which |w| the overlay sparsity counts a weight"),
 ]
+UnitsName = Annotated[
+    str | None, typer.Option("--units", help="name of an overlay of units, or kind")
+]
 ThemeName = Annotated[str | None, typer.Option("--theme", help="dark or light")]
 ScaleName = Annotated[
     str | None, typer.Option("--scale", help="of the colours: automatic, linear, log or rank")

@@ -25,6 +25,7 @@ from explorer.commands.app import (
     Size,
     ThemeName,
     Threshold,
+    UnitsName,
     app,
 )
 from explorer.commands.opening import model_opening, open_session
@@ -90,6 +91,7 @@ def shot(
     layout: LayoutName = None,
     overlay: OverlayName = None,
     threshold: Threshold = None,
+    units: UnitsName = None,
     theme: ThemeName = None,
     scale: ScaleName = None,
     ends: ColorRange = None,
@@ -110,6 +112,8 @@ def shot(
             session.set_range(bounds)
         if threshold is not None:
             session.set_threshold(threshold)
+        if units is not None:
+            session.set_units(units)
         if depth is not None:
             _tell_unless_all(session.open_to(depth))
         for kind in open_all or ():

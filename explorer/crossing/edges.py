@@ -28,6 +28,7 @@ from explorer.crossing.rows import (
 )
 from explorer.crossing.shares import FEWEST, STRANDS, shares, widest
 from explorer.crossing.unit_edges import UnitEdges
+from explorer.crossing.unit_norms import UnitNorms
 from explorer.crossing.unit_sums import UnitSums
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
@@ -71,6 +72,11 @@ class EdgeFinder:
     Parameters
     ----------
     model : OpenModel
+
+    Attributes
+    ----------
+    norms : UnitNorms
+        What the weights of the units of this model amount to.
     """
 
     def __init__(self, model: OpenModel) -> None:
@@ -80,6 +86,7 @@ class EdgeFinder:
         self._units = UnitEdges(model, self._older)
         self._loops = Loops(model)
         self._counted = Counted(model)
+        self.norms = UnitNorms(model)
         self._totals: Memory[tuple[int, float]] = Memory(_ROOM, lambda _: 200)
 
     def crossing(self, cut: Cut, budget: int) -> Crossing:

@@ -24,8 +24,9 @@ from explorer.drawing.focus import fade
 from explorer.drawing.placement import ASPECT, Placed, place
 from explorer.drawing.solids import boxes_of
 from explorer.drawing.themes import THEMES, Theme
+from explorer.drawing.unit_colors import UnitColors
 from explorer.open_model import OpenModel
-from explorer.overlays import Overlay, get_overlay
+from explorer.overlays import Overlay, get_overlay, get_unit_overlay
 from explorer.tree.lod import Cut
 from explorer.viewing.view_state import ViewState
 
@@ -53,6 +54,8 @@ class Sketch:
         Edges that stand for weights that are read; the others are grey.
     changed : Changed or None
         What changed inside each node, where two files are compared.
+    units : UnitColors or None
+        What a unit overlay tells of each box, if there is one.
     picture : DrawList
         Without colours of edges and without a legend.
     aspect : float
@@ -67,6 +70,7 @@ class Sketch:
     share: F8
     weighted: NDArray[np.bool_]
     changed: Changed | None
+    units: UnitColors | None
     picture: DrawList
     aspect: float
 
@@ -95,6 +99,12 @@ def sketched(
     placed = place(model, state, aspect)
     crossing = finder.crossing(placed.cut, state.edge_budget)
     crossing = finder.counted(crossing, overlay.counting(state.threshold))
+    of_units = get_unit_overlay(state.units, model.comparison is not None)
+    units = None
+    if of_units is not None:
+        stats, tasks = finder.norms.of(placed.cut, of_units.side)
+        units = UnitColors.of(of_units, stats, theme)
+        crossing = replace(crossing, searches=(*crossing.searches, *tasks))
     rows, share = crossing.edges, crowding(placed.cut, crossing.edges)
     weighted = overlay.tells(rows.stats)
     if model.comparison is not None:  # by a glance at a part nothing is told to be unchanged
@@ -109,7 +119,7 @@ def sketched(
     labels = labels_of(model, placed.cut, placed.boxes)
     changed = changed_nodes(model, placed.cut)
     picture = DrawList(
-        solids,
+        solids if units is None else units.painted(solids, state.theme),
         frames,
         edges,
         labels if changed is None else badged(labels, changed),
@@ -120,7 +130,7 @@ def sketched(
         told=overlay.told,
     )
     return Sketch(
-        placed, crossing, overlay, rows, values, share, weighted, changed, picture, aspect
+        placed, crossing, overlay, rows, values, share, weighted, changed, units, picture, aspect
     )
 
 
@@ -153,6 +163,8 @@ def colored(model: OpenModel, sketch: Sketch, state: ViewState) -> DrawList:
     if changed is not None and model.comparison is not None:
         solids = painted(solids, changed, overlay, scale, state.theme)
         legend = explained(legend, changed, model.comparison, state.theme)
+    if sketch.units is not None:
+        legend = sketch.units.explained(legend, solids)
     shown = picture.nodes.shown if isinstance(picture.nodes, NodePaths) else ()
     drawn = replace(
         picture,

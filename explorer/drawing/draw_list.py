@@ -151,6 +151,24 @@ class ScaleBar:
     negative: U1
 
 
+@dataclass(frozen=True, eq=False)
+class BoxScale:
+    """A colour scale of boxes.
+
+    Attributes
+    ----------
+    title : str
+    ramp : uint8 array, shape (r, 3)
+        From its low to its high end.
+    ticks : tuple of (float, str)
+        Position on the ramp in 0..1 and its number.
+    """
+
+    title: str
+    ramp: U1
+    ticks: tuple[tuple[float, str], ...]
+
+
 @dataclass(frozen=True)
 class Legend:
     """What colour, width and size mean, with numbers.
@@ -169,6 +187,8 @@ class Legend:
         Statements such as ``"900 of 262 144 connections, 38 % of Σw²"``.
     bar : ScaleBar or None
         The colour scale with its histogram; ``None`` when there is nothing to count.
+    boxes : BoxScale or None
+        The colour scale of the boxes; ``None`` where their colour is their kind.
     """
 
     title: str
@@ -177,6 +197,7 @@ class Legend:
     kinds: tuple[tuple[str, tuple[int, int, int]], ...]
     lines: tuple[str, ...]
     bar: ScaleBar | None = None
+    boxes: BoxScale | None = None
 
 
 class NodePaths(Sequence[str]):

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 RGB = tuple[int, int, int]
 
-# Samples at 17 even steps: inferno (van der Walt and Smith 2015) and ColorBrewer's BuPu and PuOr
-# (Brewer 2003), all even to the eye and safe for colour-blind ones.
+# Samples at even steps: inferno and viridis (van der Walt and Smith 2015) and ColorBrewer's BuPu,
+# PuOr and YlGnBu (Brewer 2003), all even to the eye and safe for colour-blind ones.
 _INFERNO = (
     "0000040b0724210c4a3d096557106e71196e8a226aa32c61bc3754d24644e45a31f1731df98e09fcac11f9cb35"
     "f2ea69fcffa4"
@@ -19,6 +19,11 @@ _BUPU = (
     "f7fcfdebf4f8e0ecf4cfdfedbfd3e6aec7e09ebcda95a8d08c95c68c80bb8c6ab18a55a788409c84278c800f7b"
     "6507624d004b"
 )
+_VIRIDIS = (
+    "44015448186a472d7b4240863b528b33638d2c728e26828e21918c1fa08828ae803fbc735ec96284d44baddc30"
+    "d8e219fde725"
+)
+_YLGNBU = "ffffd9edf8b1c7e9b47fcdbb41b6c41d91c0225ea8253494081d58"
 _PUOR = (
     "7f3b08a04d07be630adb7d12ef9e3cfdbd6efed7a2fbe9cff6f6f7e3e4efcecde4b6b0d4988dbe7967a65d3790"
     "44176f2d004b"
@@ -43,7 +48,9 @@ class Theme:
     frame, flow, label : RGB
         Outline of open nodes, links without weights, text.
     sequential, diverging : uint8 array, shape (256, 3)
-        Colour scales from weak to strong, and from negative to positive.
+        Colour scales of edges from weak to strong, and from negative to positive.
+    boxes : uint8 array, shape (256, 3)
+        Colour scale of boxes from low to high, in hues that edges have not.
     """
 
     families: dict[str, RGB]
@@ -52,6 +59,7 @@ class Theme:
     label: RGB
     sequential: NDArray[np.uint8]
     diverging: NDArray[np.uint8]
+    boxes: NDArray[np.uint8]
 
 
 _FAMILIES: dict[str, RGB] = {
@@ -85,6 +93,7 @@ THEMES: dict[str, Theme] = {
         # The black end of the map would vanish on the dark ground.
         sequential=_ramp(_INFERNO, 0.32, 0.98),
         diverging=np.ascontiguousarray(_ramp(_PUOR, 0.08, 0.92)),
+        boxes=_ramp(_VIRIDIS, 0.16, 1.0),
     ),
     "light": Theme(
         families={**_FAMILIES, "merge": (58, 68, 88)},
@@ -95,5 +104,6 @@ THEMES: dict[str, Theme] = {
         sequential=_ramp(_BUPU, 0.42, 1.0),
         # Paper is white: what is near zero must not be.
         diverging=_shaded(_ramp(_PUOR), 0.2),
+        boxes=_ramp(_YLGNBU, 0.18, 1.0),
     ),
 }

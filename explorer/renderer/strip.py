@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from explorer.drawing.draw_list import DrawList, Legend
+from explorer.drawing.draw_list import BoxScale, DrawList, Legend
 from explorer.renderer.scale_strip import (
     HISTOGRAM_ROWS,
     RAMP_EM,
@@ -74,7 +74,8 @@ class LegendStrip:
             return
         legend = draw_list.legend
         key = (size, scale, draw_list.theme, legend.title, legend.ramp.tobytes(), legend.ticks,
-               legend.kinds, legend.lines, self.histogram and _key_of(legend))  # fmt: skip
+               legend.kinds, legend.lines, legend.boxes and (legend.boxes.title, legend.boxes.ticks),
+               self.histogram and _key_of(legend))  # fmt: skip
         if key == self._key:
             return
         self._key = key
@@ -115,6 +116,7 @@ class _Plan:
 
     px: int
     ramp: int  # width of the colour scale, 0 without one
+    boxes: int  # width of that of the boxes
     chips: list[list[tuple[int, str, Rgb]]]
     chips_left: int
     lines: list[str]
@@ -171,6 +173,7 @@ def _plan(legend: Legend, width: int, px: int) -> _Plan:
     gap = round(px * 2.2)
     pad = round(px * 1.1)
     ramp = min(round(px * RAMP_EM), width // 3) if len(legend.ramp) else 0
+    ramp_boxes = min(round(px * RAMP_EM), width // 3) if legend.boxes is not None else 0
     heading = round(text_width(legend.title, px, True))
     left = pad + max(ramp, heading)
     left += gap if left > pad else 0
@@ -179,6 +182,8 @@ def _plan(legend: Legend, width: int, px: int) -> _Plan:
     best: _Plan | None = None
     for rows in range(1, _MOST_CHIP_ROWS + 1):
         chips, used = _chips(legend, px, rows)
+        if legend.boxes is not None:
+            used = max(ramp_boxes, round(text_width(legend.boxes.title, px, True)))
         lines_left = left + used + (gap if used else 0)
         lines = [p for line in legend.lines for p in _wrapped(line, px, width - pad - lines_left)]
         widest = max((text_width(p, px) for p in lines), default=0.0)
@@ -186,7 +191,8 @@ def _plan(legend: Legend, width: int, px: int) -> _Plan:
         # The statements end at the right edge, the kinds stand in the middle of what is left.
         lines_left, chips_left = lines_left + spare, left + spare // 2
         most = max(head, step * len(chips), step * len(lines))
-        plan = _Plan(px, ramp, chips, chips_left, lines, lines_left, round(most + px * 1.1))
+        height = round(most + px * 1.1)
+        plan = _Plan(px, ramp, ramp_boxes, chips, chips_left, lines, lines_left, height)
         if best is None or plan.height < best.height:
             best = plan
         if len(chips) < rows:
@@ -198,7 +204,8 @@ def _plan(legend: Legend, width: int, px: int) -> _Plan:
 def _head(legend: Legend, px: int) -> float:
     """Height of the colour scale under its heading, pixels."""
     ramp = RAMP_ROWS + (HISTOGRAM_ROWS if legend.bar else 0) if len(legend.ramp) else 0
-    return px * ((_STEP if legend.title else 0) + ramp)
+    own = (_STEP if legend.title else 0) + ramp
+    return px * max(own, _STEP + RAMP_ROWS if legend.boxes is not None else 0)
 
 
 def _chips(legend: Legend, px: int, rows: int) -> tuple[list[list[tuple[int, str, Rgb]]], int]:
@@ -251,6 +258,8 @@ def _drawn(
         area = draw_histogram(picture, legend.bar, at, px, look)
     elif plan.ramp:
         area = draw_scale(picture, legend, (pad, round(y), plan.ramp), px, ink)
+    if legend.boxes is not None:
+        _draw_boxes(picture, legend.boxes, plan, ink)
     y = top(step * len(plan.chips))
     for row in plan.chips:
         for x, name, color in row:
@@ -264,3 +273,13 @@ def _drawn(
         draw.text((plan.lines_left, y + px), line, (*ink.dim, 255), face, anchor="ls")
         y += step
     return np.asarray(picture), area
+
+
+def _draw_boxes(picture: Image.Image, scale: BoxScale, plan: _Plan, ink: Ink) -> None:
+    """The colour scale of the boxes, where the kinds of layers stand else."""
+    px = plan.px
+    y = max((picture.height - px * (_STEP + RAMP_ROWS)) / 2, px * 0.3)
+    place = (plan.chips_left, y + px)
+    ImageDraw.Draw(picture).text(place, scale.title, (*ink.title, 255), font(px, True), anchor="ls")
+    legend = Legend("", scale.ramp, scale.ticks, (), ())
+    draw_scale(picture, legend, (plan.chips_left, round(y + px * _STEP), plan.boxes), px, ink)

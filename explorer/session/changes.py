@@ -193,6 +193,10 @@ class Changes(ABC):
         ends = None if ends is None else checked_range(ends)
         self.update(replace(self.state, range=ends), gesture=gesture)
 
+    def set_units(self, name: str) -> None:
+        """Colour boxes by another number of their units, or by ``"kind"`` of layer."""
+        self.update(replace(self.state, units=name))
+
     def set_threshold(self, threshold: float) -> None:
         """Count weights as near zero up to another |w|.
 

@@ -260,7 +260,10 @@ class Session(Changes):
     def describe(self, path: str) -> str:
         """One line on a node: name, kind, shape, number of weights."""
         node, here = lod.locate(self.model.hierarchy, path)
-        return describe(self.model.hierarchy, node, here, self.model.units_of)
+        text = describe(self.model.hierarchy, node, here, self.model.units_of)
+        units, row = self._current()[1].units, self.row_of(path)
+        told = units.told(row) if units is not None and row is not None else ""
+        return f"{text} · {told}" if told else text
 
     def describe_edge(self, index: int) -> str:
         """One line on an edge of the draw list: its ends, its value, its place in the file."""

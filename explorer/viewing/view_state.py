@@ -72,6 +72,8 @@ class ViewState:
         Magnitudes at the two ends of the colour scale; ``None`` fits them to what is drawn.
     threshold : float
         Up to which |w| a weight counts as near zero; not negative.
+    units : str
+        Name of the unit overlay that colours boxes; ``"kind"``: their kind does.
     """
 
     opened: frozenset[str] = frozenset()
@@ -86,6 +88,7 @@ class ViewState:
     scale: str = "automatic"
     range: tuple[float, float] | None = None
     threshold: float = 0.01
+    units: str = "kind"
 
     def __post_init__(self) -> None:
         if self.theme not in THEMES:
@@ -149,7 +152,7 @@ class ViewState:
         budget = values.get("edge_budget", cls().edge_budget)
         if not isinstance(budget, int) or isinstance(budget, bool) or not 0 <= budget <= 10**6:
             raise NeuronautError("saved view: edge_budget must be a whole number up to 1000000")
-        for key in ("overlay", "layout", "theme"):
+        for key in ("overlay", "layout", "theme", "units"):
             if not _is_text(values.get(key, "")):
                 raise NeuronautError(f"saved view: {key} must be a text")
         for key in ("selected", "focus"):

@@ -13,7 +13,7 @@ from explorer.web.coloring import bar_state
 from explorer.web.figures import css_gradient, histogram_path, rgb
 
 if TYPE_CHECKING:
-    from explorer.drawing.draw_list import Legend
+    from explorer.drawing.draw_list import BoxScale, Legend
     from explorer.panel.weight_summary import WeightSummary
     from explorer.session.reading_line import ReadingLine
     from explorer.session.session import Session
@@ -130,10 +130,19 @@ def legend_state(legend: Legend) -> dict[str, Any]:
         "title": legend.title,
         "gradient": css_gradient(legend.ramp),
         "ticks": [{"at": round(100 * at, 2), "text": text} for at, text in legend.ticks],
+        "boxes": _boxes_state(legend.boxes),
         "kinds": [{"name": name, "color": rgb(color)} for name, color in legend.kinds],
         "lines": list(legend.lines),
         "bar": bar_state(legend.bar),
     }
+
+
+def _boxes_state(scale: BoxScale | None) -> dict[str, Any] | None:
+    """The colour scale of the boxes; ``None`` where their colour is their kind."""
+    if scale is None:
+        return None
+    ticks = [{"at": round(100 * at, 2), "text": text} for at, text in scale.ticks]
+    return {"title": scale.title, "gradient": css_gradient(scale.ramp), "ticks": ticks}
 
 
 def find(session: Session, text: str) -> list[dict[str, str]]:
