@@ -15,13 +15,13 @@ from explorer.desktop.reading import DesktopReading
 from explorer.desktop.scale import DesktopScale
 from explorer.desktop.texts import following, save_unique
 from explorer.errors import NeuronautError
-from explorer.overlays import overlays
+from explorer.overlays import KIND, overlays, unit_overlays
 from explorer.renderer import Window
 from explorer.session.flight import Held, straight
 from explorer.session.opening import Opening
 from explorer.session.pace import FULL
 from explorer.session.session import Session
-from explorer.viewing.view_state import SCALES, Camera
+from explorer.viewing.view_state import SCALES, Camera, next_threshold
 
 _PICTURE_SAMPLES = 8
 
@@ -93,6 +93,9 @@ class Actions:
             "u": self._close_selected,
             "BackSpace": self._close_selected,
             "o": self._next_overlay,
+            "n": self._next_units,
+            "comma": lambda: self._step_threshold(False),
+            "period": lambda: self._step_threshold(True),
             "l": self._next_layout,
             "k": self._next_scale,
             "m": lambda: self._stage.tell(self._stage.scale.toggle()),
@@ -190,6 +193,17 @@ class Actions:
         name = following(names, self._session.state.overlay)
         self._stage.change(lambda: self._session.set_overlay(name))
         self._stage.tell(f"overlay: {name}")
+
+    def _next_units(self) -> None:
+        known = unit_overlays(self._session.model.comparison is not None)
+        name = following([KIND, *known], self._session.state.units)
+        self._stage.change(lambda: self._session.set_units(name))
+        self._stage.tell(f"boxes: {name}" if known else "boxes show what changed")
+
+    def _step_threshold(self, up: bool) -> None:
+        threshold = next_threshold(self._session.state.threshold, up)
+        self._stage.change(lambda: self._session.set_threshold(threshold))
+        self._stage.tell(f"threshold of sparsity: |w| ≤ {threshold:g}")
 
     def _next_scale(self) -> None:
         name = following(list(SCALES), self._session.state.scale)

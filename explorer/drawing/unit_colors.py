@@ -66,7 +66,7 @@ class UnitColors:
             lines.append("grey box: no such weights, or none that can be told apart")
         if not told.any():
             return replace(legend, kinds=(), lines=(*lines, *legend.lines))
-        title = f"box: {self.overlay.title}, {TITLES[self.scale.kind]}"
+        title = f"{self.overlay.title}, {TITLES[self.scale.kind]}"
         scale = BoxScale(title, self.scale.ramp, self.scale.ticks())
         return replace(legend, kinds=(), boxes=scale, lines=(*legend.lines, *lines))
 

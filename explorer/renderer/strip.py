@@ -74,7 +74,7 @@ class LegendStrip:
             return
         legend = draw_list.legend
         key = (size, scale, draw_list.theme, legend.title, legend.ramp.tobytes(), legend.ticks,
-               legend.kinds, legend.lines, legend.boxes and (legend.boxes.title, legend.boxes.ticks),
+               legend.kinds, legend.lines, _key_of_boxes(legend.boxes),
                self.histogram and _key_of(legend))  # fmt: skip
         if key == self._key:
             return
@@ -108,6 +108,11 @@ def _key_of(legend: Legend) -> object:
     """What the histogram of a legend shows, for comparing; `ramp` and `ticks` tell its scale."""
     bar = legend.bar
     return bar and (bar.low, bar.high, bar.counts.tobytes(), bar.bounds.tobytes())
+
+
+def _key_of_boxes(scale: BoxScale | None) -> object:
+    """What the colour scale of boxes shows, for comparing; the theme tells its colours."""
+    return scale and (scale.title, scale.ticks)
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,7 @@ def _plan(legend: Legend, width: int, px: int) -> _Plan:
     for rows in range(1, _MOST_CHIP_ROWS + 1):
         chips, used = _chips(legend, px, rows)
         if legend.boxes is not None:
-            used = max(ramp_boxes, round(text_width(legend.boxes.title, px, True)))
+            used = max(ramp_boxes, round(text_width(_box_title(legend.boxes), px, True)))
         lines_left = left + used + (gap if used else 0)
         lines = [p for line in legend.lines for p in _wrapped(line, px, width - pad - lines_left)]
         widest = max((text_width(p, px) for p in lines), default=0.0)
@@ -280,6 +285,12 @@ def _draw_boxes(picture: Image.Image, scale: BoxScale, plan: _Plan, ink: Ink) ->
     px = plan.px
     y = max((picture.height - px * (_STEP + RAMP_ROWS)) / 2, px * 0.3)
     place = (plan.chips_left, y + px)
-    ImageDraw.Draw(picture).text(place, scale.title, (*ink.title, 255), font(px, True), anchor="ls")
+    ImageDraw.Draw(picture).text(
+        place, _box_title(scale), (*ink.title, 255), font(px, True), anchor="ls"
+    )
     legend = Legend("", scale.ramp, scale.ticks, (), ())
     draw_scale(picture, legend, (plan.chips_left, round(y + px * _STEP), plan.boxes), px, ink)
+
+
+def _box_title(scale: BoxScale) -> str:
+    return f"box: {scale.title}"

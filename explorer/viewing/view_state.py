@@ -196,6 +196,25 @@ def _is_threshold(value: object) -> bool:
     return 0 <= value < math.inf  # also false for NaN
 
 
+def next_threshold(threshold: float, up: bool) -> float:
+    """The threshold after or before another: 1, 2 and 5 times powers of ten from 1e-6 to 10, and 0.
+
+    Parameters
+    ----------
+    threshold : float
+    up : bool
+        Whether the next larger one is wanted.
+    """
+    usual = [
+        0.0,
+        *(float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 2, 5)),
+        10.0,
+    ]
+    if up:
+        return next((t for t in usual if t > threshold), usual[-1])
+    return next((t for t in reversed(usual) if t < threshold), 0.0)
+
+
 def _is_text(value: object) -> bool:
     """Whether a value is text that can be written: JSON can name halves of characters."""
     if not isinstance(value, str):

@@ -211,6 +211,10 @@ async def _key(tab: Tab, key: str) -> None:
         await action(tab)
     elif key == "o":
         await _overlay(tab, _next(tab.state.overlays, tab.session.state.overlay))
+    elif key == "n":
+        await coloring.set_units(tab, _next(tab.state.units_known, tab.session.state.units))
+    elif key in (",", "."):
+        await coloring.step_threshold(tab, key == ".")
     elif key == "l":
         await _layout(tab, _next(tab.state.layouts, tab.session.state.layout))
     elif key == "k":
@@ -264,6 +268,8 @@ ACTIONS: dict[str, Action] = {
     "matrix_look": Action(matrix.look, (int, _NUMBER, _NUMBER, _NUMBER, _NUMBER)),
     "matrix_point": Action(matrix.point, (int, _NUMBER, _NUMBER)),
     "overlay": Action(_overlay, (str,)),
+    "units": Action(coloring.set_units, (str,)),
+    "threshold": Action(coloring.set_threshold, (str,)),
     "layout": Action(_layout, (str,)),
     "scale": Action(coloring.set_kind, (str,)),
     "range": Action(coloring.drag, (_NUMBER, _NUMBER, int)),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from explorer.drawing.color_scale import count, number
 from explorer.drawing.draw_list import ScaleBar
 from explorer.drawing.scale_bar import axis_share
+from explorer.errors import NeuronautError
+from explorer.viewing.view_state import next_threshold
 from explorer.web.figures import css_gradient, histogram_path, rgb
 
 if TYPE_CHECKING:
@@ -53,6 +55,32 @@ async def set_kind(tab: Tab, name: str) -> None:
 async def drag(tab: Tab, low: float, high: float, gesture: int) -> None:
     """A step of a drag at one of the scale's ends."""
     tab.coloring.drag(low, high, gesture)
+
+
+async def set_units(tab: Tab, name: str) -> None:
+    """Colour boxes by their kind, or by a number of their units."""
+    await tab.change(lambda: tab.session.set_units(name))
+
+
+async def set_threshold(tab: Tab, text: str) -> None:
+    """Count weights as near zero up to another magnitude.
+
+    Raises
+    ------
+    NeuronautError
+        If the text is no number from 0 up.
+    """
+    try:
+        threshold = float(text.strip().replace(",", "."))
+    except ValueError:
+        raise NeuronautError(f"{text.strip()[:40]!r} is no number") from None
+    await tab.change(lambda: tab.session.set_threshold(threshold))
+
+
+async def step_threshold(tab: Tab, up: bool) -> None:
+    """The next threshold of the usual ones."""
+    threshold = next_threshold(tab.session.state.threshold, up)
+    await tab.change(lambda: tab.session.set_threshold(threshold))
 
 
 async def fit(tab: Tab) -> None:

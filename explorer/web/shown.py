@@ -31,7 +31,7 @@ MOST_DEPTHS, MOST_KINDS = 6, 12  # offered in the menu that opens many nodes
 def first_state(session: Session) -> dict[str, Any]:
     """State entries that a page begins with."""
     import layouts
-    from explorer.overlays import overlays
+    from explorer.overlays import KIND, overlays, unit_overlays
     from explorer.panel.panel import layer_panel
 
     network, comparing = session.network, session.model.comparison is not None
@@ -45,6 +45,10 @@ def first_state(session: Session) -> dict[str, Any]:
         "about": f"{about} · {notes}" if notes else about,
         "file_name": f"{stem or 'network'}.png",
         "overlays": [_choice(o.name, o.summary) for o in overlays(comparing).values()],
+        "units_known": [
+            _choice(KIND, "the kind of layer"),
+            *(_choice(o.name, o.summary) for o in unit_overlays(comparing).values()),
+        ],
         "layouts": [_choice(o.name, o.summary) for o in layouts.layouts().values()],
         "scales": [_choice(name, summary) for name, summary in _SCALES.items()],
         "openings": openings(session),
@@ -64,6 +68,8 @@ def drawn_state(session: Session) -> dict[str, Any]:
         "pending": drawn.pending,
         "drawn": {"nodes": len(drawn.solids.node), "edges": len(drawn.edges.source)},
         "overlay": state.overlay,
+        "units": state.units,
+        "threshold": f"{state.threshold:.6g}",
         "layout": state.layout,
         "theme": state.theme,
         "scale": state.scale,

@@ -1,7 +1,7 @@
 // The same keys as in the window, whatever has the focus except a text field.
 (function () {
   "use strict";
-  const KEYS = new Set([..."dgprfbzZyacxuolkt0123456789", "Backspace", "Escape"]);
+  const KEYS = new Set([..."dgprfbzZyacxuonlkt,.0123456789", "Backspace", "Escape"]);
   document.addEventListener("keydown", (event) => {
     const target = event.target;
     const typing = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
