@@ -44,7 +44,7 @@ class Coloring:
         session = self._tab.session
         while self._wished is not None:
             (ends, gesture), self._wished = self._wished, None
-            await self._tab.recolor(partial(session.set_range, ends, gesture=gesture))
+            await self._tab.recolor(partial(session.set_range, ends, gesture=gesture), quick=True)
 
 
 async def set_kind(tab: Tab, name: str) -> None:

@@ -348,19 +348,19 @@ class Tab:
             self.flush(still=False)
         self.stream.request(quick)
 
-    def show_now(self) -> None:
+    def show_now(self, quick: bool = False) -> None:
         """Show the session's picture at once: nothing in it has moved."""
         self.drawn = self._end = self.session.draw_list
         self.flush(**shown.drawn_state(self.session))
-        self.stir()
+        self.stir(quick)
 
-    async def recolor(self, work: Callable[[], object]) -> None:
-        """Change the session's colours alone, and show that at once."""
+    async def recolor(self, work: Callable[[], object], quick: bool = False) -> None:
+        """Change the session's colours alone, and show that at once; quickly while more comes."""
         async with self.lock:
             self.session.camera = self._goal  # undo brings the camera back too
             await asyncio.to_thread(work)
         self.settle()
-        self.show_now()
+        self.show_now(quick)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
