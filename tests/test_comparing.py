@@ -19,6 +19,7 @@ import pytest
 from explorer.change_report import changes_json, changes_text
 from explorer.comparing.comparison import compare_networks
 from explorer.comparing.pairing import pair_networks
+from explorer.drawing.themes import THEMES
 from explorer.errors import ModelError, NeuronautError
 from explorer.formats import open_network
 from explorer.network import Layer, Link, Network, Weight
@@ -374,6 +375,31 @@ def test_overlays_of_changes_are_offered_only_where_there_are_changes(files):
         with pytest.raises(NeuronautError, match="change"):
             session.set_overlay("change")
         session.close_session()
+
+
+def test_what_did_not_change_has_no_place_on_the_scale_and_boxes_are_on_it(files):
+    ramp = THEMES["dark"].sequential
+    with compared(*files) as model:
+        session = Session(model)
+        session.open_to(9)
+        session.set_scale("rank")
+        session.wait()
+        drawn = session.draw_list
+        read = ~np.isnan(drawn.edges.magnitude)
+        assert (drawn.edges.magnitude[read] == 0).any()
+        bar = drawn.legend.bar
+        assert bar.low > 0
+        moved = (drawn.solids.colors[:, None, :3] == ramp[None]).all(axis=2).any(axis=1)
+        assert moved.any()
+        assert not moved.all()
+        session.set_range((2 * bar.high, 3 * bar.high))
+        low = session.draw_list.solids.colors
+        session.set_range((bar.low / 3, bar.low / 2))
+        high = session.draw_list.solids.colors
+        session.close_session()
+    assert (low[moved, :3] == ramp[0]).all()
+    assert (high[moved, :3] == ramp[-1]).all()
+    assert (low[~moved] == high[~moved]).all()
 
 
 # -- pairing -----------------------------------------------------------------------------------

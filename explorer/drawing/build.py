@@ -147,9 +147,12 @@ def colored(model: OpenModel, sketch: Sketch, state: ViewState) -> DrawList:
     """
     theme, overlay, cut = THEMES[state.theme], sketch.overlay, sketch.placed.cut
     changed, weighted, picture = sketch.changed, sketch.weighted, sketch.picture
-    inside = np.zeros(0) if changed is None else changed.values(overlay)[cut.leaf]
+    told, inside = weighted, np.zeros(0)
+    if changed is not None:  # what did not change is grey: it has no place on the scale
+        told = weighted & (sketch.rows.stats.sum_sq > 0)
+        inside = changed.values(overlay)[cut.leaf & (changed.stats.sum_sq > 0)]
     scale = fit_scale(
-        np.concatenate((sketch.values[weighted], inside)),
+        np.concatenate((sketch.values[told], inside)),
         theme.diverging if overlay.diverging else theme.sequential,
         overlay.diverging,
         overlay.scale if state.scale == "automatic" else state.scale,
