@@ -20,8 +20,9 @@ from explorer.pyramid.level0 import Level0, Values
 from explorer.weights.connections import Matrix
 
 F8 = NDArray[np.float64]
-_PIECE = 1 << 18  # elements worked on at once
-_PIECE_COLUMNS = 4096
+_PIECE = 1 << 19  # elements worked on at once
+_READ = 1 << 20  # elements read at once
+_PIECE_COLUMNS = 1 << 13  # a BLAS takes longer rows with several threads
 _PANEL = 1 << 14  # columns read at once of a matrix so wide that 64 rows of it are large
 _WIDE = 1 << 22  # elements of 64 rows above which panels are read
 
@@ -90,7 +91,7 @@ def _taps(
 def _reads(grid: Grid, first: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
     """Rows and columns that are read together."""
     panel = grid.columns if SIDE * grid.columns <= _WIDE else _PANEL
-    step = SIDE * max(1, _PIECE // (SIDE * panel))
+    step = SIDE * max(1, _READ // (SIDE * grid.taps * panel))
     for r0 in range(first, stop, step):
         for c0 in range(0, grid.columns, panel):
             yield r0, min(stop, r0 + step), c0, min(grid.columns, c0 + panel)
@@ -135,10 +136,11 @@ class _Sheet:
 
     def band(self) -> Band:
         """The finished band."""
-        tall = np.repeat(self.peak, SIDE // TILE_ROWS, axis=0)[: len(self.tile_peak)]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.ceil(self.tile_peak / tall * 255.0)
-        codes = np.where(tall > 0, np.minimum(share, 255.0), 0.0).astype(np.uint8)
+        whole = np.where(self.peak > 0, self.peak, 1.0)  # where it is 0, so are its tiles
+        share = self.tile_peak / np.repeat(whole, SIDE // TILE_ROWS, axis=0)[: len(self.tile_peak)]
+        share *= 255.0
+        np.minimum(np.ceil(share, out=share), 255.0, out=share)
+        codes = share.astype(np.uint8)
         return Band(self.sums, self.peak, codes, self.bad, self.over_rows, self.over_columns)
 
     def add(self, form: Form, taps: list[Values], row: int, column: int) -> None:
