@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import islice
 from typing import Protocol
 
@@ -20,7 +17,6 @@ from explorer.weights.connections import Connection
 
 _PATIENCE = 0.05  # seconds between two looks whether a caller who waits for another was cancelled
 _HELD = 160 << 20  # bytes of statistics kept in memory
-_ALONE = 4 << 20  # bytes of a connection that one thread reads as quickly as several
 
 
 class Shelf(Protocol):
@@ -256,35 +252,14 @@ class Measuring:
         """Do what is left of a connection; whether it was not cancelled."""
         plan, work = self.plan(connection), self._work_on(connection)
         left = [at for at in range(len(plan.tasks)) if at not in work.done]
-        if bytes_of(connection) <= _ALONE or len(left) < 2:
-            for at in left:
-                if cancelled():
-                    return False
-                self._do(plan, at, work)
-        else:
-            waiting = iter(left)
-
-            def run() -> None:
-                while not cancelled():
-                    with work.lock:
-                        at = next(waiting, None)
-                    if at is None:
-                        return
-                    self._do(plan, at, work)
-
-            hands = [self._pool.submit(run) for _ in range(self._workers)]
-            for hand in hands:
-                hand.result()
+        for at in left:  # by one thread: several make each other wait, and are slower than one
+            if cancelled():
+                return False
+            self._do(plan, at, work)
         if not work.done.whole:
             return False
         self.finish(connection, work.done)
         return True
-
-    _workers = os.cpu_count() or 1
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._workers, thread_name_prefix="pyramid")
 
     def matrices(self, connection: Connection) -> tuple[MatrixStats, ...]:
         """Statistics of each part of the plan, measured or fetched now if need be."""
