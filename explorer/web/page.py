@@ -72,15 +72,6 @@ INITIAL: dict[str, Any] = {
     "incoming": [],
     "reading": {"text": "", "paused": False},
 }
-_VUETIFY = {
-    "theme": {
-        "defaultTheme": "dark",
-        "themes": {
-            "dark": {"dark": True, "colors": {"background": "#0a0d13", "surface": "#131a26"}},
-            "light": {"dark": False, "colors": {"background": "#f4f6fa", "surface": "#ffffff"}},
-        },
-    }
-}
 _LOST = (
     '<div class="nn-wait" data-testid="lost"><div>This view is closed.</div>'
     "<div>Reload the page to open it again while Neuronaut runs.</div></div>"
@@ -99,15 +90,13 @@ def prepare(server: Any, initial: dict[str, Any]) -> None:
     """
     from trame_client import module as client
     from trame_rca import module as rca
-    from trame_vuetify import module as vuetify
 
-    for library in (client, vuetify, rca):
+    for library in (client, rca):
         server.enable_module(library)
     server.state.update(
         {
             **INITIAL,
             **initial,
-            "trame__vuetify3_config": _VUETIFY,
             "trame__title": initial.get("title", "Neuronaut") + " · Neuronaut",
             "trame__template_main": template(),
             "trame__template_error": _LOST,
@@ -127,8 +116,7 @@ def template() -> str:
     keys = (STATIC / "help.html").read_text(encoding="utf-8")
     scale = (STATIC / "scale.html").read_text(encoding="utf-8")
     page = page.replace("<!--PANEL-->", panel).replace("<!--HELP-->", keys)
-    page = page.replace("<!--SCALE-->", scale)
-    return f'<v-app :theme="theme">{page}</v-app>'
+    return page.replace("<!--SCALE-->", scale)
 
 
 @lru_cache(maxsize=1)
@@ -136,19 +124,16 @@ def _libraries() -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str
     """Scripts and styles in order, routes, and the folder of the client's own files."""
     from trame_client.module import vue3 as client
     from trame_rca import module as rca
-    from trame_vuetify.module import v3 as vuetify
 
     www = Path(client.www)
     own = sorted(p.name for p in (www / "assets").iterdir())
-    scripts = ("vue.global.js", *vuetify.scripts, f"{rca.BASE_URL}/trame-rca.umd.js")
-    # The icon and text fonts are left out: no icon is used, and the system has a text font.
+    scripts = ("vue.global.js", f"{rca.BASE_URL}/trame-rca.umd.js")
     styles = (
-        *(s for s in vuetify.styles if "mdi" not in s and "roboto" not in s),
         f"{rca.BASE_URL}/style.css",
         *(f"assets/{n}" for n in own if n.endswith(".css")),
     )
     modules = tuple(f"assets/{n}" for n in own if n.endswith(".js"))
-    routes = {**vuetify.serve, **rca.serve, "assets": str(www / "assets"), "page": str(STATIC)}
+    routes = {**rca.serve, "assets": str(www / "assets"), "page": str(STATIC)}
     return (*scripts, *modules), styles, tuple(routes.items()), str(www)
 
 

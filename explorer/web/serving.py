@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from explorer.collector import paused
 from explorer.errors import NeuronautError
 from explorer.viewing.view_state import ViewState
 
@@ -169,7 +171,8 @@ async def _run(job: _Job, open_browser: bool) -> None:
             loop.add_signal_handler(name, job.stop)
         except (NotImplementedError, RuntimeError):  # not on Windows, not outside the main thread
             break
-    await job.run(announce)
+    # What is there by then stays as long as the process: no later collection looks through it.
+    await job.run(announce, gc.freeze)
 
 
 class _Job:
@@ -198,19 +201,35 @@ class _Job:
         if self._loop is not None and self._end is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end.set)
 
-    async def run(self, announce: Callable[[str], None]) -> None:
-        """Serve until `stop`; calls ``announce(url)`` once the page can be loaded."""
+    async def run(
+        self, announce: Callable[[str], None], begun: Callable[[], None] | None = None
+    ) -> None:
+        """Serve until `stop`.
+
+        Calls ``announce(url)`` once the page can be loaded, and ``begun()`` once the first
+        picture is there.
+        """
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        with ExitStack() as beginning:
+            # Next to nothing that is made up to the first picture is garbage.
+            beginning.enter_context(paused())
+            if begun is not None:
+                beginning.callback(begun)
+            await self._serve(announce, beginning)
+
+    async def _serve(self, announce: Callable[[str], None], beginning: ExitStack) -> None:
+        loop, end = asyncio.get_running_loop(), self._end
+        assert end is not None
         # The network is read by another process: that one starts before the slow imports here.
-        opening = self._loop.run_in_executor(None, self._open)
+        opening = loop.run_in_executor(None, self._open)
         from aiohttp import web
 
         from explorer.web.door import Door
         from explorer.web.front import Front
 
-        imports = self._loop.run_in_executor(None, _import_all)
-        self._practised = self._loop.create_task(_painter(imports))
-        ready: asyncio.Future[Any] = self._loop.create_future()
+        imports = loop.run_in_executor(None, _import_all)
+        self._practised = loop.create_task(_painter(imports))
+        ready: asyncio.Future[Any] = loop.create_future()
         door = Door(self._host, frame_ancestors=self._frame_ancestors)
         self.front = Front(door, self._make_tab, ready)
         runner = web.AppRunner(self.front.application(), access_log=None, shutdown_timeout=2.0)
@@ -220,9 +239,10 @@ class _Job:
             await opening
             announce(self._url(port, door.key))
             await imports
-            self._warm = self._loop.create_task(self._warm_up())
+            self._warm = loop.create_task(self._warm_up())
+            self._warm.add_done_callback(lambda _: beginning.close())
             ready.set_result(None)
-            await self._end.wait()
+            await end.wait()
         finally:
             if not ready.done():
                 ready.cancel()
