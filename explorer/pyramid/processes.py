@@ -70,7 +70,7 @@ def hands(
     """
     workers = min(_MOST, os.cpu_count() or 1)
     if workers > 1 and nbytes >= WORTH:
-        with Processes(workers) as processes:
+        with Processes(workers - 1, also_here=True) as processes:
             yield (processes, workers), RemoteWork.of(network)
     else:
         with ThreadPoolExecutor(1) as thread:
@@ -87,16 +87,21 @@ class Processes(Executor):
     ----------
     workers : int
         How many processes.
+    also_here : bool
+        Whether a thread of this process works too: it need not be started, so it is the first to
+        begin.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, workers: int, also_here: bool = False) -> None:
+        self.workers = workers + also_here
         self._waiting: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
+        crew = [_Worker(_started()) for _ in range(workers)]
+        crew += [_Worker(None)] if also_here else []
         self._feeders = [
-            threading.Thread(target=self._feed, args=(_Worker(),), name="worker", daemon=True)
-            for _ in range(workers)
+            threading.Thread(target=self._feed, args=(worker,), name="worker", daemon=True)
+            for worker in crew
         ]
         for feeder in self._feeders:
             feeder.start()
@@ -147,10 +152,10 @@ class Processes(Executor):
 
 
 class _Worker:
-    """One process; for one thread."""
+    """One process, or this one; for one thread."""
 
-    def __init__(self) -> None:
-        self._process = _started()
+    def __init__(self, process: subprocess.Popen[bytes] | None) -> None:
+        self._process = process
 
     def call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a function returns or raises in the worker; without one, here."""
