@@ -7,14 +7,10 @@ See ``keras/src/saving/saving_lib.py``.
 
 from __future__ import annotations
 
-import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
 
+from explorer.formats.archive import Archive, is_zip, of_pytorch
 from explorer.formats.hdf5 import Hdf5
 from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import Node, is_model, read_model
@@ -29,13 +25,11 @@ from explorer.network import Network
 from explorer.plain_text import clean
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-LARGEST_CONFIG = 64 << 20
-MOST_MEMBERS = 10_000
 
 
 def matches(source: Source) -> bool:
-    """A zip archive; which kind is told when it is read."""
-    return source.pread(0, 4) in (b"PK\x03\x04", b"PK\x05\x06")
+    """A zip archive that is not PyTorch's; what is wrong with it is told when it is read."""
+    return is_zip(source) and not of_pytorch(source)
 
 
 def read(source: Source) -> Network:
@@ -47,7 +41,7 @@ def read(source: Source) -> Network:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str):
         raise UnreadableError(f"{CONFIG} does not describe a Keras model")
     version = _version(archive)
-    start, length = archive.stored(WEIGHTS)
+    start, length = _weights(archive)
     try:
         file = Hdf5(source.view(start, length))
     except UnreadableError as error:
@@ -61,6 +55,17 @@ def read(source: Source) -> Network:
     return network_of(source, root, "keras", notes)
 
 
+def _weights(archive: Archive) -> tuple[int, int]:
+    """Where the file of weights begins in the archive, and its length."""
+    if WEIGHTS not in archive.members:
+        for other, what in (("model.weights.npz", "NumPy"), ("model.weights.json", "sharded")):
+            if other in archive.members:
+                raise UnreadableError(
+                    f"the weights are stored as {what} ({other}), which is not read"
+                )
+    return archive.stored(WEIGHTS)
+
+
 def _version(archive: Archive) -> object:
     """The version of Keras, as the file tells it; ``None`` where it does not."""
     try:
@@ -68,92 +73,6 @@ def _version(archive: Archive) -> object:
     except (KeyError, UnreadableError):  # nothing else depends on it
         return None
     return metadata.get("keras_version") if isinstance(metadata, Mapping) else None
-
-
-class Archive:
-    """The directory of a zip archive, checked before anything in it is used."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        try:
-            with zipfile.ZipFile(cast(Any, source.view())) as archive:
-                entries = archive.infolist()
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-            raise UnreadableError(
-                f"the zip archive is truncated or damaged ({clean(error, 80)})"
-            ) from None
-        if len(entries) > MOST_MEMBERS:
-            raise UnreadableError("the zip archive holds too many members")
-        self.members: dict[str, zipfile.ZipInfo] = {}
-        for entry in entries:
-            name = entry.orig_filename
-            if name in self.members:
-                raise UnreadableError(f"the zip archive holds {clean(name)!r} twice")
-            if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
-                raise UnreadableError(
-                    f"the zip archive holds a member with the name {clean(name)!r}"
-                )
-            self.members[name] = entry
-        self._places = {name: self._place(entry) for name, entry in self.members.items()}
-        end = 0
-        for name, (start, stop) in sorted(self._places.items(), key=lambda item: item[1]):
-            if start < end:
-                raise UnreadableError(
-                    f"the zip archive is damaged: {clean(name)!r} overlaps another member"
-                )
-            end = stop
-
-    def _place(self, entry: zipfile.ZipInfo) -> tuple[int, int]:
-        """Where a member's data begins and ends, from its local header."""
-        header = self.source.pread(entry.header_offset, 30)
-        name = clean(entry.filename)
-        if len(header) < 30 or header[:4] != b"PK\x03\x04":
-            raise UnreadableError(f"the zip archive is damaged at {name!r}")
-        name_length, extra_length = struct.unpack_from("<HH", header, 26)
-        start = entry.header_offset + 30 + name_length + extra_length
-        if start + entry.compress_size > self.source.size:
-            raise UnreadableError(f"the zip archive is truncated: {name!r} is not all there")
-        if entry.flag_bits & 1:
-            raise UnreadableError(f"{name!r} is encrypted")
-        return start, start + entry.compress_size
-
-    def text(self, name: str) -> bytes:
-        """The bytes of a small member, decompressed within bounds."""
-        entry = self.members[name]
-        start, stop = self._places[name]
-        if max(entry.file_size, stop - start) > LARGEST_CONFIG:
-            raise UnreadableError(f"{name} is impossibly large")
-        data = self.source.pread(start, stop - start)
-        if entry.compress_type == zipfile.ZIP_STORED:
-            return data
-        if entry.compress_type != zipfile.ZIP_DEFLATED:
-            raise UnreadableError(f"{name} is compressed in a way that is not read")
-        try:
-            unpacker = zlib.decompressobj(-15)
-            text = unpacker.decompress(data, LARGEST_CONFIG)
-        except zlib.error:
-            raise UnreadableError(f"{name} is damaged") from None
-        if not unpacker.eof:
-            raise UnreadableError(f"{name} is truncated or impossibly large")
-        return text
-
-    def stored(self, name: str) -> tuple[int, int]:
-        """Start and length of a member that is stored as it is."""
-        entry = self.members.get(name)
-        if entry is None:
-            for other, what in (("model.weights.npz", "NumPy"), ("model.weights.json", "sharded")):
-                if other in self.members:
-                    raise UnreadableError(
-                        f"the weights are stored as {what} ({other}), which is not read"
-                    )
-            raise UnreadableError(f"the archive holds no {name}")
-        if entry.compress_type != zipfile.ZIP_STORED:
-            raise UnreadableError(
-                f"{name} is compressed inside the archive, so its weights cannot be read in place; "
-                "pack it again without compression (zip -0)"
-            )
-        start, stop = self._places[name]
-        return start, stop - start
 
 
 def _assign(model: Node, group: Group, notes: list[str]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from explorer.formats.inferring import network_of_tensors
 from explorer.formats.record import Format, UnreadableError
+from explorer.formats.shards import config_beside, index_in, is_index, sharded
 from explorer.formats.source import LARGEST_READ, Source
 from explorer.formats.text import parse_json
 from explorer.network import ByteRange, Network, Weight
@@ -35,7 +36,6 @@ _DTYPES: dict[str, tuple[int, str]] = {
 _UNREAD = ("complex64", "float4", "float6")
 _INDEX = re.compile(r"\.safetensors\.index\.json$")
 _SHARD = re.compile(r"^(.*)-\d{5}-of-(\d{5})\.safetensors$")
-_LARGEST_INDEX = 64 << 20
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -44,10 +44,7 @@ def matches(source: Source) -> bool:
     if source.is_folder:
         names = source.names()
         return any(_INDEX.search(n) for n in names) or _whole(names) is not None
-    if _has_header(source):
-        return True
-    ends = source.pread(0, 4096) + source.pread(max(source.size - (1 << 20), 0), 1 << 20)
-    return ends[:1] == b"{" and b'"weight_map"' in ends
+    return _has_header(source) or is_index(source, b".safetensors")
 
 
 def _has_header(source: Source) -> bool:
@@ -68,70 +65,25 @@ def read(source: Source) -> Network:
     notes: list[str] = []
     index = _index_of(source, notes)
     if index is not None:
-        tensors = _sharded(source, index)
+        tensors = sharded(source, index, ".safetensors", _tensors)
     else:
         name = _whole(source.names()) if source.is_folder else None
         tensors = _tensors(source if name is None else source.part(name))
-    config = _config(source, notes)
+    config = config_beside(source, notes)
     title = PurePath(source.name).stem if not source.is_folder else source.name
     return network_of_tensors(title, "safetensors", tensors, config, notes)
 
 
 def _index_of(source: Source, notes: list[str]) -> Source | None:
     """The index that tells in which file each tensor lies; ``None`` for a model in one file."""
-    if not source.is_folder and not _has_header(source):
-        return source
-    if not source.is_folder:
-        shard = _SHARD.match(source.name)
-        name = f"{shard[1]}.safetensors.index.json" if shard else ""
-        if shard is None or not source.has(name):
-            if shard is not None:
-                notes.append(f"one of {int(shard[2])} files; the index beside it is missing")
-            return None
+    shard = None if source.is_folder else _SHARD.match(source.name)
+    if shard is None or not _has_header(source):
+        return index_in(source, _INDEX, lambda file: not _has_header(file))
+    name = f"{shard[1]}.safetensors.index.json"
+    if source.has(name):
         return source.part(name)
-    found = [n for n in source.names() if _INDEX.search(n)]
-    if len(found) > 1:
-        usual = [n for n in found if n == "model.safetensors.index.json"]
-        if not usual:
-            raise UnreadableError(f"a folder with several models: {', '.join(sorted(found)[:4])}")
-        found = usual
-    return source.part(found[0]) if found else None
-
-
-def _sharded(source: Source, index: Source) -> list[Weight]:
-    """The tensors of all files of an index, which must agree with it both ways."""
-    data = parse_json(index.pread(0, _LARGEST_INDEX), index.name)
-    named = data.get("weight_map") if isinstance(data, Mapping) else None
-    if not isinstance(named, Mapping) or not all(isinstance(v, str) for v in named.values()):
-        raise UnreadableError(f"{index.name} tells no weight_map")
-    tensors: dict[str, Weight] = {}
-    for name in sorted(set(named.values())):
-        if "/" in name or not name.endswith(".safetensors"):
-            raise UnreadableError(f"{index.name} names a part {name[:80]!r} outside its own folder")
-        part = source if not source.is_folder and name == source.name else source.part(name)
-        for weight in _tensors(part):
-            if named.get(weight.name) != name or weight.name in tensors:
-                raise UnreadableError(
-                    f"{name} holds {clean(weight.name)!r}, which {index.name} puts elsewhere"
-                )
-            tensors[weight.name] = weight
-    missing = next((key for key in named if key not in tensors), None)
-    if missing is not None:
-        raise UnreadableError(f"{named[missing]} does not hold {clean(missing)!r}")
-    return [tensors[key] for key in named]
-
-
-def _config(source: Source, notes: list[str]) -> Mapping[str, Any]:
-    """What config.json tells; nothing where there is none."""
-    if not source.has("config.json"):
-        return {}
-    part = source.part("config.json")
-    try:
-        found = parse_json(part.pread(0, 1 << 20), "config.json")
-    except UnreadableError as error:
-        notes.append(f"config.json is not used: {error}")
-        return {}
-    return found if isinstance(found, Mapping) else {}
+    notes.append(f"one of {int(shard[2])} files; the index beside it is missing")
+    return None
 
 
 def _tensors(source: Source) -> list[Weight]:

@@ -81,6 +81,14 @@ def gates_of(kind: str) -> tuple[str, ...]:
     return GATES.get(kind.removeprefix("CuDNN"), ())
 
 
+def named_gates(layer: Layer) -> tuple[str, ...]:
+    """Names of a layer's gates in the order of the file, which its configuration may tell."""
+    known, told = gates_of(layer.op), layer.config.get("gates")
+    if isinstance(told, (list, tuple)) and sorted(map(str, told)) == sorted(known):
+        return tuple(map(str, told))
+    return known
+
+
 def whole(value: object) -> int:
     """A non-negative int, or 0 for anything else (``None``, text, a float, a bool)."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
@@ -311,7 +319,7 @@ def units_of(layer: Layer, network: Network) -> Units:
         channels = prod(heads)
     if not channels:
         channels = axis_length(layer.output_shape, channel_axis(layer, network))
-    gates = gates_of(layer.op)
+    gates = named_gates(layer)
     if not channels and layer.op in ELEMENTWISE and layer.weights:
         shape = layer.weights[0].shape  # a norm in a file that records no shapes
         channels = shape[0] if len(shape) == 1 else 0

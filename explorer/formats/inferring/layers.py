@@ -137,7 +137,9 @@ def _recurrent(module: Module) -> Iterator[Layer]:
             for leaf, role in roles.items()
             if leaf + end in own
         )
-        config = {"units": again.shape[1], "reverse": end.endswith("_reverse")}
+        config: dict[str, Any] = {"units": again.shape[1], "reverse": end.endswith("_reverse")}
+        if kind == "GRU":  # PyTorch's order is r, z, n
+            config["gates"] = ["reset gate", "update gate", "candidate"]
         operation = "SimpleRNN" if kind == "RNN" else kind
         yield Layer(f"{module.name}_l{end}", kind, config, (), None, weights, operation)
     if own:
