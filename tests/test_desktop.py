@@ -53,6 +53,7 @@ def tick(self):
             details.statistics["summary"].std])
     now = dict(opened=sorted(state.opened), selected=state.selected, theme=state.theme,
                overlay=state.overlay, layout=state.layout, moving=moving, focus=state.focus,
+               units=state.units, threshold=state.threshold,
                pending=self._drawn.pending, scale=state.scale, range=state.range,
                area=self.renderer.strip.area and vars(self.renderer.strip.area),
                undo=session.can_undo,
@@ -315,6 +316,20 @@ def test_keys_change_theme_overlay_and_layout_show_help_and_quit(app) -> None:
     app.wait(lambda s: s == "closed", "the window closes")
     assert app.process.wait(20) == 0
     assert app.process.stderr.read() == ""
+
+
+@pytest.mark.window
+def test_keys_change_the_overlay_of_boxes_and_the_threshold(app) -> None:
+    first = app.state
+    assert first["units"] == "kind"
+    app.key("n")
+    app.still(lambda s: s["units"] not in ("kind", ""), "boxes take another colour")
+    app.key("period")
+    app.still(lambda s: s["threshold"] > first["threshold"], "the threshold rises")
+    app.key("comma")
+    app.key("comma")
+    app.still(lambda s: s["threshold"] < first["threshold"], "the threshold falls")
+    assert app.state["note"] == ["threshold of sparsity: |w| ≤ 0.005"]
 
 
 @pytest.mark.window

@@ -75,8 +75,12 @@ class Counted:
         count, bad = stats.count[rows], stats.non_finite[rows]
         if what.kind == "near zero" and (count <= 1).all():
             return Counts(count * (stats.max_abs[rows] <= what.threshold), count)
-        if what.kind == "no number" and isinstance(origin, OfUnits):
-            return Counts(bad, count + bad)
+        numbers = self._numbers(origin)
+        if what.kind == "no number":
+            if isinstance(origin, OfUnits) or not self._model.table.counts[numbers, 1].any():
+                return Counts(bad, count + bad)
+        elif what.kind == "codes" and not any(map(self._has_codes, numbers)):
+            return _unknown(len(origin))
         found = self._pairs(origin, what, tasks)
         if found is None:
             return _unknown(len(origin))
@@ -113,7 +117,7 @@ class Counted:
         known = self._tallies.get(key)
         if known is not None:
             return known
-        if what.kind == "codes" and not any(code_range(m.weight) for m in connection.matrices):
+        if what.kind == "codes" and not self._has_codes(number):
             return self._tallies.put(key, {})
         histogram = self._model.histograms.known(connection) if inside is None else None
         if what.kind == "near zero" and histogram is not None:
@@ -134,6 +138,16 @@ class Counted:
         tasks.append(Sum(("count", key), weights, run, lambda: key in self._tallies))
         return None
 
+    def _numbers(self, origin: OfUnits | OfStrands) -> list[int]:
+        """Numbers of the connections that some edges are of."""
+        if isinstance(origin, OfUnits):
+            return origin.numbers
+        return [self._model.table.number(origin.search.connection)]
+
+    def _has_codes(self, number: int) -> bool:
+        matrices = self._model.table.connections[number].matrices
+        return any(code_range(matrix.weight) for matrix in matrices)
+
     # -- pairs of units ----------------------------------------------------------------------
 
     def _pairs(
@@ -142,9 +156,8 @@ class Counted:
         """Of all pairs that are known, drawn or not."""
         if isinstance(origin, OfStrands):
             own: Hashable = (origin.search.key, len(origin.known.out))
-            weights = origin.search.weights
         else:
-            own, weights = origin.key, origin.weights
+            own = origin.key
         key = (what, own)
         found = self._counts.get(key)
         if found is not None:
@@ -155,6 +168,7 @@ class Counted:
             if made is not None:
                 self._counts.put(key, made)
 
+        weights = int(self._model.table.weights[self._numbers(origin)].sum())
         tasks.append(Sum(("count", key), weights, run, lambda: key in self._counts))
         return None
 

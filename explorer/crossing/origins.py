@@ -48,8 +48,8 @@ class OfUnits:
         Labels of all pairs known.
     shown : int
         How many of them are edges, the first ones.
-    weights : int
-        Of all connections between the two.
+    numbers : list of int
+        Of the connections between the two.
     """
 
     key: Hashable
@@ -58,7 +58,7 @@ class OfUnits:
     out: I4
     inside: I4
     shown: int
-    weights: int
+    numbers: list[int]
 
     def __len__(self) -> int:
         return self.shown

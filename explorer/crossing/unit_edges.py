@@ -186,7 +186,7 @@ class UnitEdges:
             sums.out,
             sums.inside,
             len(sums.out),
-            int(table.weights[ways.numbers].sum()),
+            ways.numbers,
         )
 
     # -- flows -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from explorer.flow.passing import TooManyWays
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
 from explorer.overlays.unit_overlay import Side, UnitStats
+from explorer.pyramid.pyramid import Stats
 from explorer.tree.lod import Cut, UnitRange
 
 I4 = NDArray[np.int32]
@@ -57,6 +59,7 @@ class UnitNorms:
     def __init__(self, model: OpenModel) -> None:
         self._model = model
         self._layers: Memory[LayerUnits] = Memory(_ROOM, lambda u: 300 + 17 * len(u.dead))
+        self._fed: Memory[Stats] = Memory(_ROOM, lambda s: 500 + 48 * s.count.size)
         self._nodes: Memory[_Total] = Memory(_ROOM, lambda _: 200)
 
     def of(self, cut: Cut, side: Side) -> tuple[UnitStats, list[Sum]]:
@@ -169,25 +172,29 @@ class UnitNorms:
             out = np.where(out < sums.size, out, np.int32(-1))
             inside = np.zeros(connection.in_units, np.int32)
             stats = model.pyramid.stats(connection, out, inside, sums.size, 1)
-            sums.add(stats.sum_sq[:, 0], stats.max_abs[:, 0], stats.count[:, 0],
-                     stats.non_finite[:, 0])  # fmt: skip
+            sums.add_at(np.arange(sums.size), stats)
         return sums.result()
 
     def _outgoing(self, layer: int) -> LayerUnits:
         model = self._model
         sums = _Sums(model.units_of(model.graph.layers[layer]).count)
         for number, maps in self._reached(layer).items():
-            connection = model.table.connections[number]
-            out = np.zeros(connection.out_units, np.int32)
+            fed = self._fed.find(number, partial(self._by_in_unit, number))
             earlier: list[I4] = []
             for units in maps:  # a weight counts once, also where it is reached on two ways
                 inside = np.where(units < sums.size, units, np.int32(-1))
                 for other in earlier:
                     inside = np.where(inside == other, np.int32(-1), inside)
                 earlier.append(inside)
-                stats = model.pyramid.stats(connection, out, inside, 1, sums.size)
-                sums.add(stats.sum_sq[0], stats.max_abs[0], stats.count[0], stats.non_finite[0])
+                sums.add_at(inside, fed)
         return sums.result()
+
+    def _by_in_unit(self, number: int) -> Stats:
+        """Statistics of all weights that act on each in unit of a connection."""
+        connection = self._model.table.connections[number]
+        out = np.zeros(connection.out_units, np.int32)
+        inside = np.arange(connection.in_units, dtype=np.int32)
+        return self._model.pyramid.stats(connection, out, inside, 1, connection.in_units)
 
     def _reached(self, layer: int) -> dict[int, list[I4]]:
         """By number of a connection: the layer's unit behind each of its in units, -1 for none.
@@ -217,12 +224,15 @@ class _Sums:
         self._sum_sq, self._largest = np.zeros(size), np.zeros(size)
         self._weights, self._wrong = np.zeros(size, np.int64), np.zeros(size, np.int64)
 
-    def add(self, sum_sq: F8, largest: F8, finite: I8, wrong: I8) -> None:
-        """Add statistics of the weights of each unit."""
-        self._sum_sq += sum_sq
-        np.maximum(self._largest, largest, out=self._largest)
-        self._weights += finite + wrong
-        self._wrong += wrong
+    def add_at(self, units: NDArray[np.integer], stats: Stats) -> None:
+        """Add one row or column of statistics to the units named, -1 for none."""
+        seen = np.flatnonzero(units >= 0)
+        at = units[seen]
+        np.add.at(self._sum_sq, at, stats.sum_sq.ravel()[seen])
+        np.maximum.at(self._largest, at, stats.max_abs.ravel()[seen])
+        wrong = stats.non_finite.ravel()[seen]
+        np.add.at(self._weights, at, stats.count.ravel()[seen] + wrong)
+        np.add.at(self._wrong, at, wrong)
 
     def result(self) -> LayerUnits:
         """What they come to."""
