@@ -184,7 +184,7 @@ def colored(model: OpenModel, sketch: Sketch, state: ViewState) -> DrawList:
 def recolors(before: ViewState, after: ViewState) -> bool:
     """Whether one view differs from another in nothing but what `colored` sees to."""
     same = {key: getattr(before, key) for key in COLORING}
-    return before != after and replace(after, **same) == before
+    return replace(after, **same) == before
 
 
 def _edges(model: OpenModel, placed: Placed, rows: EdgeRows) -> tuple[EdgeArrays, NodePaths]:
