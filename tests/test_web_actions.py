@@ -16,6 +16,7 @@ from explorer.session.flight import Held
 from explorer.session.reading_line import ReadingLine
 from explorer.session.session import Session
 from explorer.web.actions import ACTIONS, LONGEST_TEXT
+from explorer.web.coloring import Coloring
 
 
 class Tab:
@@ -131,3 +132,45 @@ def test_reading_is_paused_and_goes_on_only_where_the_page_tells_of_it(tab):
     tab.reading.update(Progress(1, 1 << 30, "paused"), 2.0)
     run(tab, "pause")
     assert tab.session.reading.state != "paused"
+
+
+@pytest.mark.parametrize("arguments", [(0.1,), ("0.1", 0.2, 1), (0.1, 0.2, "x"), (0.1, 0.2, 1.5)])
+def test_odd_steps_of_a_drag_are_refused(arguments):
+    assert not ACTIONS["range"].accepts(arguments)
+    assert ACTIONS["range"].accepts((0, 0.2, 3))
+
+
+def test_steps_that_come_while_one_is_at_work_are_one():
+    steps = []
+
+    async def drag():
+        slow, tasks = asyncio.Event(), []
+
+        async def recolor(work, quick):
+            assert quick
+            await slow.wait()
+            work()
+
+        async def guarded(work):
+            await work
+
+        def spawn(work):
+            tasks.append(asyncio.ensure_future(work))
+            return tasks[-1]
+
+        def set_range(ends, gesture):
+            steps.append((ends, gesture))
+
+        session = SimpleNamespace(set_range=set_range)
+        tab = SimpleNamespace(session=session, recolor=recolor, guarded=guarded, spawn=spawn)
+        coloring = Coloring(tab)
+        for i in range(1, 6):
+            coloring.drag(i / 10, 1.0, 7)
+            await asyncio.sleep(0)
+        slow.set()
+        await asyncio.gather(*tasks)
+        coloring.drag(0.9, 1.0, 8)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(drag())
+    assert steps == [((0.1, 1.0), 7), ((0.5, 1.0), 7), ((0.9, 1.0), 8)]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 from web_helpers import DIGITS, Page, launch, serving
 
-from explorer.web.actions import ACTIONS
-from explorer.web.coloring import Coloring
 
 playwright_api = pytest.importorskip("playwright.sync_api")
 
@@ -173,43 +169,3 @@ def test_a_browser_that_draws_shows_the_colours_too(page: Page) -> None:
             break
     else:
         pytest.fail("the edges kept their colours")
-
-
-@pytest.mark.parametrize("arguments", [(0.1,), ("0.1", 0.2, 1), (0.1, 0.2, "x"), (0.1, 0.2, 1.5)])
-def test_odd_steps_of_a_drag_are_refused(arguments: tuple[Any, ...]) -> None:
-    assert not ACTIONS["range"].accepts(arguments)
-    assert ACTIONS["range"].accepts((0, 0.2, 3))
-
-
-def test_steps_that_come_while_one_is_at_work_are_one() -> None:
-    class Tab:
-        session = SimpleNamespace(set_range=lambda ends, gesture: steps.append((ends, gesture)))
-        tasks: ClassVar[list[Any]] = []
-
-        def spawn(self, work: Any) -> Any:
-            self.tasks.append(asyncio.ensure_future(work))
-            return self.tasks[-1]
-
-        async def guarded(self, work: Any) -> None:
-            await work
-
-        async def recolor(self, work: Any, quick: bool) -> None:
-            assert quick
-            await slow.wait()
-            work()
-
-    async def drag() -> None:
-        tab = Tab()
-        coloring = Coloring(tab)
-        for i in range(1, 6):
-            coloring.drag(i / 10, 1.0, 7)
-            await asyncio.sleep(0)
-        slow.set()
-        await asyncio.gather(*tab.tasks)
-        coloring.drag(0.9, 1.0, 8)
-        await asyncio.gather(*tab.tasks)
-
-    steps: list[Any] = []
-    slow = asyncio.Event()
-    asyncio.run(drag())
-    assert steps == [((0.1, 1.0), 7), ((0.5, 1.0), 7), ((0.9, 1.0), 8)]
