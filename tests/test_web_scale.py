@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from web_helpers import DIGITS, Page, launch, serving
 
-
 playwright_api = pytest.importorskip("playwright.sync_api")
 
 
