@@ -8,7 +8,7 @@ from hypothesis import given
 from explorer.network import Layer, Network
 from explorer.tree.words import Trie, last_words
 
-PATHS = st.lists(st.text("abQ12_./-é?", max_size=8), max_size=6)
+PATHS = st.lists(st.text("abQ12²_./-é?", max_size=8), max_size=6)
 
 
 @given(PATHS)
@@ -16,6 +16,7 @@ def test_last_separators_are_found(paths: list[str]) -> None:
     words = last_words(paths)
     assert words.separator.tolist() == [max(p.rfind(c) for c in "_./-") for p in paths]
     assert words.slash.tolist() == [p.rfind("/") for p in paths]
+    assert words.stem.tolist() == [len(p.rstrip("0123456789")) for p in paths]
 
 
 @given(PATHS)

@@ -54,12 +54,12 @@ def build_hierarchy(network: Network, weighted: Collection[str]) -> Hierarchy:
     nesting = nested(groups, of_layer, pairs, taken)
     forest = _forest(groups, nesting, links, alike)
     titles = Titles(forest, layers, taken)
-    kinds = {layer.op for layer in layers}
-    families = {kind: family(kind) for kind in kinds}
+    kinds = [layer.op for layer in layers]
+    families = {kind: family(kind) for kind in set(kinds)}
     leads = np.array([la.path in weighted for la in layers], bool)
     follows = {k: f not in ("merge", "input", "attention") for k, f in families.items()}
-    follow = np.array([follows[la.op] for la in layers], bool)
-    inputs = np.array([families[la.op] == "input" for la in layers], bool)
+    follow = np.array([follows[kind] for kind in kinds], bool)
+    inputs = np.array([families[kind] == "input" for kind in kinds], bool)
     open_ = _open(forest, np.arange(forest.layers, len(forest.parent)))
     structure.stages(forest, titles, open_, leads, follow & ~leads)
     open_ = open_[~_told_by_endings(forest)[open_]]

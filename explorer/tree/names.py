@@ -159,18 +159,21 @@ def _prefixes(trie: Trie, layers: Sequence[Layer], paths: list[str],
                 found[i] += "/"
     for i in np.flatnonzero(words.odd).tolist():
         found[i] = trie.beginning(paths[i])
-    initials = {kind: ord(kind[:1].lower()[:1] or "?") for kind in {layer.kind for layer in layers}}
-    own = np.array([initials[layer.kind] for layer in layers], np.int64)
+    kinds = [layer.kind for layer in layers]
+    initials = {kind: ord(kind[:1].lower()[:1] or "?") for kind in set(kinds)}
+    own = np.fromiter(map(initials.__getitem__, kinds), np.int64, len(kinds))
     plain = (words.initial == own) | (words.initial == ord("?")) | (own == ord("?")) | (own > 127)
     known: dict[tuple[str, str], bool] = {}
+    slashes, stems = words.slash.tolist(), words.stem.tolist()
     for i in np.flatnonzero(plain).tolist():
-        kind, (folder, _, name) = layers[i].kind, paths[i].rpartition("/")
-        stem = name.rstrip("0123456789")
-        default = known.get((kind, stem))
+        path, slash = paths[i], slashes[i]
+        kind, stem = key = kinds[i], path[slash + 1 : stems[i]]
+        default = known.get(key)
         if default is None:
             alike = stem[:1].lower() == kind[:1].lower()
-            default = known[kind, stem] = alike and is_default(kind, stem)
+            default = known[key] = alike and is_default(kind, stem)
         if default:
+            folder = path[: max(slash, 0)]
             found[i] = folder + "/" if folder in trie.scopes else folder.rstrip("_./-")
     return found
 

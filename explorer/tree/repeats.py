@@ -58,17 +58,26 @@ class _Likeness:
         np.add.at(fed, rows.target, self.leaf * self.at_b)
         self.outer = mixed(forest.fed[node] - fed, 10) + mixed(forest.sources[node] - sources, 11)
 
-    def wired(self, period: int) -> U8:
+    def wired(self, period: int, wanted: Flags | None = None) -> U8:
         """Sums that are equal for siblings that are fed alike at this period.
 
         What comes from the period before or the same one is told by its distance, the rest by
         what it is.
+
+        Parameters
+        ----------
+        period : int
+        wanted : bool array, shape (m,), optional
+            Rows that are asked for, all if not given; the sums of others mean nothing.
         """
-        near = self.jump < 2 * period
-        place = np.where(near, mixed(self.jump, 12) + self.at_a, mixed(self.leaf, 13))
-        link = mixed(mixed(place, 14) * np.uint64(3) + mixed(self.at_b + self.what, 15), 16)
+        target = self.rows.target
+        some = slice(None) if wanted is None else np.flatnonzero(wanted[target])
+        jump, at_a, at_b = self.jump[some], self.at_a[some], self.at_b[some]
+        near = jump < 2 * period
+        place = np.where(near, mixed(jump, 12) + at_a, mixed(self.leaf[some], 13))
+        link = mixed(mixed(place, 14) * np.uint64(3) + mixed(at_b + self.what[some], 15), 16)
         total = np.zeros(self.count, np.uint64)
-        np.add.at(total, self.rows.target, link)
+        np.add.at(total, target[some], link)
         return mixed(total + self.outer, 17)
 
     def same(self, values: U8, period: int) -> Flags:
@@ -215,9 +224,17 @@ def _periods(like: _Likeness) -> list[int]:
 def _longer(like: _Likeness, period: int) -> list[_Run]:
     """Runs of blocks of this many siblings."""
     alike = like.same(like.alike, period)
-    if not alike.any():
+    begin, end = _runs(alike)
+    # A row may start at most a period before what is wired alike, and not before what is alike.
+    enough = end - begin >= max(period, STRUCTURE_FROM - period)
+    if not enough.any():
         return []
-    wired = alike & like.same(like.wired(period), period)
+    may = np.zeros(like.count + 1, np.int8)
+    may[begin[enough]], may[end[enough]] = 1, -1
+    within = np.cumsum(may[:-1]).astype(bool)
+    wanted = within.copy()
+    wanted[period:] |= within[:-period]
+    wired = within & like.same(like.wired(period, wanted), period)
     start, stop = _runs(wired)
     # How far the first block may reach ahead: there what feeds it may be anything.
     run = np.arange(like.count)
@@ -228,9 +245,8 @@ def _longer(like: _Likeness, period: int) -> list[_Run]:
     long &= like.rows.size[start] >= STRUCTURE_FROM
     if not long.any():
         return []
-    crossing = _crossing(like, period)
-    near = like.jump < 2 * period
-    inner = _Inner(like, near)
+    near = _near(like, period, low[long], stop[long] + period)
+    crossing, inner = _crossing(like, near), _Inner(like, near)
     found = []
     rows = zip(low[long].tolist(), start[long].tolist(), stop[long].tolist(), strict=True)
     for lo, first, last in rows:
@@ -240,17 +256,29 @@ def _longer(like: _Likeness, period: int) -> list[_Run]:
     return found
 
 
-def _best_start(lo: int, first: int, stop: int, period: int, crossing: list[int],
+def _near(like: _Likeness, period: int, low: I8, stop: I8) -> I8:
+    """Links that reach less than two periods, to or from what stands in or near some runs."""
+    change = np.zeros(like.count + 1, np.int64)
+    np.add.at(change, np.maximum(low - 2 * period, 0), 1)
+    np.subtract.at(change, stop, 1)
+    here = np.cumsum(change) > 0
+    near = here[like.rows.source] | here[like.rows.target]
+    return np.flatnonzero(near & (like.jump < 2 * period))
+
+
+def _best_start(lo: int, first: int, stop: int, period: int, crossings: I8,
                 inner: _Inner) -> _Run | None:  # fmt: skip
     """Where to cut a periodic run into blocks: where the fewest things cross the cuts."""
-    if min(crossing[lo + period : min(lo + 2 * period, stop)], default=0) == 0:
+    # By the row a cut stands before, from the first that is possible.
+    crossing = crossings[lo + period : min(lo + 2 * period, stop)].tolist()
+    if min(crossing, default=0) == 0:
         return None  # parts without a link between them are no series
     best: tuple[int, int, int] | None = None
     for start in range(lo, min(lo + period, stop)):
         count = (stop - start) // period
         if not (count >= 3 or (count == 2 and period >= _LEAST)):
             continue
-        cross = crossing[start + period]
+        cross = crossing[start - lo]
         key = (cross, -count, start)
         if (best is None or key < best) and (
             start >= first or inner.equal(start, start + period, period)
@@ -259,25 +287,21 @@ def _best_start(lo: int, first: int, stop: int, period: int, crossing: list[int]
     return None if best is None else _Run(best[2], period, -best[1])
 
 
-def _crossing(like: _Likeness, period: int) -> list[int]:
+def _crossing(like: _Likeness, near: I8) -> I8:
     """How many siblings feed something across the gap before each row, side inputs left out."""
-    near = like.jump < 2 * period
     reach = np.zeros(like.count, np.int64)
     np.maximum.at(reach, like.rows.source[near], like.jump[near])
-    run = np.arange(like.count)
+    some = np.flatnonzero(reach)
     change = np.zeros(like.count + 2, np.int64)
-    some = reach > 0
-    np.add.at(change, run[some] + 1, 1)
-    np.subtract.at(change, run[some] + reach[some] + 1, 1)
-    found: list[int] = np.cumsum(change)[: like.count + 1].tolist()
-    return found
+    np.add.at(change, some + 1, 1)
+    np.subtract.at(change, some + reach[some] + 1, 1)
+    return np.cumsum(change)[: like.count + 1]
 
 
 class _Inner:
     """The links inside blocks, for comparing two."""
 
-    def __init__(self, like: _Likeness, near: Flags) -> None:
-        links = np.flatnonzero(near)
+    def __init__(self, like: _Likeness, links: I8) -> None:
         order = links[np.argsort(like.rows.target[links], kind="stable")]
         self.like = like
         self.order = order

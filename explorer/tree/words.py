@@ -24,6 +24,8 @@ class LastWords:
     ----------
     separator, slash : int64 array
         Place of the last separator, and of the last ``/``; -1 where there is none.
+    stem : int64 array
+        Place behind the last character that is no digit.
     initial : uint8 array
         First character behind the slash, a small letter where it is one; ``?`` if not ASCII.
     counted : bool array
@@ -34,6 +36,7 @@ class LastWords:
 
     separator: NDArray[np.int64]
     slash: NDArray[np.int64]
+    stem: NDArray[np.int64]
     initial: NDArray[np.uint8]
     counted: NDArray[np.bool_]
     odd: NDArray[np.bool_]
@@ -47,6 +50,7 @@ def _flags(characters: bytes) -> NDArray[np.bool_]:
 
 _LOWER, _DIGIT = _flags(b"?abcdefghijklmnopqrstuvwxyz"), _flags(b"?0123456789")
 _SEPARATOR, _SLASH = _flags(b"_./-"), _flags(b"/")
+_OTHER = ~_flags(b"0123456789")
 
 
 def last_words(paths: Sequence[str]) -> LastWords:
@@ -67,14 +71,15 @@ def last_words(paths: Sequence[str]) -> LastWords:
         found = places[np.searchsorted(places, stop) - 1] - start
         return np.asarray(np.maximum(found, -1))
 
-    separator, slash = last(_SEPARATOR), last(_SLASH)
+    separator, slash, letter = last(_SEPARATOR), last(_SLASH), last(_OTHER)
     end = codes[np.maximum(stop - 1, 0)]
     # A separator at the end, block2 and a letter, or several separators in a row.
     odd = _SEPARATOR[end] | (_LOWER[end] & _DIGIT[codes[np.maximum(stop - 2, 0)]])
     odd |= _SEPARATOR[codes[np.maximum(start + separator - 1, 0)]]
     initial = codes[start + slash + 1]
     capital = (initial >= ord("A")) & (initial <= ord("Z"))
-    return LastWords(separator, slash, initial + 32 * capital.astype(np.uint8), _DIGIT[end], odd)
+    small = initial + 32 * capital.astype(np.uint8)
+    return LastWords(separator, slash, letter + 1, small, _DIGIT[end], odd)
 
 
 class Trie:
