@@ -127,9 +127,9 @@ def test_wide_matrices_are_read_in_panels(tmp_path: Path, monkeypatch, shape) ->
 
 _PRINTED = """
 import hashlib, numpy as np
-from explorer.pyramid import kernel
+from explorer.pyramid import bands, kernel
 draw = np.random.default_rng(1)
-for shape in ((64, 4096), (640, 410), (64, 4001)):
+for shape in ((64, bands._PIECE_COLUMNS), (640, 410), (64, 4001)):
     values = draw.normal(size=shape).astype(np.float32)
     codes = (values.view(np.uint32) >> 16).astype(np.uint16)
     for form, taps in (("float32", values), ("float64", values * 1.0), ("bfloat16", codes)):
