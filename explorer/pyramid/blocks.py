@@ -225,7 +225,7 @@ def to_bytes(stats: Sequence[MatrixStats]) -> bytes:
     return b"".join(out)
 
 
-def from_bytes(data: bytes, grids: Sequence[Grid]) -> tuple[MatrixStats, ...] | None:
+def from_bytes(data: bytes | memoryview, grids: Sequence[Grid]) -> tuple[MatrixStats, ...] | None:
     """The statistics again; ``None`` when the bytes do not fit the grids."""
     read = _Cursor(data)
     try:
@@ -251,9 +251,9 @@ def _matrix(read: _Cursor, grid: Grid) -> MatrixStats:
 
 
 class _Cursor:
-    """Reads arrays from bytes, one after the other."""
+    """Reads arrays from bytes, one after the other, without copying them where they are aligned."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self.data, self.at = data, 0
 
     def __call__(self, dtype: str, *shape: int) -> Values:
@@ -262,7 +262,7 @@ class _Cursor:
         stop = self.at + count * kind.itemsize
         if stop > len(self.data):
             raise ValueError("too short")
-        # Copied, so that the numbers are aligned and the bytes can be let go.
-        found = np.frombuffer(self.data, kind, count, self.at).astype(kind.newbyteorder("="))
+        found: Values = np.frombuffer(self.data, kind, count, self.at)
+        found = found.astype(kind.newbyteorder("="), copy=not found.flags.aligned)
         self.at = stop
         return found.reshape(shape)

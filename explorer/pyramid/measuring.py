@@ -234,7 +234,7 @@ class Measuring:
         mark = self._signature(connection)
         if data is None or data[: len(mark)] != mark:
             return None
-        return from_bytes(data[len(mark) :], plan.grids)
+        return from_bytes(memoryview(data)[len(mark) :], plan.grids)
 
     def _work_on(self, connection: Connection) -> _Work:
         with self._lock:

@@ -90,10 +90,15 @@ def search(
 
 def _kth(parts: list[F8], k: int) -> float:
     """The k-th largest of some values; 0 when there are fewer."""
-    values = np.concatenate([p.ravel() for p in parts])
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if len(values) < k:
         return 0.0
     return float(np.partition(values, len(values) - k)[len(values) - k])
+
+
+def _times(values: F8, factor: float) -> F8:
+    """The product, without a copy where it changes nothing."""
+    return values if factor == 1.0 else values * np.float64(factor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,22 +153,19 @@ class Field:
 
     def _high(self, squares: list[F8], rank: Rank) -> F8:
         """Bound from above of a pair's value, from those of its mean squares in each matrix."""
-        taps = self.views[0].matrix.taps
-        if rank == "sum_sq":
-            return np.asarray(sum(squares) * np.float64(taps))
-        if self._whole or len(squares) == 1:
-            return np.asarray(sum(squares) / np.float64(len(squares)))
-        return np.asarray(np.maximum.reduce(squares))  # a mean weighted by unknown counts
+        several, taps = len(squares), self.views[0].matrix.taps
+        if rank == "rms" and several > 1 and not self._whole:
+            return np.asarray(np.maximum.reduce(squares))  # a mean weighted by unknown counts
+        total = squares[0] if several == 1 else np.add.reduce(squares)
+        return _times(total, taps if rank == "sum_sq" else 1.0 / several)
 
     def _low(self, squares: list[F8], rank: Rank) -> F8:
         """Bound from below of the largest value, from those of the largest mean squares."""
-        top = squares[0] if len(squares) == 1 else np.maximum.reduce(squares)
-        taps = self.views[0].matrix.taps
+        several, taps = len(squares), self.views[0].matrix.taps
+        top = squares[0] if several == 1 else np.maximum.reduce(squares)
         if rank == "sum_sq":  # of one finite weight at least
-            return top * np.float64(taps if self._whole else 1)
-        if self._whole or len(squares) == 1:
-            return top / np.float64(len(squares))
-        return top / np.float64(len(squares) * taps)
+            return _times(top, taps if self._whole else 1)
+        return _times(top, 1.0 / several if self._whole or several == 1 else 1.0 / several / taps)
 
     def block_bounds(self, rank: Rank) -> tuple[F8, F8, Bools, Bools]:
         """Bounds of the blocks, from above and below; which are wholly visible; which at all."""
