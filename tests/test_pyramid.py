@@ -13,7 +13,7 @@ from explorer.pyramid.blocks import from_bytes, to_bytes
 from explorer.pyramid.grid import _cut
 from explorer.pyramid.plan import plan_of
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.strongest import strongest
+from explorer.pyramid.strongest import Pairs, strongest
 from explorer.weights.connections import Connection, Matrix, connections_of
 
 
@@ -266,6 +266,47 @@ def test_large_matrix_is_searched_not_read():
     order = np.argsort(-np.abs(array.ravel()), kind="stable")[:1000]
     assert set(zip(found.inside, found.out, strict=True)) == {divmod(i, 2048) for i in order}
     np.testing.assert_array_equal(found.rms, np.abs(array.ravel()[order]))
+
+
+@pytest.mark.parametrize("wrong", [0, 5])
+def test_gates_joined_into_cells_are_searched_not_read(wrong):
+    rng = np.random.default_rng(2)
+    size, cells = 1500, 700
+    strength = np.exp(rng.normal(size=(size, 1)))  # some units speak louder than others
+    array = (rng.normal(size=(size, 4 * cells)) * strength).astype(np.float32)
+    array.flat[rng.integers(0, array.size, wrong)] = np.nan
+    again = np.zeros((cells, 4 * cells), np.float32)
+    weights = (weight("k", "kernel", array), weight("r", "recurrent_kernel", again))
+    layer = Layer("l", "LSTM", {}, weights=weights)
+    reader = ArrayReader({"k": array, "r": again})
+    connection = next(c for c in connections_of(layer) if c.name == "kernel")
+    pyramid = Pyramid(reader)
+    labels = (np.arange(4 * cells) % cells).astype(np.int32), np.arange(size, dtype=np.int32)
+    asked = Pairs(pyramid, connection, *labels)
+    asked.capacity()  # measures it, for it can be searched
+    assert pyramid.ready(connection)
+    reader.elements = 0
+    found = asked.strongest(50)
+    assert reader.elements < array.size / 3
+    parts = array.astype(np.float64).reshape(size, 4, cells)
+    good = np.isfinite(parts)
+    square = np.where(good, parts, 0.0) ** 2
+    mean = (square.sum(axis=1) / good.sum(axis=1)).ravel()
+    order = np.argsort(-mean, kind="stable")[:50]
+    assert list(zip(found.inside, found.out, strict=True)) == [divmod(i, cells) for i in order]
+    np.testing.assert_allclose(found.rms**2, mean[order], rtol=1e-12)
+    assert found.total_pairs == size * cells
+    assert found.non_finite == np.count_nonzero(~good)
+
+
+def test_a_small_part_of_an_unmeasured_matrix_is_read_alone():
+    connection, pyramid, reader = big_dense(4096, 2048)
+    rows = np.where(np.arange(4096) < 20, np.arange(4096), -1).astype(np.int32)
+    found = strongest(pyramid, connection, np.arange(2048, dtype=np.int32), rows, 9)
+    assert not pyramid.ready(connection)
+    assert reader.elements == 20 * 2048
+    array = np.abs(reader.arrays["k"][:20].astype(np.float64)).ravel()
+    np.testing.assert_array_equal(found.rms, np.sort(array)[::-1][:9])
 
 
 def test_uniform_tiles_need_no_reading_and_open_groups_little():
