@@ -11,11 +11,11 @@ from typing import NoReturn
 
 import typer
 
-from explorer.commands import index, looking, telling
+from explorer.commands import exporting, index, looking, telling
 from explorer.commands.app import app
 from explorer.errors import NeuronautError
 
-__all__ = ["app", "index", "looking", "main", "telling"]
+__all__ = ["app", "exporting", "index", "looking", "main", "telling"]
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from explorer import formats
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
+from explorer.panel.asking import Numbers
 from explorer.scene_file import resolve_source, save_scene
 from explorer.session.session import Session
 from explorer.viewing.view_state import Camera, ViewState, checked_range
@@ -86,7 +87,7 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in str(name))[:80] or "model"
 
 
-class View:
+class View(Numbers):
     """A network and how it is looked at; methods that change the view return it.
 
     Use `open_network` to make one. It closes its files at the end of a ``with`` block or by

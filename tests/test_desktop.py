@@ -51,7 +51,11 @@ def tick(self):
         numbers=details.statistics and [details.statistics["summary"].low,
             details.statistics["summary"].high, details.statistics["summary"].mean,
             details.statistics["summary"].std])
-    now = dict(opened=sorted(state.opened), selected=state.selected, theme=state.theme,
+    view, shown = self.panel.viewport, self.panel.shown
+    figure = view and dict(seen=[view.top, view.left, view.height, view.width],
+                           place=self.panel.figure_place, told=self.panel.told,
+                           final=bool(shown and shown.final and shown.viewport == view))
+    now = dict(figure=figure, opened=sorted(state.opened), selected=state.selected, theme=state.theme,
                overlay=state.overlay, layout=state.layout, moving=moving, focus=state.focus,
                units=state.units, threshold=state.threshold,
                pending=self._drawn.pending, scale=state.scale, range=state.range,

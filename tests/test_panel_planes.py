@@ -14,7 +14,7 @@ from explorer.network import Layer, Weight
 from explorer.open_model import OpenModel
 from explorer.overlays import get_overlay
 from explorer.panel import figure as figures
-from explorer.panel.heat import heat, told
+from explorer.panel.heat import Coloring, heat, told
 from explorer.panel.kernels import KernelPlane, has_kernels
 from explorer.panel.matrix import taps_of, weight_matrix
 from explorer.panel.plane import Span
@@ -319,7 +319,7 @@ def test_what_is_not_finite_is_grey_and_counted(tmp_path: Path) -> None:
         overlay = get_overlay("magnitude")
         cells = figure.plane.cells(Span(0, 3), Span(0, 4), overlay, NO)
         assert cells.non_finite.sum() == 1
-        pixels = heat(figure.plane, cells, overlay, "dark").pixels
+        pixels = heat(figure.plane, cells, Coloring(overlay, "dark")).pixels
         assert pixels[1, 2].tolist() == [128, 128, 128, 255]
         assert told(figure.plane, cells, 1, 2, overlay)[0] == "not finite"
 

@@ -28,10 +28,7 @@ class Tab:
         self.panel_of, self.sent, self.flushed = "", [], {}
         self.reading = ReadingLine()
         self.pointing = SimpleNamespace(hide_tip=lambda: None)
-        self.matrix = SimpleNamespace(hide=lambda: None, again=self._again)
-
-    async def _again(self):
-        self.drawn_again = True
+        self.matrix = SimpleNamespace(hide=lambda: None)
 
     async def change(self, work, fly_to=None):
         work()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,3 +188,41 @@ def test_the_overlay_colours_it(page: Page) -> None:
     )
     low, high = (_picture(page)["scale"][i]["text"] for i in (0, -1))
     assert low == f"-{high}"
+
+
+def _saved(page: Page, what: str) -> bytes:
+    with page.page.expect_download() as download:
+        page.page.locator(f"[data-export='{what}']").click()
+    assert download.value.suggested_filename == what
+    return Path(download.value.path()).read_bytes()
+
+
+def test_what_is_seen_can_be_saved_as_numbers(
+    page: Page, kernels: dict[str, NDArray[np.float32]]
+) -> None:
+    _show(page, "hidden")
+    kernel = kernels["hidden"].T
+    cells = np.load(io.BytesIO(_saved(page, "cells.npy")))
+    np.testing.assert_array_equal(cells, kernel)
+    lines = _saved(page, "weights.csv").decode().splitlines()
+    assert lines[0] == "out unit \\ in unit," + ",".join(map(str, range(256)))
+    assert [np.float32(v) for v in lines[4].split(",")[1:]] == kernel[3].tolist()
+    page.element("histogram").first.wait_for()
+    bars = np.load(io.BytesIO(_saved(page, "histogram.npy")))
+    np.testing.assert_array_equal(bars[:, 2], np.histogram(kernel.astype(float), 64)[0])
+
+
+def test_numbers_need_the_key_and_an_open_tab(page: Page, url: str) -> None:
+    _show(page, "hidden")
+    base, key = url.split("/?")
+    tab = page.page.evaluate("() => window.trame.state.get('tab_name')")
+    ask = page.page.request.get
+    asked = f"{base}/shown?what=cells&kind=npy"
+    assert ask(f"{asked}&tab={tab}").status == 403
+    assert ask(f"{asked}&tab={tab}&key=nonsense").status == 403
+    assert ask(f"{asked}&tab=other&{key}").status == 404
+    assert ask(f"{base}/shown?what=../x&kind=npy&tab={tab}&{key}").status == 404
+    found = ask(f"{asked}&tab={tab}&{key}")
+    assert found.status == 200
+    assert found.headers["content-disposition"] == 'attachment; filename="cells.npy"'
+    assert found.headers["x-content-type-options"] == "nosniff"

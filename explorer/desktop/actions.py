@@ -13,9 +13,10 @@ from explorer.desktop.motion import DesktopMotion
 from explorer.desktop.panel import DesktopPanel
 from explorer.desktop.reading import DesktopReading
 from explorer.desktop.scale import DesktopScale
-from explorer.desktop.texts import following, save_unique
+from explorer.desktop.texts import following, save_unique, write_unique
 from explorer.errors import NeuronautError
 from explorer.overlays import KIND, overlays, unit_overlays
+from explorer.panel.export import pieces, write_all
 from explorer.renderer import Window
 from explorer.session.flight import Held, straight
 from explorer.session.opening import Opening
@@ -88,6 +89,8 @@ class Actions:
             "i": self._toggle_panel,
             "w": lambda: self._next_weight(1),
             "v": self._change_figure,
+            "e": lambda: self._export("npy"),
+            "E": lambda: self._export("csv"),
             "bracketright": lambda: self._next_weight(1),
             "bracketleft": lambda: self._next_weight(-1),
             "u": self._close_selected,
@@ -118,6 +121,11 @@ class Actions:
             self._stage.tell(
                 f"details of the selected node: {'on' if self._stage.panel.wanted else 'off'}"
             )
+
+    def _export(self, kind: str) -> None:
+        made = pieces(self._stage.panel.table(), kind)
+        path = write_unique(f".{kind}", lambda file: write_all(made, file))
+        self._stage.tell(f"saved {path}")
 
     def _change_figure(self) -> None:
         self._stage.tell(self._stage.panel.change_figure() or "no kernels in what is selected")

@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from explorer.panel.figure import Shown, overlay_of
+from explorer.errors import NeuronautError
+from explorer.panel.export import Table, histogram_table, shown_table
+from explorer.panel.figure import Shown
 from explorer.panel.figure_reader import FigureLook, FigureReader
-from explorer.panel.heat import told
+from explorer.panel.heat import Coloring, told
 from explorer.panel.picture import drawn_panel, room_for_figure
 from explorer.panel.reader import Details, PanelReader
 from explorer.panel.viewport import Viewport
@@ -86,7 +88,7 @@ class DesktopPanel:
             self._reader.show(path)
         details, state, size = self._reader.details, self._session.state, self._renderer.size
         self._follow(details)
-        self._ask(state.overlay, state.theme)
+        self._ask()
         figures = self._figures
         now = (details, figures.shown, figures.error, self._viewport, self._told, state.theme, size)
         if all(a is b or a == b for a, b in zip(now, self._shown, strict=False)) and self._shown:
@@ -118,6 +120,24 @@ class DesktopPanel:
             figure.take(field, value)
         self._restart()
         return title
+
+    def table(self) -> Table:
+        """The numbers that are shown: cells of the figure, else the bars of the histogram.
+
+        Raises
+        ------
+        NeuronautError
+            If there are none, or they are still being read.
+        """
+        figure, shown = self._figures.figure, self._figures.shown
+        details = self._reader.details
+        if self._rect is not None and figure is not None and shown is not None:
+            if not shown.final or shown.viewport != self._viewport:
+                raise NeuronautError("the weights are still being read")
+            return shown_table(figure, shown)
+        if details is None or details.statistics is None:
+            raise NeuronautError("no weights are shown: select a layer that has some")
+        return histogram_table(details.statistics["summary"])
 
     def close(self) -> None:
         """End all reading."""
@@ -167,12 +187,15 @@ class DesktopPanel:
             self._told = ()
             return False
         row, column = (int(n) for n in self._viewport.at(*at))
-        state = self._session.state
-        overlay = overlay_of(state.overlay, self._session.model.comparison is not None)
+        overlay = self._coloring.overlay
         self._told = tuple(told(figure.plane, shown.cells, row, column, overlay))
         return True
 
     # -- the figure ----------------------------------------------------------------------------
+
+    @property
+    def _coloring(self) -> Coloring:
+        return Coloring.of(self._session.state, self._session.model.comparison is not None)
 
     def _inside(self, x: float, y: float) -> tuple[float, float] | None:
         """A pixel of the window as one of the cells' picture."""
@@ -206,22 +229,22 @@ class DesktopPanel:
         self._figures.shown = None
         self._told, self._asked = (), ()
 
-    def _ask(self, overlay: str, theme: str) -> None:
+    def _ask(self) -> None:
         """Have the cells read that are to be seen now."""
         figure, viewport = self._figures.figure, self._viewport
         if figure is None or viewport is None:
             return
         room = room_for_figure(self._renderer.size)
-        if self._asked and self._asked[3] != room:  # the window has another size
+        if self._asked and self._asked[2] != room:  # the window has another size
             self._restart()
             viewport = self._viewport
             assert viewport is not None
-        asked = (overlay, theme, viewport, room)
+        coloring = self._coloring
+        asked = (coloring, viewport, room)
         if asked == self._asked:
             return
         self._asked = asked
-        chosen = overlay_of(overlay, self._session.model.comparison is not None)
-        self._figures.look(viewport, chosen, theme)
+        self._figures.look(viewport, coloring)
 
     def _look(self) -> FigureLook | None:
         figure, viewport = self._figures.figure, self._viewport

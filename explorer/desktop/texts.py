@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -29,6 +31,8 @@ HELP = (
     "",
     "i\tshow or hide the details of the selected node",
     "w, [ ]\tits next weight, the one before, the one after",
+    "v\tits weights as a matrix, or kernels as images",
+    "e, ⇧e\tsave what it shows as numbers: .npy, .csv",
     "Esc\tend the focus; then select nothing",
     "o, n\tnext overlay of lines, of boxes",
     ", .\tlower, higher threshold of the overlay sparsity",
@@ -71,11 +75,35 @@ def save_unique(picture: Image.Image, folder: Path | None = None) -> Path:
     NeuronautError
         If the folder cannot be written to.
     """
+    return write_unique(".png", lambda file: picture.save(file, format="PNG"), folder)
+
+
+def write_unique(
+    ending: str, write: Callable[[BinaryIO], None], folder: Path | None = None
+) -> Path:
+    """Write a file under a name as `save_unique` finds it; nothing is left of a failure.
+
+    Parameters
+    ----------
+    ending : str
+    write : callable (file)
+        Puts the content into a binary file.
+    folder : Path, optional
+
+    Raises
+    ------
+    NeuronautError
+        If the folder cannot be written to.
+    """
     for number in itertools.count():
-        path = (folder or Path()) / f"neuronaut{f'-{number}' if number else ''}.png"
+        path = (folder or Path()) / f"neuronaut{f'-{number}' if number else ''}{ending}"
         try:
             with path.open("xb") as file:
-                picture.save(file, format="PNG")
+                try:
+                    write(file)
+                except BaseException:
+                    path.unlink(missing_ok=True)
+                    raise
             return path
         except FileExistsError:
             continue

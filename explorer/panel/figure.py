@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from explorer.errors import UnknownNameError
 from explorer.network import Layer, Weight
 from explorer.open_model import OpenModel
-from explorer.overlays import Overlay, get_overlay, overlays
-from explorer.panel.heat import Heat, heat
+from explorer.panel.heat import Coloring, Heat, heat
 from explorer.panel.kernels import KernelPlane, has_kernels
-from explorer.panel.matrix import ALL_TAPS, WeightMatrix, taps_of, weight_matrix
+from explorer.panel.matrix import ALL_TAPS, WeightMatrix, exact_dtype, taps_of, weight_matrix
 from explorer.panel.plane import Cells, Stop
 from explorer.panel.viewport import Viewport, full_cells, quick_cells, same
 from explorer.tree import lod
@@ -66,6 +67,11 @@ class WeightFigure:
             if few.channels <= _FEW_CHANNELS:
                 self.choice = Choice(KERNELS)
         self.plane: WeightMatrix | KernelPlane = self._made()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of single weights."""
+        return exact_dtype(self.weight)
 
     def choose(self, **changes: Any) -> None:
         """Change the choice; unknown values are put right."""
@@ -165,28 +171,18 @@ class Shown:
         return self.heat.cells
 
 
-def overlay_of(name: str, comparing: bool) -> Overlay:
-    """The overlay of this name, if it tells of weights; else the first one."""
-    try:
-        return get_overlay(name, comparing)
-    except UnknownNameError:
-        return next(iter(overlays(comparing).values()))
-
-
-def quick(figure: WeightFigure, viewport: Viewport, overlay: Overlay, theme: str) -> Shown | None:
+def quick(figure: WeightFigure, viewport: Viewport, coloring: Coloring) -> Shown | None:
     """What can be shown without making anybody wait; ``None`` before the plane is ready."""
     plane = figure.plane
     if not plane.ready and figure.weight.size > _AT_ONCE:
         return None
     seen = viewport.spans(plane.most_step)
     plane.prepare(lambda: False)
-    cells = quick_cells(plane, seen, overlay)
-    return Shown(heat(plane, cells, overlay, theme), viewport, same(cells, plane, seen))
+    cells = quick_cells(plane, seen, coloring.overlay)
+    return Shown(heat(plane, cells, coloring), viewport, same(cells, plane, seen))
 
 
-def full(
-    figure: WeightFigure, viewport: Viewport, overlay: Overlay, theme: str, stop: Stop
-) -> Shown:
+def full(figure: WeightFigure, viewport: Viewport, coloring: Coloring, stop: Stop) -> Shown:
     """What is shown in the end.
 
     Raises
@@ -197,8 +193,8 @@ def full(
         If the file was changed or cannot be read.
     """
     plane = figure.plane
-    cells = full_cells(plane, viewport.spans(plane.most_step), overlay, stop)
-    return Shown(heat(plane, cells, overlay, theme), viewport, True)
+    cells = full_cells(plane, viewport.spans(plane.most_step), coloring.overlay, stop)
+    return Shown(heat(plane, cells, coloring), viewport, True)
 
 
 _AT_ONCE = 1 << 20  # weights that are measured while a person waits

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
-from explorer.overlays import Overlay
 from explorer.panel.figure import Shown, WeightFigure, figure_of, full, quick
+from explorer.panel.heat import Coloring
 from explorer.panel.viewport import Viewport
 from explorer.panel.weight_summary import Stopped
 
@@ -72,7 +72,7 @@ class FigureReader:
             self._unwanted.set()
             self.figure, self.shown, self.error = None, None, ""
 
-    def look(self, viewport: Viewport, overlay: Overlay, theme: str) -> None:
+    def look(self, viewport: Viewport, coloring: Coloring) -> None:
         """Begin to read what is seen; it arrives in `shown`, the quick part at once."""
         figure = self.figure
         if figure is None:
@@ -83,7 +83,7 @@ class FigureReader:
             self._unwanted = unwanted
             self.error = ""
         thread = threading.Thread(
-            target=self._read, args=(figure, viewport, overlay, theme, unwanted), name="figure",
+            target=self._read, args=(figure, viewport, coloring, unwanted), name="figure",
             daemon=True,
         )  # fmt: skip
         self._threads = [*(t for t in self._threads if t.is_alive()), thread]
@@ -100,16 +100,15 @@ class FigureReader:
         self,
         figure: WeightFigure,
         viewport: Viewport,
-        overlay: Overlay,
-        theme: str,
+        coloring: Coloring,
         unwanted: threading.Event,
     ) -> None:
         try:
-            shown = quick(figure, viewport, overlay, theme)
+            shown = quick(figure, viewport, coloring)
             if shown is not None:
                 self._put(unwanted, shown)
             if shown is None or not shown.final:
-                self._put(unwanted, full(figure, viewport, overlay, theme, unwanted.is_set))
+                self._put(unwanted, full(figure, viewport, coloring, unwanted.is_set))
         except Stopped:
             return
         except NeuronautError as error:

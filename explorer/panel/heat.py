@@ -9,12 +9,44 @@ from numpy.typing import NDArray
 
 from explorer.drawing.color_scale import ColorScale, count, fit_scale
 from explorer.drawing.themes import THEMES
-from explorer.overlays import Overlay
+from explorer.overlays import Overlay, overlays
 from explorer.panel.plane import Cells, Plane
+from explorer.viewing.view_state import ViewState
 
 U1 = NDArray[np.uint8]
 NOT_FINITE = (128, 128, 128)
 """Colour of a cell without a finite weight: no ramp holds it."""
+
+
+@dataclass(frozen=True)
+class Coloring:
+    """How numbers become colours.
+
+    Attributes
+    ----------
+    overlay : Overlay
+    theme : str
+        ``"dark"`` or ``"light"``.
+    scale : str
+        Kind of the colour scale, as `explorer.drawing.color_scale.fit_scale` takes it.
+    bounds : (float, float) or None
+        Magnitudes at its ends, where a person chose them.
+    """
+
+    overlay: Overlay
+    theme: str
+    scale: str = "automatic"
+    bounds: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, state: ViewState, comparing: bool) -> Coloring:
+        """As the view has it; an overlay that cannot be told of cells gives way to the first."""
+        found = overlays(comparing).get(state.overlay)
+        if found is None or found.counts not in (None, "no number"):
+            first = next(iter(overlays(comparing).values()))
+            found = overlays(comparing).get("magnitude", first)
+            return cls(found, state.theme)
+        return cls(found, state.theme, state.scale, state.range)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,17 +70,23 @@ class Heat:
     title: str
 
 
-def heat(plane: Plane, cells: Cells, overlay: Overlay, theme: str) -> Heat:
+def heat(plane: Plane, cells: Cells, coloring: Coloring) -> Heat:
     """Colour cells by the scale that suits them."""
     if cells.colors is not None:
         pixels = np.dstack((cells.colors, _opaque(cells)))
         return Heat(cells, pixels, None, "in channels 0, 1, 2 as red, green, blue; each filter "
                     "from its lowest to its highest weight")  # fmt: skip
+    overlay = coloring.overlay
     diverging = overlay.diverging if plane.diverging is None else plane.diverging
-    look = THEMES[theme]
+    look = THEMES[coloring.theme]
     ramp = look.diverging if diverging else look.sequential
-    scale = fit_scale(cells.values.ravel(), ramp, diverging)
-    colors = scale.colors(np.nan_to_num(cells.values.ravel(), posinf=scale.high))
+    values = cells.values.ravel()
+    if plane.diverging is None:
+        shares = overlay.counts is not None
+        scale = fit_scale(values, ramp, diverging, coloring.scale, coloring.bounds, shares)
+    else:
+        scale = fit_scale(values, ramp, diverging)
+    colors = scale.colors(np.nan_to_num(values, posinf=scale.high))
     colors = colors.reshape(*cells.values.shape, 3)
     colors[np.isnan(cells.values)] = NOT_FINITE
     title = "weight w" if plane.diverging else overlay.title

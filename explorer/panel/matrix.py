@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explorer.comparing.pyramid import ComparedPyramid
 from explorer.network import Layer, Weight
@@ -15,12 +18,15 @@ from explorer.overlays import Overlay
 from explorer.panel.plane import Cells, Side, Span, Stop, index_text, many, numbers
 from explorer.panel.weight_summary import Stopped
 from explorer.pyramid.pyramid import Pyramid, Stats
+from explorer.weights.codecs.kinds import number_dtype
 from explorer.weights.connections import Connection, Matrix
 from explorer.weights.kernels import axes_of
 
 _CACHE = 16 << 20  # bytes of the file that a matrix of its own keeps
 _AT_ONCE = 4 << 20  # bytes read between two looks whether that is still wanted
+_BAND = 1 << 23  # weights that are exported at once
 ALL_TAPS = -1
+Array = NDArray[Any]
 
 
 class WeightMatrix:
@@ -98,6 +104,51 @@ class WeightMatrix:
                 return index_text(self.weight.role, first, stop)
         return ""
 
+    @property
+    def taps(self) -> int:
+        """Weights of each pair that has any."""
+        return max((m.taps for m in self.connection.matrices), default=1)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of single weights: float32, or float64 where the file holds that or whole numbers."""
+        return exact_dtype(self.weight)
+
+    def bands(self, rows: Span, columns: Span, stop: Stop = lambda: False) -> Iterator[Array]:
+        """Every weight of a rectangle, as it is in the file; steps do not matter.
+
+        Yields
+        ------
+        float32 or float64 array, shape (some rows, columns, taps)
+            From the first row to the last; NaN for pairs without a weight.
+        """
+        width = columns.stop - columns.start
+        high = max(_BAND // max(width * self.taps, 1), 1)
+        for first in range(rows.start, rows.stop, high):
+            last = min(first + high, rows.stop)
+            band = np.full((last - first, width, self.taps), np.nan, self.dtype)
+            for matrix in self.connection.matrices:
+                if stop():
+                    raise Stopped
+                self._fill(band, matrix, (first, last), (columns.start, columns.stop))
+            yield band
+
+    def _fill(
+        self, band: Array, matrix: Matrix, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> None:
+        """Put what a matrix has of some rows and columns where it belongs."""
+        out_count, in_count = matrix.minor, matrix.major
+        if matrix.transposed:
+            out_count, in_count = in_count, out_count
+        out, out_at = _overlap(matrix.out_start, matrix.out_step, out_count, rows)
+        inside, in_at = _overlap(matrix.in_start, matrix.in_step, in_count, columns)
+        if out[0] >= out[1] or inside[0] >= inside[1]:
+            return
+        runs, across = (out, inside) if matrix.transposed else (inside, out)
+        level0 = self.pyramid.level0
+        for tap, values in enumerate(level0.taps(matrix, [runs], across, keep=False)):
+            band[out_at, in_at, tap] = values if matrix.transposed else values.T
+
     def _stats(self, pyramid: Pyramid, rows: Span, columns: Span, stop: Stop) -> Stats:
         """Strip by strip, so that what is no longer wanted ends soon."""
         inside = columns.labels(self.columns.size)
@@ -112,6 +163,23 @@ class WeightMatrix:
             labels = part.labels(self.rows.size)
             found.append(pyramid.stats(self.connection, labels, inside, part.count, columns.count))
         return found[0] if len(found) == 1 else _joined(found)
+
+
+def exact_dtype(weight: Weight) -> np.dtype[Any]:
+    """The narrower of float32 and float64 that holds every number of a weight."""
+    own = number_dtype(weight)
+    return np.dtype(np.float32 if own.kind == "f" and own.itemsize <= 4 else np.float64)
+
+
+def _overlap(
+    start: int, step: int, count: int, span: tuple[int, int]
+) -> tuple[tuple[int, int], slice]:
+    """Which of the units ``start + i * step`` lie in a span, and where in it."""
+    first = max(-((start - span[0]) // step), 0)
+    stop = min(-((start - span[1]) // step), count)
+    return (first, stop), slice(
+        start + first * step - span[0], max(start + (stop - 1) * step - span[0] + 1, 0), step
+    )
 
 
 def _joined(found: list[Stats]) -> Stats:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from explorer.drawing.color_scale import count as grouped
 from explorer.overlays import EdgeStats, Overlay
+from explorer.overlays.overlay import Counts
 from explorer.pyramid.pyramid import Stats
 
 F8 = NDArray[np.float64]
@@ -136,6 +137,12 @@ class Side:
             more = f" (head {unit // self.heads}, component {unit % self.heads})"
         return f"{self.title} {unit}{more}"
 
+    def short(self, at: int) -> str:
+        """A row or column as the header of a table names it."""
+        if self.each == 1:
+            return str(self.unit(at))
+        return f"{self.unit(at)}:{at % self.each}" if self.ticked else str(at)
+
     def range(self, first: int, stop: int) -> str:
         """Rows or columns ``first … stop - 1`` in words."""
         if stop - first == 1:
@@ -244,9 +251,11 @@ def numbers(stats: Stats, overlay: Overlay, before: F8 | None = None) -> F8:
         count=stats.count.ravel(),
         non_finite=stats.non_finite.ravel(),
         before=None if before is None else before.ravel(),
+        counted=Counts(stats.non_finite.ravel(), (stats.count + stats.non_finite).ravel()),
     )
     values = np.array(overlay.values(flat), np.float64).reshape(stats.count.shape)
-    values[stats.count == 0] = np.nan
+    if overlay.counts is None:
+        values[stats.count == 0] = np.nan
     return values
 
 

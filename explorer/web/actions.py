@@ -108,15 +108,13 @@ async def _redo(tab: Tab) -> None:
 
 async def _travel(tab: Tab, step: Callable[[], bool]) -> None:
     """Undo or redo, the camera and the panel along with it."""
-    session, theme = tab.session, tab.session.state.theme
+    session = tab.session
     done: list[bool] = []
     await tab.change(
         lambda: done.append(step()), fly_to=lambda: session.camera if done[0] else Stay.HERE
     )
     if tab.panel_of != (session.state.selected or ""):
         await details.show(tab, session.state.selected)
-    elif session.state.theme != theme:
-        await _new_theme(tab)
 
 
 async def _select(tab: Tab, path: str | None) -> None:
@@ -136,7 +134,6 @@ async def _go(tab: Tab, path: str) -> None:
 
 async def _overlay(tab: Tab, name: str) -> None:
     await tab.change(lambda: tab.session.set_overlay(name))
-    await tab.matrix.again()
 
 
 async def _layout(tab: Tab, name: str) -> None:
@@ -146,11 +143,6 @@ async def _layout(tab: Tab, name: str) -> None:
 async def _theme(tab: Tab) -> None:
     new = "light" if tab.session.state.theme == "dark" else "dark"
     await tab.change(lambda: tab.session.set_theme(new))
-    await _new_theme(tab)
-
-
-async def _new_theme(tab: Tab) -> None:
-    await tab.matrix.again()  # its picture has the theme's colours
 
 
 async def _see_all(tab: Tab) -> None:

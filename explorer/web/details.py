@@ -11,6 +11,7 @@ from explorer.errors import NeuronautError
 from explorer.web import shown
 
 if TYPE_CHECKING:
+    from explorer.panel.export import Table
     from explorer.panel.weight_summary import WeightSummary
     from explorer.web.tab import Tab
 
@@ -86,6 +87,7 @@ async def _read(
     from explorer.panel.weight_summary import Stopped
 
     ticket = tab.weight_ticket = object()
+    tab.summary = None
     loop = asyncio.get_running_loop()
 
     def unwanted() -> bool:
@@ -99,10 +101,29 @@ async def _read(
         loop.call_soon_threadsafe(estimate, summary)
 
     try:
-        stats = shown.weight_state(await asyncio.to_thread(work, unwanted, told))
+        data = await asyncio.to_thread(work, unwanted, told)
+        summary, stats = data["summary"], shown.weight_state(data)
     except NeuronautError as error:
-        stats = shown.failed_state(str(error))
+        summary, stats = None, shown.failed_state(str(error))
     except Stopped:
         return
     if not unwanted():
+        tab.summary = summary
         tab.flush(stats=stats)
+
+
+def table(tab: Tab, what: str) -> Table:
+    """What the panel shows, as numbers: ``"cells"``, ``"weights"`` or ``"histogram"``.
+
+    Raises
+    ------
+    NeuronautError
+        If there is no such thing, or it is still being read.
+    """
+    from explorer.panel.export import histogram_table
+
+    if what in ("cells", "weights"):
+        return tab.matrix.table(what)
+    if what != "histogram" or tab.summary is None:
+        raise NeuronautError("the weights are still being read")
+    return histogram_table(tab.summary)

@@ -21,7 +21,7 @@ from explorer.web.page import notice
 logger = logging.getLogger(__name__)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: Paths that need the key; all others are the libraries' own public files.
-LOCKED = ("/", "/index.html", "/ws")
+LOCKED = ("/", "/index.html", "/ws", "/shown")
 
 
 def new_key() -> str:

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from explorer.errors import NeuronautError
 from explorer.viewing.view_state import ViewState
-from explorer.web import page
+from explorer.web import download, page
 from explorer.web.door import Door
 from explorer.web.link import MESSAGE_LIMIT, Link
 
@@ -29,7 +29,7 @@ GREETING = 20.0
 _FULL = "Too many open tabs: close one of them, then reload this page."
 
 
-class Tab(Protocol):
+class Tab(download.Telling, Protocol):
     """What the front needs of a tab; `explorer.web.tab.Tab` is one."""
 
     async def start(self) -> None:
@@ -64,6 +64,7 @@ class Front:
         self._make_tab = make_tab
         self._ready = ready
         self._tabs: dict[str, web.WebSocketResponse] = {}
+        self._open: dict[str, Tab] = {}
         self._views: OrderedDict[str, ViewState] = OrderedDict()
 
     @property
@@ -80,6 +81,7 @@ class Front:
                 web.get("/index.html", self._index),
                 web.get("/ws", self._websocket),
                 web.get("/vue.global.js", self._vue),
+                web.get(download.PATH, self._download),
             ]
         )
         app.add_routes([web.static(f"/{name}", path) for name, path in page.routes().items()])
@@ -92,6 +94,9 @@ class Front:
         return web.Response(
             text=page.index(), content_type="text/html", headers={"Cache-Control": "no-store"}
         )
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        return await download.answer(request, self._open, self.door.headers())
 
     async def _vue(self, _request: web.Request) -> web.FileResponse:
         return web.FileResponse(page.vue_file())
@@ -123,6 +128,7 @@ class Front:
         tab: Tab | None = None
         try:
             tab = await self._make_tab(link, _size(request), self._views.pop(memory, None))
+            self._open[name] = tab
             await link.start(_sender(socket))
             await tab.start()
             await self._pump(socket, link)
@@ -135,6 +141,7 @@ class Front:
             reason = str(error) if known else "Something went wrong on the server."
             await socket.close(code=aiohttp.WSCloseCode.INTERNAL_ERROR, message=_short(reason))
         finally:
+            self._open.pop(name, None)
             if tab is not None:
                 self._remember(memory, tab.view)
                 await tab.close()

@@ -51,6 +51,7 @@ class Link:
         from trame_client.widgets.core import VirtualNode
         from trame_server import Server
 
+        self.name = name
         self._key = key
         self._client_keys = dict(client_keys)
         self.server = Server(name, VirtualNode)

@@ -13,7 +13,9 @@ from explorer.errors import NeuronautError
 from explorer.web.figures import css_gradient, png_url
 
 if TYPE_CHECKING:
+    from explorer.panel.export import Table
     from explorer.panel.figure import Shown, WeightFigure
+    from explorer.panel.heat import Coloring
     from explorer.panel.viewport import Viewport
     from explorer.web.tab import Tab
 
@@ -38,6 +40,7 @@ class MatrixPane:
         self.shown: Shown | None = None
         self._id = 0
         self._ticket: object = None
+        self._colored: Coloring | None = None
 
     @property
     def figure(self) -> WeightFigure | None:
@@ -96,22 +99,39 @@ class MatrixPane:
         if not (math.isfinite(row) and math.isfinite(column)):
             return
         cells, plane = self.shown.cells, self._figure.plane
-        lines = told(plane, cells, math.floor(row), math.floor(column), self._overlay)
+        lines = told(plane, cells, math.floor(row), math.floor(column), self._coloring.overlay)
         self._tab.flush(matrix_told=lines)
 
-    async def again(self) -> None:
-        """Colours or the overlay have changed."""
-        if self._figure is not None:
-            await self._draw()
+    def follow(self) -> None:
+        """Draw anew if the colours or what they mean have changed; costs next to nothing."""
+        if self._figure is None or self._colored is None or self._colored == self._coloring:
+            return
+        self._tab.spawn(self._tab.guarded(self._draw()))
 
     @property
-    def _overlay(self) -> Any:
-        from explorer.panel.figure import overlay_of
+    def _coloring(self) -> Coloring:
+        from explorer.panel.heat import Coloring
 
         session = self._tab.session
-        return overlay_of(session.state.overlay, session.model.comparison is not None)
+        return Coloring.of(session.state, session.model.comparison is not None)
+
+    def table(self, what: str) -> Table:
+        """What is shown, as numbers: ``"cells"``, or ``"weights"`` behind them.
+
+        Raises
+        ------
+        NeuronautError
+            If it is not there yet.
+        """
+        from explorer.panel.export import seen_weights, shown_table
+
+        figure, shown = self._figure, self.shown
+        if figure is None or shown is None or not shown.final:
+            raise NeuronautError("the weights are still being read")
+        return (shown_table if what == "cells" else seen_weights)(figure, shown)
 
     def _begin(self, figure: WeightFigure) -> None:
+        from explorer.panel.matrix import WeightMatrix
         from explorer.panel.viewport import Viewport
 
         self._id += 1
@@ -125,6 +145,7 @@ class MatrixPane:
                 "figure": [view.size[0], view.size[1]],
                 "view": [view.top, view.left, view.height, view.width],
                 "least": view.least,
+                "exact": isinstance(figure.plane, WeightMatrix),
                 "tile": [figure.plane.rows.each, figure.plane.columns.each],
                 "titles": [figure.plane.rows.title, figure.plane.columns.title],
                 "options": [
@@ -146,21 +167,19 @@ class MatrixPane:
         assert figure is not None
         assert view is not None
         ticket = self._ticket = object()
-        overlay, theme = self._overlay, self._tab.session.state.theme
+        coloring = self._colored = self._coloring
 
         def unwanted() -> bool:
             return self._ticket is not ticket
 
         try:
-            shown = await asyncio.to_thread(figures.quick, figure, view, overlay, theme)
+            shown = await asyncio.to_thread(figures.quick, figure, view, coloring)
             if unwanted():
                 return
             if shown is not None:
                 self._send(shown)
             if shown is None or not shown.final:
-                shown = await asyncio.to_thread(
-                    figures.full, figure, view, overlay, theme, unwanted
-                )
+                shown = await asyncio.to_thread(figures.full, figure, view, coloring, unwanted)
                 if not unwanted():
                     self._send(shown)
         except Stopped:

@@ -16,7 +16,7 @@ from explorer.session.reading_line import ReadingLine
 from explorer.viewing.on_screen import Screen
 from explorer.viewing.orbit import alike
 from explorer.viewing.view_state import Camera, ViewState, ease
-from explorer.web import drawing, page, shown
+from explorer.web import details, drawing, page, shown
 from explorer.web.coloring import Coloring
 from explorer.web.drawn import Move
 from explorer.web.feed import Feed
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from explorer.drawing.draw_list import DrawList
+    from explorer.panel.export import Table
+    from explorer.panel.weight_summary import WeightSummary
     from explorer.session.session import Session
 
 logger = logging.getLogger(__name__)
@@ -78,6 +80,8 @@ class Tab:
         self.panel_of = ""
         self.weight_ticket: object = None
         self.matrix = MatrixPane(self)
+        #: Statistics that the panel shows; ``None`` until they are exact.
+        self.summary: WeightSummary | None = None
         #: What the page tells of the weights being read.
         self.reading = ReadingLine()
         self.feed = Feed(lambda number: self.flush(scene=number))
@@ -90,7 +94,7 @@ class Tab:
         self.camera = session.state.camera or self.whole()
         self.stream.on_size = self._refit
         self._actions = ACTIONS
-        page.prepare(link.server, shown.first_state(session))
+        page.prepare(link.server, {**shown.first_state(session), "tab_name": link.name})
         link.server.trigger("act")(self.act)
         link.server.trigger("picture")(self.picture)
         link.server.trigger("scene")(self.scene)
@@ -178,6 +182,10 @@ class Tab:
     async def run(self, name: str, *arguments: Any) -> None:
         """Run an action from here."""
         await self._actions[name].run(self, *arguments)
+
+    def table(self, what: str) -> Table:
+        """What the panel shows, as numbers."""
+        return details.table(self, what)
 
     async def picture(self) -> bytes:
         """The full picture as PNG."""

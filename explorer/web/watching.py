@@ -22,6 +22,7 @@ async def watch(tab: Tab) -> None:
     failed = ""
     while True:
         await asyncio.sleep(POLL_EVERY)
+        tab.matrix.follow()
         if tab.moves():
             continue
         _show_line(tab, tab.reading)

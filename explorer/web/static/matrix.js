@@ -227,7 +227,8 @@
     try { key = sessionStorage.getItem("neuronaut-key") || key; } catch (_) { /* shut in some frames */ }
     const [what, kind] = form.split(".");
     const link = document.createElement("a");
-    link.href = new URL(`shown?${new URLSearchParams({ key, tab: window.trame.state.get("tab_name"), what, kind })}`, document.baseURI).href;
+    const query = new URLSearchParams({ key, tab: window.trame.state.get("tab_name"), what, kind });
+    link.href = new URL(`shown?${query}`, document.baseURI).href;
     link.download = "";
     document.body.append(link);
     link.click();
