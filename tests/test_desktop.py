@@ -55,7 +55,8 @@ def tick(self):
     figure = view and dict(seen=[view.top, view.left, view.height, view.width],
                            place=self.panel.figure_place, told=self.panel.told,
                            final=bool(shown and shown.final and shown.viewport == view))
-    now = dict(figure=figure, opened=sorted(state.opened), selected=state.selected, theme=state.theme,
+    now = dict(figure=figure, opened=sorted(state.opened),
+               selected=state.selected, theme=state.theme,
                overlay=state.overlay, layout=state.layout, moving=moving, focus=state.focus,
                units=state.units, threshold=state.threshold,
                pending=self._drawn.pending, scale=state.scale, range=state.range,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from test_desktop import app, saved, screen, spot, stored, told, twin
 
 __all__ = ["app", "screen", "twin"]
@@ -20,7 +19,7 @@ def _final(state: dict) -> bool:
 def test_wheel_and_drag_zoom_the_weights_and_leave_the_scene_alone(app, twin, tmp_path) -> None:
     app.click(*spot(twin, "hidden"))
     state = app.still(lambda s: told("hidden")(s) and _final(s), "the figure is there")
-    kernel = stored("dense")[0] if isinstance(stored("dense"), list) else stored("dense")
+    kernel = stored("dense")[0]
     rows, columns = kernel.shape[::-1]
     assert state["figure"]["seen"] == [0, 0, rows, columns]
     before = state
@@ -68,10 +67,9 @@ def test_a_key_shows_the_kernels_as_images(app, twin, tmp_path: Path) -> None:
     app.still(_final, "the kernels are there")
     first = saved(app, tmp_path, "neuronaut")
     app.key("v")
-    state = app.still(lambda s: _final(s) and s["note"] != ["saved neuronaut.png"], "in order")
+    app.still(lambda s: _final(s) and s["note"] == ["kernels in order"], "in order")
     app.key("v")
     state = app.still(lambda s: _final(s) and s["note"] == ["matrix"], "the matrix")
     second = saved(app, tmp_path, "neuronaut-1")
     free = state["free"]
     assert not np.array_equal(first[:, free:], second[:, free:])
-    assert isinstance(Image.fromarray(second), Image.Image)
