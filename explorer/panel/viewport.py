@@ -16,7 +16,7 @@ MOST = 320 << 20
 """Bytes that are read for one picture in the background; beyond, cells stay coarser."""
 _COARSEST = 1 << 20
 _SQUARE = 8.0  # pixels of a weight from which the whole is shown in squares
-_READABLE = 4.0  # pixels of a weight in an image at first
+_READABLE = 6.0  # pixels of a weight in an image at first
 
 
 @dataclass(frozen=True, slots=True)

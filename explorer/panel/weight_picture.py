@@ -111,7 +111,7 @@ def _lines(picture: Image.Image, look: FigureLook, ground: tuple[int, int, int])
     if not images and min(high, wide) < 12:
         return
     pixels = np.array(picture)
-    thick = int(np.clip(min(each[0] * high, each[1] * wide) / 12, 1, 3)) if images else 1
+    thick = int(np.clip(min(each[0] * high, each[1] * wide) / 9, 1, 3)) if images else 1
     for axis, (step, first, length_, one, size) in enumerate((
         (each[0], view.top, view.height, high, height),
         (each[1], view.left, view.width, wide, width),

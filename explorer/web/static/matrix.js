@@ -91,7 +91,7 @@
     };
     pen.fillStyle = style.getPropertyValue("--ground").trim() || "#10151e";
     const images = th > 1 || tw > 1;
-    const thick = images ? clamp(Math.min(th * high, tw * wide) / 12, 1, 3) : 1;
+    const thick = images ? clamp(Math.min(th * high, tw * wide) / 9, 1, 3) : 1;
     if (!images && Math.min(high, wide) < 12) return;
     lines(th, high, view[0], view[0] + view[2], y, (at) => pen.fillRect(LEFT, at - thick / 2, plane.figure[0], thick));
     lines(tw, wide, view[1], view[1] + view[3], x, (at) => pen.fillRect(at - thick / 2, 0, thick, plane.figure[1]));
