@@ -59,22 +59,20 @@ class Pieces:
         return 0.4 * self.reach
 
 
-def grid_offsets(extent: F8, cols: int, pitch: tuple[float, float], gap: float) -> tuple[F8, F8]:
-    """Places of a table of cells, filled row by row from the top.
+def grid_offsets(extent: F8, usual: F8, cols: int, gap: float) -> tuple[F8, F8]:
+    """Places of a table of cells, filled row by row from the top, each row from its beginning.
 
-    Rows are as high and columns as wide as their largest cell, so a table of equal cells is
-    regular, and one large cell widens its own row and column only.
+    Rows are as high as their largest cell, and columns are as wide as is usual in them, so that a
+    table of usual cells is regular; a larger cell pushes on what follows in its own row alone.
 
     Parameters
     ----------
-    extent : float64 array, shape (k, 2)
-        Height and width of each cell.
+    extent, usual : float64 array, shape (k, 2)
+        Height and width of each cell, and the least that it is given.
     cols : int
         Cells in a row.
-    pitch : (float, float)
-        Least height of a row and width of a column.
     gap : float
-        Free length between rows and between columns.
+        Free length between rows and between cells of a row.
 
     Returns
     -------
@@ -84,15 +82,18 @@ def grid_offsets(extent: F8, cols: int, pitch: tuple[float, float], gap: float) 
     """
     k = len(extent)
     row, col = np.divmod(np.arange(k), cols)
-    height = np.full(int(row[-1]) + 1, pitch[0])
-    width = np.full(min(cols, k), pitch[1])
-    np.maximum.at(height, row, extent[:, 0])
-    np.maximum.at(width, col, extent[:, 1])
+    height = np.zeros(int(row[-1]) + 1)
+    column = np.zeros(min(cols, k))
+    np.maximum.at(height, row, np.maximum(extent, usual)[:, 0])
+    np.maximum.at(column, col, usual[:, 1])
+    width = np.maximum(extent[:, 1], column[col])
     y = np.cumsum(height + gap) - height / 2
-    x = np.cumsum(width + gap) - width / 2
+    first = np.flatnonzero(col == 0)
+    before = np.cumsum(width + gap) - (width + gap)
+    x = before - before[first][row] + width / 2
+    length = float((x + width / 2).max())
     y_mid = (height.sum() + gap * (len(height) + 1)) / 2
-    x_mid = (width.sum() + gap * (len(width) + 1)) / 2
-    return (y_mid - y)[row], (x - x_mid)[col]
+    return (y_mid - y)[row], x - length / 2
 
 
 def place_across(flow: Flow, pieces: Pieces, closed: Pieces, across: Across) -> F8:
@@ -192,8 +193,10 @@ class _Stack:
         high, wide = np.median(self.closed.size[members][:, [1, self.second]], axis=0) + beside
         rows = ceil(sqrt(len(members) * wide / high))
         cols = ceil(len(members) / rows)
-        extent = self.pieces.size[members][:, [1, self.second]]
+        extent, usual = (
+            pieces.size[members][:, [1, self.second]] for pieces in (self.pieces, self.closed)
+        )
         gap = 2 * max(self.lateral[m] for m in members.tolist())
-        down, along = grid_offsets(extent, cols, (0.0, 0.0), gap)
+        down, along = grid_offsets(extent, usual, cols, gap)
         self.height[members] = down + self.pieces.axis[members] + middle
         self.place[members, self.second] = along

@@ -129,9 +129,10 @@ def place_grid(pieces: Pieces, closed: Pieces, grid: tuple[int, float], style: S
     """
     second = 0 if style.across == "plane" else 2
     extent, shut = pieces.size[:, [1, second]], closed.size[:, [1, second]]
-    least = np.median(shut, axis=0)  # what is open is larger and widens its row and column only
+    least = np.median(shut, axis=0)
     gap = grid[1] * float(least.min())
-    down, along = grid_offsets(extent, grid[0], (float(least[0]), float(least[1])), gap)
+    usual = np.broadcast_to(least, extent.shape)
+    down, along = grid_offsets(extent, usual, grid[0], gap)
     place = np.zeros((len(extent), 3))
     place[:, 1], place[:, second] = down + pieces.axis, along
     above = np.full(len(place), float((place[:, 1] + pieces.above).max()))
