@@ -21,7 +21,9 @@ from layouts._strip import (
     cut_to_aspect,
     cut_to_width,
     even_cuts,
+    one_row,
     row_extents,
+    widening,
 )
 from layouts._style import Style, Wish
 from layouts._winding import cut_to_wind
@@ -97,6 +99,8 @@ def make_plan(
         if flow.ranks > IN_ONE_ROW and whole[0] > wish.aspect * (top - bottom):
             cuts, gap, gutter = cut_to_aspect(strip, wish.aspect, wish.drawn)
             return _with_cuts(plan, flow, 0, cuts, gap, gutter)
+    elif wish.main and len(plan.rows.cuts) == 1:
+        return _with_cuts(plan, flow, 0, one_row(), widening(strip, wish.aspect, wish.drawn))
     return plan
 
 

@@ -18,6 +18,7 @@ GUTTER = 1.35
 SLOPE = 0.45
 WORTH_A_CUT = 0.8  # of the size of one row
 MAX_GAP_STRETCH = 1.25
+MAX_WIDENING = 2.5
 MAX_GUTTER_STRETCH = 2.75
 
 
@@ -165,6 +166,24 @@ def cut_to_aspect(
         return cuts, min(height / width, MAX_GAP_STRETCH), 1.0
     free = float(gutters(strip, cuts).sum())
     return cuts, 1.0, min(1 + missing / free, MAX_GUTTER_STRETCH) if free else 1.0
+
+
+def widening(strip: Strip, aspect: float, drawn: tuple[float, float, float]) -> float:
+    """Factor for the gaps of one row that is higher than long, so that it fills the picture.
+
+    Links fan out of a node to many branches: the longer the gap, the less steep they are.
+
+    Parameters
+    ----------
+    strip, aspect, drawn
+        As for `cut_to_aspect`.
+    """
+    right, rise, up = drawn
+    width, height = extent(strip, one_row())
+    free, growth = float(strip.gap[:-1].sum()), right / aspect - rise
+    if free <= 0 or growth <= 0:
+        return 1.0
+    return float(np.clip(1 + (up * height / growth - width) / free, 1.0, MAX_WIDENING))
 
 
 def cut_to_width(strip: Strip, width: float) -> I8:

@@ -196,6 +196,29 @@ def test_five_thousand_branches_stand_as_a_block_as_wide_as_high(name: str) -> N
     assert len(np.unique(flat_cells, axis=0)) == 5000
 
 
+@pytest.mark.parametrize("name", ["layered", "serpentine"])
+def test_an_open_cell_of_an_array_pushes_on_its_own_row_alone(name: str) -> None:
+    links = [(1, b) for b in range(2, 18)] + [(b, 18) for b in range(2, 18)]
+    tree = make([-1] + [0] * 18, links, (0.5, 2.0, 2.0))
+    cell = 7  # the second of the second row of four
+    centers = place(opened(tree, cell, 64, True), name).centers[2:18].reshape(4, 4, 3)
+    assert np.ptp(centers[..., 1], axis=1).max() < EPS  # rows are level, one under another
+    assert (np.diff(centers[:, 0, 1]) < 0).all()
+    closed = np.diff(centers[[0, 2, 3], :, 2], axis=1)
+    assert np.ptp(closed) < EPS
+    assert np.ptp(centers[[0, 2, 3], 0, 2]) < EPS
+    assert np.diff(centers[1, :, 2]).max() > 1.5 * closed.max()
+
+
+@pytest.mark.parametrize("count", [7, 12, 20, 34])
+def test_a_few_branches_around_the_axis_fill_the_picture(count: int) -> None:
+    branches = range(2, 2 + count)
+    links = [(1, b) for b in branches] + [(b, 2 + count) for b in branches]
+    low, high = bounds(place(make([-1] + [0] * (count + 2), links), "radial"))
+    width, height, _ = high - low
+    assert 0.8 < width / height < WIDE
+
+
 @pytest.mark.parametrize(("count", "turns"), [(2, 2), (3, 3), (7, 7), (12, 12)])
 def test_radial_branches_are_equally_far_from_the_axis(count: int, turns: int) -> None:
     branch = range(2, 2 + count)
