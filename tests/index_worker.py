@@ -14,7 +14,6 @@ import select
 import shutil
 import signal
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from typing import Any
 from explorer import formats, indexing
 from explorer.__main__ import main
 from explorer.network import Network
+from explorer.pyramid import building
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.journal import Journal
 from explorer.pyramid.plan import PLAN
@@ -45,13 +45,13 @@ class Run:
         os.close(writer)
         self._reader = reader
 
-    def begun(self) -> None:
-        """Wait until it measures; it may have ended before."""
-        os.read(self._reader, 1)
-
-    def wait(self, seconds: float) -> None:
-        """Wait, but not longer than it runs."""
+    def reach(self, steps: int, seconds: float = 0.0) -> int:
+        """Wait until it has measured so far and then a little; how far it came if it ended."""
+        done = 0
+        while done <= steps and os.read(self._reader, 1):
+            done += 1
         select.select([self._reader], [], [], seconds)
+        return done
 
     def kill(self) -> bool:
         """Kill it; whether it was still running."""
@@ -71,11 +71,17 @@ def _command(network: Network, told: int, before: Callable[[], None]) -> None:
     build = indexing.build_all
 
     def tell(*arguments: Any) -> bool:
-        os.write(told, b".")
-        return build(*arguments)
+        *others, progress, cancelled = arguments
+
+        def step(done: int, total: int) -> None:
+            os.write(told, b".")  # also before anything is done
+            progress(done, total)
+
+        return build(*others, step, cancelled)
 
     formats.open_network = lambda path: network  # type: ignore[assignment]
     indexing.build_all = tell  # type: ignore[assignment]
+    building._JOB_BYTES = 1 << 20  # more steps
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     sys.argv = ["neuronaut", "index", network.files[0].path]
@@ -110,32 +116,26 @@ def emptied() -> None:
     shutil.rmtree(cache_folder(), ignore_errors=True)
 
 
-def alone(network: Network) -> tuple[Sections, float]:
-    """What an undisturbed run stores, and how long it measures."""
-    usual = []
-    for _ in range(3):
-        emptied()
-        run = Run(network)
-        run.begun()
-        start = time.perf_counter()
-        assert run.code() == 0
-        usual.append(time.perf_counter() - start)
+def alone(network: Network) -> tuple[Sections, int]:
+    """What an undisturbed run stores, and in how many steps."""
+    run = Run(network)
+    steps = run.reach(1 << 30)
+    assert run.code() == 0
     found = stored(network)
     assert found
     assert all(payload is not None for _, payload in found.values())
     emptied()
-    return found, min(usual)
+    return found, steps
 
 
 def kill(model: Path, count: int) -> dict[str, int]:
     """Kill the command until so many kills fell into a build; see each time what is there."""
     network, draw = formats.open_network(str(model)), random.Random(4)
-    wanted, usual = alone(network)
+    wanted, steps = alone(network)
     seen = {"killed": 0, "whole": 0, "partly": 0, "nothing": 0}
     for _ in range(3 * count):
         run = Run(network)
-        run.begun()
-        run.wait(draw.uniform(0, 1.1 * usual))
+        run.reach(draw.randrange(steps), draw.uniform(0, 0.02))
         seen["killed"] += run.kill()
         found = stored(network)
         if found is not None:
@@ -191,12 +191,11 @@ def rewrite(model: Path, count: int) -> dict[str, int]:
     draw, raw = random.Random(6), model.read_bytes()
     other = model.with_name("other.keras").read_bytes()
     network = formats.open_network(str(model))
-    _, usual = alone(network)
+    _, steps = alone(network)
     seen = {"stored": 0, "refused": 0}
     for i in range(count):
         run = Run(network)
-        run.begun()
-        run.wait(draw.uniform(0, usual))
+        run.reach(draw.randrange(steps), draw.uniform(0, 0.02))
         raw, other = other, raw
         if i % 2:
             model.write_bytes(raw)

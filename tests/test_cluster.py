@@ -106,11 +106,25 @@ class Machines:
         self._stack.callback(process.kill)
         return process
 
+    @contextlib.contextmanager
+    def workers_end(self) -> Iterator[Machines]:
+        """All workers that are started within end with it; the scheduler stays."""
+        before = self._stack
+        with contextlib.ExitStack() as self._stack:
+            yield self
+        self._stack = before
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    with contextlib.ExitStack() as stack:
+        yield Machines(tmp_path_factory.mktemp("scheduler"), stack)
+
 
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[Machines]:
-    with contextlib.ExitStack() as stack:
-        yield Machines(tmp_path, stack)
+def machines(scheduler: Machines) -> Iterator[Machines]:
+    with scheduler.workers_end():
+        yield scheduler
 
 
 def started(model: Path, machines: Machines, *limits: str) -> subprocess.Popen[str]:
@@ -129,7 +143,7 @@ def index(model: Path, machines: Machines, *limits: str) -> tuple[int, str, list
     return ended(started(model, machines, *limits))
 
 
-def refused(model: Path, end: tuple[int, str, list[str]], *words: str) -> None:
+def refused(end: tuple[int, str, list[str]], *words: str) -> None:
     """One line, nothing half-written, and the next run is as if nothing had been."""
     code, out, lines = end
     assert (code, out, len(lines)) == (2, "", 1), lines
@@ -170,44 +184,46 @@ def test_a_worker_that_sees_another_file_is_refused(
         file.write(b"!")
     os.utime(copy, ns=(time_ns, time_ns))
     machines.worker("other", model, copy)
-    refused(model, index(model, machines), "worker tcp://", "dense.keras", "its bytes differ")
+    refused(index(model, machines), "worker tcp://", "dense.keras", "its bytes differ")
     assert indexing.index(str(model))
     assert stored() == wanted
 
 
 def test_a_worker_that_cannot_open_the_file_is_refused(model: Path, machines: Machines) -> None:
     machines.worker("other", model, "/nowhere")
-    refused(model, index(model, machines), "worker tcp://", "dense.keras", "cannot be opened")
+    refused(index(model, machines), "worker tcp://", "dense.keras", "cannot be opened")
 
 
 def test_a_worker_without_neuronaut_is_named(model: Path, machines: Machines) -> None:
     bare = machines.worker("bare")
-    refused(model, index(model, machines), "worker tcp://", "no neuronaut there", "explorer")
+    refused(index(model, machines), "worker tcp://", "no neuronaut there", "explorer")
     assert bare.poll() is None  # it goes on serving others
 
 
 def test_a_worker_that_would_count_otherwise_is_refused(model: Path, machines: Machines) -> None:
     machines.worker("older")
-    refused(model, index(model, machines), "worker tcp://", "has numpy 1.0, not ")
+    refused(index(model, machines), "worker tcp://", "has numpy 1.0, not ")
 
 
 def test_workers_that_break_down_are_not_called_for_ever(model: Path, machines: Machines) -> None:
     machines.worker("die")
-    refused(model, index(model, machines, "_TRIES=1"), "lost again and again", "memory")
+    refused(index(model, machines, "_TRIES=1"), "lost again and again", "memory")
 
 
 def test_without_workers_it_ends(model: Path, machines: Machines) -> None:
     end = index(model, machines, "_DESERTED=0", "_OFTEN=0")
-    refused(model, end, machines.address, "has no workers")
+    refused(end, machines.address, "has no workers")
 
 
-def test_a_lost_scheduler_ends_the_work(model: Path, machines: Machines, tmp_path: Path) -> None:
+def test_a_lost_scheduler_ends_the_work(model: Path, tmp_path: Path) -> None:
     told = tmp_path / "has a task"
-    worker = machines.worker("hang", told)
-    run = started(model, machines)
-    until(told.exists, run, worker)
-    machines.scheduler.kill()
-    refused(model, ended(run), machines.address, "connection to the scheduler was lost")
+    with contextlib.ExitStack() as stack:
+        machines = Machines(tmp_path, stack)
+        worker = machines.worker("hang", told)
+        run = started(model, machines)
+        until(told.exists, run, worker)
+        machines.scheduler.kill()
+        refused(ended(run), machines.address, "connection to the scheduler was lost")
 
 
 def test_ctrl_c_leaves_the_cluster(model: Path, machines: Machines, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def outcome(task: str, model: Path, count: int, tmp_path: Path) -> tuple[dict[st
     """What a task of the worker saw, and what it told before."""
     done = subprocess.run(
         [sys.executable, index_worker.__file__, task, str(model), str(count)],
-        stdout=subprocess.PIPE, text=True, timeout=300, check=False,
+        stdout=subprocess.PIPE, text=True, timeout=600, check=False,
         env={**index_worker.os.environ, "XDG_CACHE_HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0

@@ -236,11 +236,18 @@ def _connected(address: str) -> Client:
         raise NeuronautError(_INSTALL) from None
     if not address.strip():  # dask would start a cluster of its own
         raise NeuronautError("--dask needs the address of a scheduler: tcp://host:port")
+
+    class Quiet(distributed.Client):  # type: ignore[misc]
+        """One that failed to connect is left alone: to close it takes long, and may fail loudly."""
+
+        def __del__(self) -> None:
+            pass
+
     with warnings.catch_warnings():
         # Other versions of what our tasks do not use are no matter; of what they do we ask.
         warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
         try:
-            return distributed.Client(address, timeout=_CONNECTING, set_as_default=False)
+            return Quiet(address, timeout=_CONNECTING, set_as_default=False)
         except Exception as error:
             told = str(error).partition("\n")[0] or type(error).__name__
             raise NeuronautError(f"{address}: no dask scheduler answers ({told})") from None
