@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from explorer.flow.passing import TooManyWays
 from explorer.memory import Memory
 from explorer.open_model import OpenModel
 from explorer.overlays.unit_overlay import Side, UnitStats
-from explorer.pyramid.pyramid import Stats
+from explorer.pyramid.line_sums import LineSums, line_sums
 from explorer.tree.lod import Cut, UnitRange
 
 I4 = NDArray[np.int32]
@@ -59,7 +58,9 @@ class UnitNorms:
     def __init__(self, model: OpenModel) -> None:
         self._model = model
         self._layers: Memory[LayerUnits] = Memory(_ROOM, lambda u: 300 + 17 * len(u.dead))
-        self._fed: Memory[Stats] = Memory(_ROOM, lambda s: 500 + 48 * s.count.size)
+        self._lines: Memory[tuple[LineSums, LineSums]] = Memory(
+            _ROOM, lambda lines: 500 + lines[0].nbytes + lines[1].nbytes
+        )
         self._nodes: Memory[_Total] = Memory(_ROOM, lambda _: 200)
 
     def of(self, cut: Cut, side: Side) -> tuple[UnitStats, list[Sum]]:
@@ -167,19 +168,15 @@ class UnitNorms:
         model = self._model
         sums = _Sums(model.units_of(model.graph.layers[layer]).count)
         for number in model.table.of_layer(layer):
-            connection = model.table.connections[number]
-            out = np.arange(connection.out_units, dtype=np.int32)
-            out = np.where(out < sums.size, out, np.int32(-1))
-            inside = np.zeros(connection.in_units, np.int32)
-            stats = model.pyramid.stats(connection, out, inside, sums.size, 1)
-            sums.add_at(np.arange(sums.size), stats)
+            lines = self._lines_of(number)[0]
+            sums.add_at(np.arange(min(sums.size, len(lines.weights))), lines)
         return sums.result()
 
     def _outgoing(self, layer: int) -> LayerUnits:
         model = self._model
         sums = _Sums(model.units_of(model.graph.layers[layer]).count)
         for number, maps in self._reached(layer).items():
-            fed = self._fed.find(number, partial(self._by_in_unit, number))
+            fed = self._lines_of(number)[1]
             earlier: list[I4] = []
             for units in maps:  # a weight counts once, also where it is reached on two ways
                 inside = np.where(units < sums.size, units, np.int32(-1))
@@ -189,12 +186,11 @@ class UnitNorms:
                 sums.add_at(inside, fed)
         return sums.result()
 
-    def _by_in_unit(self, number: int) -> Stats:
-        """Statistics of all weights that act on each in unit of a connection."""
-        connection = self._model.table.connections[number]
-        out = np.zeros(connection.out_units, np.int32)
-        inside = np.arange(connection.in_units, dtype=np.int32)
-        return self._model.pyramid.stats(connection, out, inside, 1, connection.in_units)
+    def _lines_of(self, number: int) -> tuple[LineSums, LineSums]:
+        """What the weights of each out unit and of each in unit of a connection amount to."""
+        model = self._model
+        connection = model.table.connections[number]
+        return self._lines.find(number, lambda: line_sums(model.pyramid, connection))
 
     def _reached(self, layer: int) -> dict[int, list[I4]]:
         """By number of a connection: the layer's unit behind each of its in units, -1 for none.
@@ -224,15 +220,14 @@ class _Sums:
         self._sum_sq, self._largest = np.zeros(size), np.zeros(size)
         self._weights, self._wrong = np.zeros(size, np.int64), np.zeros(size, np.int64)
 
-    def add_at(self, units: NDArray[np.integer], stats: Stats) -> None:
-        """Add one row or column of statistics to the units named, -1 for none."""
+    def add_at(self, units: NDArray[np.integer], lines: LineSums) -> None:
+        """Add what is known of some lines to the units named, -1 for none."""
         seen = np.flatnonzero(units >= 0)
         at = units[seen]
-        np.add.at(self._sum_sq, at, stats.sum_sq.ravel()[seen])
-        np.maximum.at(self._largest, at, stats.max_abs.ravel()[seen])
-        wrong = stats.non_finite.ravel()[seen]
-        np.add.at(self._weights, at, stats.count.ravel()[seen] + wrong)
-        np.add.at(self._wrong, at, wrong)
+        np.add.at(self._sum_sq, at, lines.sum_sq[seen])
+        np.maximum.at(self._largest, at, lines.max_abs[seen])
+        np.add.at(self._weights, at, lines.weights[seen])
+        np.add.at(self._wrong, at, lines.non_finite[seen])
 
     def result(self) -> LayerUnits:
         """What they come to."""
