@@ -222,3 +222,20 @@ def test_a_closed_pipe_ends_what_is_printed_and_never_the_server() -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode in (0, 130), errors
+
+
+def test_weights_are_written_exactly_and_a_wrong_wish_is_one_line(tmp_path):
+    kernel = keras.saving.load_model(DIGITS).get_layer("hidden").get_weights()[0].T
+    made = tmp_path / "hidden.npy"
+    done = neuronaut("weights", DIGITS, "--node", "hidden", "--rows", "3:9", "-o", str(made))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{made}: 6 × 256 float32\n"
+    np.testing.assert_array_equal(np.load(made), kernel[3:9])
+    other = tmp_path / "no.npy"
+    wish = ("weights", DIGITS, "-o", str(other))
+    refused(neuronaut(*wish, "--node", "hiden"), "hiden", "did you mean")
+    refused(neuronaut(*wish, "--node", "hidden", "--rows", "9:3"), "9:3", "32 out units")
+    refused(neuronaut(*wish, "--node", "hidden", "--columns", "1:x"), "--columns", "'1:x'")
+    refused(neuronaut(*wish, "--node", "hidden", "--weight", "gamma"), "gamma", "bias")
+    refused(neuronaut("weights", DIGITS, "--node", "hidden", "-o", "x.txt"), ".npy or .csv")
+    assert not other.exists()

@@ -14,9 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from explorer.errors import NeuronautError
+from explorer.network import ByteRange, FileStamp, Layer, Network, Weight
 from explorer.open_model import OpenModel
 from explorer.overlays import get_overlay
-from explorer.panel import export, matrix
+from explorer.panel import export, kernels, matrix
 from explorer.panel.export import (
     histogram_table,
     pieces,
@@ -28,8 +29,12 @@ from explorer.panel.export import (
 )
 from explorer.panel.figure import figure_of, full
 from explorer.panel.heat import Coloring
+from explorer.panel.kernels import KernelPlane, has_kernels
+from explorer.panel.matrix import weight_matrix
+from explorer.panel.plane import Span
 from explorer.panel.statistics import node_statistics
 from explorer.panel.viewport import Viewport
+from explorer.pyramid import level0
 from explorer.view import open_network
 
 keras = pytest.importorskip("keras")
@@ -229,3 +234,53 @@ def test_the_python_face_gives_and_writes_weights(tmp_path: Path) -> None:
         np.testing.assert_array_equal(part, kernel[1:3, 2:6])
         assert view.save_weights(tmp_path / "w.npy", "dense") is view
     np.testing.assert_array_equal(np.load(tmp_path / "w.npy"), kernel)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "config", "axes", "shape"),
+    [
+        ("Conv2D", {}, "oikk", (12, 7, 3, 2)),
+        ("Conv2D", {"groups": 12}, "oikk", (24, 1, 3, 3)),
+        ("Conv2DTranspose", {"groups": 2}, "iokk", (8, 5, 2, 3)),
+        ("Conv2D", {}, "okki", (6, 3, 3, 9)),
+    ],
+)
+def test_kernels_of_other_frameworks_are_shown_and_written_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_place: bool, kind: str,
+    config: dict[str, int], axes: str, shape: tuple[int, ...],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(level0, "WHOLE", 0 if in_place else 1 << 22)
+    monkeypatch.setattr(kernels, "_WHOLE", 0 if in_place else 1 << 22)
+    array = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    path = tmp_path / "raw.bin"
+    path.write_bytes(array.tobytes())
+    status = path.stat()
+    weight = Weight("w", "kernel", shape, "float32", ByteRange(str(path), 0, array.nbytes),
+                    axes=axes)  # fmt: skip
+    layer = Layer("a", kind, config, weights=(weight,))
+    stamp = FileStamp(str(path), status.st_size, status.st_mtime_ns)
+    with OpenModel(Network("n", "raw", (layer,), files=(stamp,)), lasting=False) as model:
+        one = model.graph.layers[0]
+        assert has_kernels(one, weight)
+        plane = KernelPlane(model, one, weight, by_strength=False, color=False)
+        signed = get_overlay("signed")
+        cells = plane.cells(
+            Span(0, plane.rows.size), Span(0, plane.columns.size), signed, lambda: False
+        )
+        assert int(cells.count.sum()) == array.size
+        rng = np.random.default_rng(2)
+        for _ in range(60):
+            row, column = (int(rng.integers(0, n)) for n in cells.values.shape)
+            place = plane.place(row, column)
+            if place:
+                index = tuple(int(i) for i in place[7:-1].split(", "))
+                assert cells.values[row, column] == array[index]
+        found = weight_matrix(model, one, weight)
+        if found.taps > 1:
+            exact = weight_table(model, "a").array()
+            apart = weight_matrix(model, one, weight, tap=1)
+            tap = apart.cells(Span(0, found.rows.size), Span(0, found.columns.size), signed,
+                              lambda: False)  # fmt: skip
+            np.testing.assert_array_equal(tap.values, exact[:, :, 1])
+            assert np.count_nonzero(~np.isnan(exact)) == array.size
