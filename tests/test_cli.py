@@ -159,6 +159,16 @@ def test_shot_writes_a_picture_of_the_asked_size(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
 
 
+def test_shot_colours_boxes_and_counts_up_to_a_threshold(tmp_path):
+    plain, counted = str(tmp_path / "plain.png"), str(tmp_path / "counted.png")
+    options = ("--overlay", "sparsity", "--threshold", "0.05", "--units", "incoming")
+    assert neuronaut("shot", DIGITS, "-o", plain).returncode == 0
+    done = neuronaut("shot", DIGITS, "-o", counted, *options)
+    assert done.stderr == ""
+    before, after = (np.asarray(Image.open(p)).astype(int) for p in (plain, counted))
+    assert np.abs(before - after).mean() > 2
+
+
 def test_wrong_input_gets_one_line(tmp_path):
     (tmp_path / "empty.keras").touch()
     (tmp_path / "text.keras").write_text("not a model\n" * 30)
@@ -172,6 +182,8 @@ def test_wrong_input_gets_one_line(tmp_path):
     refused(neuronaut("shot", DIGITS, "-o", picture, "--scale", "cubic"), "scale", "cubic", "rank")
     refused(neuronaut("shot", DIGITS, "-o", picture, "--range", "0.2:0.1"), "0.2:0.1", "LOW:HIGH")
     refused(neuronaut("shot", DIGITS, "-o", picture, "--range", "5"), "'5'", "LOW:HIGH")
+    refused(neuronaut("shot", DIGITS, "-o", picture, "--units", "ded"), "'ded'", "dead")
+    refused(neuronaut("shot", DIGITS, "-o", picture, "--threshold", "nan"), "nan", "threshold")
     refused(neuronaut("shot", DIGITS, "-o", picture, "--size", "10x10"), "10x10")
     refused(neuronaut("shot", DIGITS, "-o", picture, "--size", "1e9x5"), "1e9x5")
     refused(neuronaut("shot", DIGITS, "-o", str(tmp_path / "x.jpg")), ".png")
