@@ -1,0 +1,83 @@
+"""The wire format of protocol buffers, walked without a schema and without copying.
+
+Facts from protobuf.dev/programming-guides/encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from explorer.formats.record import UnreadableError
+from explorer.formats.source import Source
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_FIXED = {FIXED64: 8, FIXED32: 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a message in a file.
+
+    Attributes
+    ----------
+    number, wire : int
+        Of the field; how it is encoded.
+    tag, start, stop : int
+        Where its tag begins in the file, where its content begins and ends.
+    value : int
+        Of a varint; 0 for others.
+    """
+
+    number: int
+    wire: int
+    tag: int
+    start: int
+    stop: int
+    value: int = 0
+
+
+def fields(source: Source, start: int, stop: int) -> Iterator[Field]:
+    """The fields of a message that lies between two places of a file.
+
+    Raises
+    ------
+    UnreadableError
+        If a field does not fit into the message, or is encoded in a way that does not exist.
+    """
+    view = source.view()
+    at = start
+    while at < stop:
+        view.seek(at)
+        head = view.read(min(30, stop - at))
+        key, length = varint(head, 0)
+        number, wire = key >> 3, key & 7
+        begin, value = at + length, 0
+        if wire == VARINT:
+            value, more = varint(head, length)
+            end = begin + more
+        elif wire == BYTES:
+            size, more = varint(head, length)
+            begin += more
+            end = begin + size
+        elif wire in _FIXED:
+            end = begin + _FIXED[wire]
+        else:
+            raise UnreadableError("a message in it is damaged")
+        if not number or end > stop:
+            raise UnreadableError("a message in it is cut off or damaged (a partial download?)")
+        yield Field(number, wire, at, begin, end, value)
+        at = end
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of variable length, and how many bytes it takes."""
+    value = 0
+    for length in range(10):
+        if at + length >= len(data):
+            break
+        byte = data[at + length]
+        value |= (byte & 0x7F) << 7 * length
+        if byte < 0x80:
+            return value, length + 1
+    raise UnreadableError("a message in it is cut off or damaged (a partial download?)")
