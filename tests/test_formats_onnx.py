@@ -34,8 +34,13 @@ def _value(name: str, shape: list[object], kind: int = TensorProto.FLOAT) -> onn
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def _model(nodes: list[onnx.NodeProto], tensors: dict[str, np.ndarray],
-           inputs: dict[str, list[object]], outputs: list[str], **more: object) -> onnx.ModelProto:  # fmt: skip
+def _model(
+    nodes: list[onnx.NodeProto],
+    tensors: dict[str, np.ndarray],
+    inputs: dict[str, list[object]],
+    outputs: list[str],
+    **more: object,
+) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes, "small", [_value(n, s) for n, s in inputs.items()], [_value(n, []) for n in outputs],
         [numpy_helper.from_array(v, n) for n, v in tensors.items()],
