@@ -88,7 +88,7 @@ def resolve_source(path: str | os.PathLike[str]) -> tuple[Path, ViewState | None
     if not is_scene(path):
         return Path(path), None
     # Only here: whether it is a scene is asked before anything heavy is loaded.
-    from explorer.overlays import get_overlay
+    from explorer.overlays import get_overlay, get_unit_overlay
     from layouts import layouts
 
     network, state = load_scene(path)
@@ -96,6 +96,7 @@ def resolve_source(path: str | os.PathLike[str]) -> tuple[Path, ViewState | None
         raise ModelError(path, f"its network {_shown(network.name)} is not in the same folder")
     try:
         get_overlay(state.overlay)
+        get_unit_overlay(state.units)
         if state.layout not in (known := layouts()):
             raise UnknownNameError("layout", state.layout, known)
     except NeuronautError as error:

@@ -132,6 +132,22 @@ def test_steps_open_many_and_focus(tmp_path: Path) -> None:
         film(written(tmp_path, steps.replace("hidden", "hiden")), tmp_path / "other")
 
 
+def test_steps_choose_what_is_counted_and_what_colours_boxes(tmp_path: Path) -> None:
+    step = "[[step]]\nseconds = 0.2\noverlay = 'sparsity'\nthreshold = 0.05\nunits = 'outgoing'\n"
+    film(written(tmp_path, step), tmp_path / "frames")
+    with OpenModel.open(str(NETWORK)) as model:
+        session = Session(model, None, SIZE[0] / SIZE[1])
+        session.set_overlay("sparsity")
+        session.set_threshold(0.05)
+        session.set_units("outgoing")
+        session.wait()
+        with Renderer(SIZE, multi_samples=4, legend_grows=False) as renderer:
+            renderer.draw(session.draw_list)
+            renderer.camera = session.camera_for(None, renderer.scene_aspect)
+            np.testing.assert_array_equal(pictures(tmp_path / "frames")[-1], renderer.image())
+        session.close_session()
+
+
 def test_an_orbit_turns_and_a_full_turn_comes_back(tmp_path: Path) -> None:
     steps = "[[step]]\nseconds = 0.1\n[[step]]\nseconds = 0.8\norbit = 360\n"
     film(written(tmp_path, steps), tmp_path / "frames")
@@ -167,6 +183,7 @@ def test_a_title_stands_in_a_bar_of_its_own(tmp_path: Path) -> None:
         ('look_at = "hiden"', "did you mean hidden"),
         ('select = "conv_1[8]"', "step 2: no unit"),
         ('overlay = "magnitud"', "did you mean magnitude"),
+        ('units = "ded"', "did you mean dead"),
         ('layout = "serpentin"', "did you mean serpentine"),
     ],
 )

@@ -29,10 +29,12 @@ def test_everything_that_a_tour_can_say_is_read(tmp_path: Path) -> None:
             size = [640, 360]
             fps = 25
             overlay = "signed"
+            units = "dead"
             layout = "layered"
             theme = "light"
             [[step]]
             seconds = 2
+            threshold = 0.5
             open = ["a", "b/c"]
             close = ["d"]
             select = "a"
@@ -51,6 +53,7 @@ def test_everything_that_a_tour_can_say_is_read(tmp_path: Path) -> None:
         (640, 360), 25, "signed", "layered", "light",
     )  # fmt: skip
     first, second = tour.steps
+    assert (tour.units, tour.threshold, first.units, first.threshold) == ("dead", None, None, 0.5)
     assert (first.open, first.close, first.select) == (("a", "b/c"), ("d",), "a")
     assert (first.look_at, first.orbit, first.zoom, first.title) == ("a", -30.0, 1.5, "Σw² × 3")
     assert second.camera == Camera((0.0, 1.0, 10.0), (0.0, 0.0, 0.0), view_angle=45.0)
@@ -104,6 +107,8 @@ def test_roundings_of_single_steps_do_not_add_up(tmp_path: Path) -> None:
         (HEAD + "size = [640.0, 360.0]\n" + STEP, "size must be"),
         (HEAD + "size = [0, 360]\n" + STEP, "size must be"),
         (HEAD + "size = 7\n" + STEP, "size must be"),
+        (HEAD + "threshold = -1\n" + STEP, "threshold must be"),
+        (HEAD + STEP + "units = 3", "units must be"),
         (HEAD + "fps = 0\n" + STEP, "fps must be"),
         (HEAD + "fps = 29.97\n" + STEP, "fps must be"),
         ("network = 3\n" + STEP, "network must be"),

@@ -34,7 +34,8 @@ from explorer.viewing.view_state import Camera, ViewState, ease, interpolate
 
 Progress = Callable[[int, int], None]
 
-_LOOK = ("overlay", "layout", "theme", "scale", "range")  # what a tour may begin with
+# What a tour may begin with.
+_LOOK = ("overlay", "units", "threshold", "layout", "theme", "scale", "range")
 _BAR_SHARE = 0.085  # of the picture's height, for captions
 _CAPTION_FADE = 0.35  # seconds
 _TRANSITION = 1.6  # seconds that boxes take to their new places, at most
@@ -143,8 +144,8 @@ def check_names(tour: Tour, session: Session) -> None:
                     session.resolve(name)
             for kind in step.open_all:
                 open_all(session.model.hierarchy, session.model.units_of, frozenset(), kind)
-            if step.overlay or step.layout:
-                look = Step(0.0, layout=step.layout, overlay=step.overlay)
+            if step.overlay or step.layout or step.units:
+                look = Step(0.0, layout=step.layout, overlay=step.overlay, units=step.units)
                 session.update(_changed(session, look))
     session.update(before)
 
@@ -164,7 +165,7 @@ def _changed(session: Session, step: Step) -> ViewState:
     state = replace(state, opened=frozenset(opened))
     if step.overlay is not None:
         state = state.colored_by(step.overlay)
-    for key in ("layout", "theme", "scale"):
+    for key in ("units", "threshold", "layout", "theme", "scale"):
         value = getattr(step, key)
         if value is not None:
             state = replace(state, **{key: value})

@@ -59,7 +59,9 @@ class Step:
         Kinds of nodes to open everywhere.
     open, close : tuple of str
         Names of nodes.
-    overlay, layout, theme, scale : str or None
+    overlay, units, layout, theme, scale : str or None
+    threshold : float or None
+        Up to which |w| a weight counts as near zero.
     range : (float, float) or "" or None
         Magnitudes at the ends of the colour scale; ``""`` fits it to what is drawn. Another
         overlay begins without a range.
@@ -85,6 +87,8 @@ class Step:
     open: tuple[str, ...] = ()
     close: tuple[str, ...] = ()
     overlay: str | None = None
+    units: str | None = None
+    threshold: float | None = None
     layout: str | None = None
     theme: str | None = None
     scale: str | None = None
@@ -112,8 +116,9 @@ class Tour:
         Width and height of the film, pixels.
     fps : int
         Frames per second.
-    overlay, layout, theme, scale : str or None
+    overlay, units, layout, theme, scale : str or None
         For the whole tour; ``None`` takes the scene's.
+    threshold : float or None
     range : (float, float) or "" or None
     steps : tuple of Step
     """
@@ -123,6 +128,8 @@ class Tour:
     size: tuple[int, int]
     fps: int
     overlay: str | None
+    units: str | None
+    threshold: float | None
     layout: str | None
     theme: str | None
     scale: str | None
@@ -177,7 +184,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _tour(path: Path, data: dict[str, Any]) -> Tour:
-    known = ("network", "size", "fps", "overlay", "layout", "theme", "scale", "range", "step")
+    known = ("network", "size", "fps", "overlay", "units", "threshold", "layout", "theme",
+             "scale", "range", "step")  # fmt: skip
     _only(data, known, "tour entry")
     rows = data.get("step", [])
     if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
@@ -196,6 +204,8 @@ def _tour(path: Path, data: dict[str, Any]) -> Tour:
         size=_size(data.get("size", [1280, 720])),
         fps=_fps(data.get("fps", 30)),
         overlay=_optional(data, "overlay"),
+        units=_optional(data, "units"),
+        threshold=_threshold(data),
         layout=_optional(data, "layout"),
         theme=_theme(data),
         scale=_scale(data),
@@ -222,6 +232,8 @@ def _step(row: dict[str, Any]) -> Step:
         open=_names(row, "open"),
         close=_names(row, "close"),
         overlay=_optional(row, "overlay"),
+        units=_optional(row, "units"),
+        threshold=_threshold(row),
         layout=_optional(row, "layout"),
         theme=_theme(row),
         scale=_scale(row),
@@ -284,6 +296,10 @@ def _scale(data: dict[str, Any]) -> str | None:
 def _range(data: dict[str, Any]) -> tuple[float, float] | Literal[""] | None:
     value = data.get("range")
     return value if value is None or value == "" else checked_range(value)
+
+
+def _threshold(data: dict[str, Any]) -> float | None:
+    return _number(data, "threshold", 0.0, 1e30) if "threshold" in data else None
 
 
 def _as_number(value: object) -> float | None:
