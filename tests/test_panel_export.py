@@ -268,7 +268,8 @@ def test_kernels_of_other_frameworks_are_shown_and_written_alike(
         cells = plane.cells(
             Span(0, plane.rows.size), Span(0, plane.columns.size), signed, lambda: False
         )
-        assert int(cells.count.sum()) == array.size
+        there = cells.values[cells.count > 0]
+        np.testing.assert_array_equal(np.sort(there), np.sort(array, axis=None))
         rng = np.random.default_rng(2)
         for _ in range(60):
             row, column = (int(rng.integers(0, n)) for n in cells.values.shape)
