@@ -25,15 +25,18 @@ class Limits:
 
     Attributes
     ----------
-    seconds : float
-        Wall-clock time.
+    seconds : int
+        Processor time: what a parser in an endless loop spends, however busy the machine is.
+    patience : float
+        Wall-clock seconds, for one that waits for something that does not come.
     memory : int
         Bytes of address space.
     output : int
         Bytes of manifest.
     """
 
-    seconds: float = 8.0
+    seconds: int = 8
+    patience: float = 60.0
     memory: int = 900 << 20
     output: int = 48 << 20
 
@@ -97,7 +100,7 @@ def _started(path: str, descriptor: int, limits: Limits) -> subprocess.Popen[byt
     search = "\n".join(entry for entry in sys.path if entry)
     command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START]
     arguments = [package, search, path, str(descriptor)]
-    arguments += [str(limits.memory), str(int(limits.seconds) + 1)]
+    arguments += [str(limits.memory), str(limits.seconds)]
     threads = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     kept = {k: v for k, v in os.environ.items() if k in ("LD_LIBRARY_PATH", "SYSTEMROOT")}
     return subprocess.Popen(
@@ -115,7 +118,7 @@ def _started(path: str, descriptor: int, limits: Limits) -> subprocess.Popen[byt
 def _collect(process: subprocess.Popen[bytes], path: str, limits: Limits) -> bytes:
     """Everything the child writes, until it ends or meets a limit; its time runs from here."""
     assert process.stdout is not None
-    deadline = time.monotonic() + limits.seconds
+    deadline = time.monotonic() + limits.patience
     chunks: list[bytes] = []
     total = 0
     with selectors.DefaultSelector() as selector:
@@ -124,7 +127,7 @@ def _collect(process: subprocess.Popen[bytes], path: str, limits: Limits) -> byt
             left = deadline - time.monotonic()
             if left <= 0 or not selector.select(left):
                 raise ModelError(
-                    path, f"reading it took longer than {limits.seconds:g} s, so it was stopped"
+                    path, f"reading it took longer than {limits.patience:g} s, so it was stopped"
                 )
             data = os.read(process.stdout.fileno(), 1 << 20)
             if not data:
