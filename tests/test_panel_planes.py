@@ -293,6 +293,13 @@ def test_the_words_under_the_pointer(made: tuple[OpenModel, dict[str, F8]]) -> N
     assert told(plane, cells, 38, 7, signed) == [
         f"{value:.7g}", "out unit 38 (forget gate 5)", "in unit 7", "kernel[7, 38]",
     ]  # fmt: skip
+    magnitude = get_overlay("magnitude")
+    strengths = plane.cells(Span(0, 132), Span(0, 20), magnitude, NO)
+    row, column = np.unravel_index(np.argmin(strengths.means), (132, 20))
+    lowest = arrays["lstm:kernel"].min()
+    assert lowest < 0
+    assert told(plane, strengths, int(row), int(column), magnitude)[0] == f"{lowest:.7g}"
+    assert strengths.values[row, column] == -lowest
     coarse = plane.cells(Span(0, 132, 64), Span(0, 20, 16), signed, NO)
     lines = told(plane, coarse, 130, 19, signed)
     assert lines[1:] == ["out units 128 to 131", "in units 16 to 19", "16 weights"]

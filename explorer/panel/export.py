@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from explorer.drawing.color_scale import count
 from explorer.errors import NeuronautError, UnknownNameError
 from explorer.open_model import OpenModel
-from explorer.overlays import get_overlay
 from explorer.panel.figure import Shown, WeightFigure
-from explorer.panel.kernels import KernelPlane
 from explorer.panel.matrix import WeightMatrix, weight_matrix
 from explorer.panel.plane import Side, Span
 from explorer.panel.weight_summary import WeightSummary
@@ -164,14 +162,11 @@ def shown_table(figure: WeightFigure, shown: Shown) -> Table:
     plane, cells, view = figure.plane, shown.cells, shown.viewport
     rows = _seen(cells.rows, view.top, view.height)
     columns = _seen(cells.columns, view.left, view.width)
-    if isinstance(plane, KernelPlane) or not cells.single:
-        values = cells.parts if cells.parts is not None else cells.values
-        kept = values[_place(cells.rows, rows), _place(cells.columns, columns)]
-        if cells.parts is not None:
-            kept = kept.reshape(len(kept), -1)
-    else:
-        exact = plane.cells(rows, columns, get_overlay("signed"), lambda: False)
-        kept = exact.values
+    values = cells.means if cells.single else cells.values
+    values = cells.parts if cells.parts is not None else values
+    kept = values[_place(cells.rows, rows), _place(cells.columns, columns)]
+    if cells.parts is not None:
+        kept = kept.reshape(len(kept), -1)
     if cells.single:
         kept = kept.astype(figure.dtype, copy=False)
     names = _names(plane.columns, columns)

@@ -139,7 +139,11 @@ def told(plane: Plane, cells: Cells, row: int, column: int, overlay: Overlay) ->
         values = " · ".join(f"{w:.5g}" for w in cells.parts[at])
         return [values, *ends, plane.place(row, column)]
     if number + bad == 1:
-        return [f"{value:.7g}" if number else "not finite", *ends, plane.place(row, column)]
+        return [
+            f"{cells.means[at]:.7g}" if number else "not finite",
+            *ends,
+            plane.place(row, column),
+        ]
     lines = [f"{overlay.title}: {value:.6g}" if number else "no finite weight", *ends]
     many = f"{count(number)} weights" + (f", {count(bad)} not finite" if bad else "")
     if cells.rows.step == cells.columns.step == 1:

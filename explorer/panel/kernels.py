@@ -190,7 +190,7 @@ class KernelPlane:
             colors, picked = self._rgb(parts, unit, there, stop), parts.mean(axis=-1)
         finite = np.isfinite(picked) & there
         values = np.where(finite, picked, np.nan)
-        return Cells(rows, columns, values, finite.astype(np.int64),
+        return Cells(rows, columns, values, values, finite.astype(np.int64),
                      (there & ~finite).astype(np.int64), colors, parts)  # fmt: skip
 
     def _flat(self, unit: Any, channel: Any, tap: Any) -> Any:

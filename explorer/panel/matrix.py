@@ -78,7 +78,7 @@ class WeightMatrix:
         if overlay.compares and isinstance(self.pyramid, ComparedPyramid):
             before = self._stats(self.pyramid.before, rows, columns, stop).rms
         values = numbers(stats, overlay, before)
-        return Cells(rows, columns, values, stats.count, stats.non_finite)
+        return Cells(rows, columns, values, stats.mean, stats.count, stats.non_finite)
 
     @property
     def about(self) -> str:

@@ -70,6 +70,8 @@ class Cells:
     rows, columns : Span
     values : float64 array
         The number of each cell; NaN where it holds no finite weight.
+    means : float64 array
+        Mean weight of each cell, with its sign: where it holds one, the weight itself.
     count, non_finite : int64 array
         Weights in each cell that are finite, and that are not. Both 0: nothing is there.
     colors : uint8 array, shape (…, 3), or None
@@ -81,6 +83,7 @@ class Cells:
     rows: Span
     columns: Span
     values: F8
+    means: F8
     count: I8
     non_finite: I8
     colors: NDArray[np.uint8] | None = None
@@ -254,8 +257,9 @@ def numbers(stats: Stats, overlay: Overlay, before: F8 | None = None) -> F8:
         counted=Counts(stats.non_finite.ravel(), (stats.count + stats.non_finite).ravel()),
     )
     values = np.array(overlay.values(flat), np.float64).reshape(stats.count.shape)
-    if overlay.counts is None:
-        values[stats.count == 0] = np.nan
+    if overlay.counts is not None:
+        return np.nan_to_num(values)  # a share of nothing is none
+    values[stats.count == 0] = np.nan
     return values
 
 

@@ -216,12 +216,13 @@ def _numbers(picture: Image.Image, look: FigureLook, px: int) -> None:
     if wide < 3.2 * px or high < 1.2 * px:
         return
     draw = ImageDraw.Draw(picture)
+    shown = cells.means if cells.single else cells.values
     for i, j in np.argwhere(cells.count + cells.non_finite > 0).tolist():
         y = (cells.rows.start + (i + 0.5) * cells.rows.step - view.top) / view.height
         x = (cells.columns.start + (j + 0.5) * cells.columns.step - view.left) / view.width
         if 0 <= x <= 1 and 0 <= y <= 1:
             red, green, blue, _ = heat.pixels[i, j].tolist()
             light = 0.3 * red + 0.59 * green + 0.11 * blue > 128
-            text = f"{cells.values[i, j]:.2g}" if cells.count[i, j] else "–"
+            text = f"{shown[i, j]:.2g}" if cells.count[i, j] else "–"
             at = x * picture.width, y * picture.height
             draw.text(at, text, _DARK if light else _LIGHT, font(px), anchor="mm")

@@ -245,7 +245,8 @@ def _numbers(shown: Shown) -> list[list[str]]:
     if wide < _NUMBERS[0] or high < _NUMBERS[1]:
         return []
     there = cells.count + cells.non_finite > 0
+    values = cells.means if cells.single else cells.values
     return [
         [("" if not t else f"{v:.2g}" if v == v else "–") for v, t in zip(vs, ts, strict=True)]
-        for vs, ts in zip(cells.values.tolist(), there.tolist(), strict=True)
+        for vs, ts in zip(values.tolist(), there.tolist(), strict=True)
     ]
