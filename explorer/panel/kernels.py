@@ -151,10 +151,10 @@ class KernelPlane:
         if spot is None:
             return []
         filter_, channel, tap = spot
-        channels = [] if self.channels == 1 or self.color else [f"in channel {channel}"]
+        channels = "" if self.channels == 1 or self.color else f"in channel {channel}, "
         y, x = divmod(tap, self.tile[1])
         where = f"tap {x}" if self.tile[0] == 1 else f"tap row {y}, column {x}"
-        return [f"filter {filter_}", *channels, where]
+        return [f"filter {filter_}", channels + where]
 
     def place(self, row: int, column: int) -> str:
         """Index of a weight in the file; of all three where they are colours."""
