@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -123,24 +124,28 @@ class Graph:
             count = self._kinds[node.op_type] = self._kinds.get(node.op_type, 0) + 1
             name = f"{node.op_type}_{count - 1}"
         scopes = _scopes(node) if "/" not in name else ""
-        return prefix + scopes + "/".join(clean(part) for part in name.split("/") if part)
+        return prefix + scopes + "/".join([_clean(part) for part in name.split("/") if part])
 
     def _read(self, node: Any) -> Node:
-        weights = {i: self._weights[n] for i, n in enumerate(node.input) if n in self._weights}
-        constants = {
-            i: found for i, n in enumerate(node.input)
-            if n in self._raw and (found := self._whole(n)) is not None
-        }  # fmt: skip
-        # A number or a shape steers; a tensor that is added or multiplied is a weight.
-        kept = {i: w for i, w in weights.items() if i not in constants}
-        shapes = [self._shapes.get(n) for n in node.input]
+        names, known = list(node.input), self._weights
+        weights: dict[int, Weight] = {}
+        constants: dict[int, tuple[int, ...]] = {}
+        for i, name in enumerate(names):
+            if name in known:
+                found = self._whole(name)
+                # A number or a shape steers; a tensor that is added or multiplied is a weight.
+                if found is None:
+                    weights[i] = known[name]
+                else:
+                    constants[i] = found
+        shapes = [self._shapes.get(name) for name in names]
         output = self._shapes.get(node.output[0]) if node.output else None
-        told = {a.name: _value(a) for a in node.attribute if _value(a) is not None}
-        return Node(node.op_type, told, kept, constants, shapes, output)
+        told = {a.name: value for a in node.attribute if (value := _value(a)) is not None}
+        return Node(node.op_type, told, weights, constants, shapes, output)
 
     def _whole(self, name: str) -> tuple[int, ...] | None:
         """The values of a small tensor of whole numbers."""
-        tensor = self._raw[name]
+        tensor = self._raw.get(name)
         if tensor is None or tensor.data_type not in (6, 7) or prod(tensor.dims) > _MOST_VALUES:
             return None
         data = bytes(tensor.raw_data)
@@ -154,10 +159,12 @@ class Graph:
         self._put(node, called, read, meaning(read))
 
     def _put(self, node: Any, called: str, read: Node, found: Meaning) -> str:
-        path = self._names.unique(_folder(called), called.rpartition("/")[2])
-        flowing = [(i, n) for i, n in enumerate(node.input) if n in self._made]
-        shapes = tuple(self._shapes.get(n) or () for _, n in flowing)
-        config = {**_told(read.attributes), **found.config}
+        folder, slash, name = called.rpartition("/")
+        path = self._names.unique(folder + slash, name)
+        made = self._made
+        flowing = [(i, name) for i, name in enumerate(node.input) if name in made]
+        shapes = tuple([read.shapes[i] or () for i, _ in flowing])
+        config = {**_told(read.attributes), **found.config} if read.attributes else found.config
         self._layers.append(
             Layer(path, node.op_type, config, shapes if all(shapes) else (), read.output,
                   found.weights, found.operation)
@@ -166,7 +173,7 @@ class Graph:
             self._link(name, path, at)
         for at, name in enumerate(node.output):
             if name:
-                self._made[name] = (path, at)
+                made[name] = (path, at)
         return path
 
     def _link(self, name: str, path: str, at: int) -> None:
@@ -255,6 +262,12 @@ def _scopes(node: Any) -> str:
     return "".join(f"{clean(part)}/" for part in modules[-1].split(".")) if modules else ""
 
 
+@lru_cache(maxsize=4096)
+def _clean(text: str) -> str:
+    """Names of scopes and attributes come again and again."""
+    return clean(text)
+
+
 def _folder(called: str) -> str:
     head, slash, _ = called.rpartition("/")
     return head + slash
@@ -265,9 +278,9 @@ def _shape_of(value: Any) -> Shape | None:
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
     return tuple(
-        int(d.dim_value) if d.HasField("dim_value") and d.dim_value >= 0 else None
-        for d in kind.shape.dim
-    )
+        [int(d.dim_value) if d.HasField("dim_value") and d.dim_value >= 0 else None
+         for d in kind.shape.dim]
+    )  # fmt: skip
 
 
 def _value(attribute: Any) -> Any:
@@ -298,4 +311,4 @@ def _told(attributes: Any) -> dict[str, Any]:
             return [plain(v) for v in value]
         return clean(value, LONGEST_VALUE) if isinstance(value, str) else value
 
-    return {clean(key): plain(value) for key, value in attributes.items()}
+    return {_clean(key): plain(value) for key, value in attributes.items()}

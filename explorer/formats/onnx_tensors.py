@@ -13,7 +13,7 @@ from explorer.formats.source import Source
 from explorer.network import ByteRange, Inline, Weight, Where
 from explorer.plain_text import clean
 
-_SMALL = 4096  # bytes of a tensor that is parsed with the graph: shapes, axes, scales
+_SMALL = 640  # bytes of a tensor that is parsed with the graph: shapes, axes, scales
 _LARGEST_GRAPH = 256 << 20
 _MOST_INLINE = 4 << 20  # bytes in all of tensors that are told in the manifest
 _GRAPH, _NODE, _INITIALISER, _ATTRIBUTE, _TENSOR, _SUBGRAPH, _SUBGRAPHS = 7, 1, 5, 5, 5, 6, 11
