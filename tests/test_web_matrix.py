@@ -112,6 +112,7 @@ def test_the_wheel_zooms_to_single_weights_about_the_pointer(
     for _ in range(30):
         page.page.mouse.wheel(0, -100)
     _whole(page, 10, 10, "<")
+    page.page.wait_for_function("() => window.trame.state.get('matrix_picture').numbers.length > 0")
     top, left, height, width = _view(page)
     assert top <= row < top + height
     assert left <= column < left + width
