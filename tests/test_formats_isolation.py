@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -176,20 +175,6 @@ def test_file_that_changes_while_it_is_parsed(
     monkeypatch.setattr(Child, "manifest", parse_and_change)
     with pytest.raises(ModelError, match="changed while it was read"):
         open_network(path)
-
-
-@pytest.mark.parametrize("suffix", ["keras", "h5"])
-def test_two_thousand_mutations(good: dict[str, Path], suffix: str) -> None:
-    """No hang, no crash, no exception but a refusal; time-boxed, at least 300 cases anywhere."""
-    worker = Path(__file__).parent / "fuzz_worker.py"
-    command = [sys.executable, str(worker), str(good[suffix]), "2024", "1000", "60"]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    counts = json.loads(done.stdout)
-    assert set(counts) <= {"read", "refused", "refused by the parent"}, counts
-    assert sum(counts.values()) >= 300
-    assert counts["read"]
-    assert counts["refused"]
 
 
 def test_parent_trusts_no_manifest() -> None:

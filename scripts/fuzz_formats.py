@@ -1,12 +1,15 @@
-"""Parse mutations of a model file in this process; run by test_hostile.py as a process of its own.
+"""Parse mutations of model files: nothing may crash, hang, or end in anything but a clear line.
 
-    python fuzz_worker.py FILE SEED CASES SECONDS
+    python scripts/fuzz_formats.py FILE... [--seed N] [--cases N] [--seconds S]
 
-Prints one JSON object: how many cases were read, refused, and what went wrong.
+Each file is changed at random, some bytes at a time, and read as the child process reads it, under
+the same limit on memory. Prints one JSON object for each file: how many cases were read, refused,
+and what went wrong; ends with 1 where anything did. Seeds make a run repeatable.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -25,7 +28,9 @@ from explorer.formats.manifest import decode
 from explorer.formats.record import UnreadableError
 from explorer.network import FileStamp
 
-LONGEST_CASE = 5
+LONGEST_CASE = 10  # seconds
+MEMORY = 900 << 20
+SOUND = {"read", "refused", "refused by the parent"}
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x40)
 
 
@@ -80,24 +85,40 @@ def one(data: bytes) -> str:
         os.close(descriptor)
 
 
+def fuzz(path: Path, seed: int, cases: int, seconds: float) -> Counter[str]:
+    """What became of the mutations of one file."""
+    data = path.read_bytes()
+    rng = random.Random(seed)
+    end = time.monotonic() + seconds
+    counts: Counter[str] = Counter()
+    for _ in range(cases):
+        if time.monotonic() > end:
+            break
+        counts[one(mutate(data, rng))] += 1
+    return counts
+
+
 def main() -> None:
-    path, seed, cases, seconds = sys.argv[1:]
+    """Fuzz the files that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--seed", type=int, default=2024)
+    parser.add_argument("--cases", type=int, default=20_000)
+    parser.add_argument("--seconds", type=float, default=600.0, help="for each file")
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
-    resource.setrlimit(resource.RLIMIT_AS, (900 << 20, 900 << 20))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
     def stop(signal_number: int, frame: object) -> None:
         raise Hang
 
     signal.signal(signal.SIGALRM, stop)
-    data = Path(path).read_bytes()
-    rng = random.Random(int(seed))
-    end = time.monotonic() + float(seconds)
-    counts: Counter[str] = Counter()
-    for _ in range(int(cases)):
-        if time.monotonic() > end:
-            break
-        counts[one(mutate(data, rng))] += 1
-    print(json.dumps(counts))
+    wrong = False
+    for path in options.files:
+        counts = fuzz(path, options.seed, options.cases, options.seconds)
+        wrong |= not set(counts) <= SOUND
+        print(json.dumps({"file": path.name, **counts}))
+    sys.exit(int(wrong))
 
 
 if __name__ == "__main__":
