@@ -11,10 +11,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 from explorer.formats.record import UnreadableError
-from explorer.formats.text import parse_json
 from explorer.network import (
     ByteRange,
     Chunks,
@@ -166,11 +165,15 @@ def decode(
         bytes, a link to a layer that does not exist, a name that occurs twice.
     """
     try:
-        return _Reader(stamp, find).network(parse_json(data, "what the reader found"))
-    except (_WrongError, KeyError, TypeError, ValueError, IndexError) as error:
+        return _Reader(stamp, find).network(json.loads(data, parse_constant=_refused))
+    except (_WrongError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise UnreadableError(
             f"the file leads its reader to impossible results ({error})"
         ) from None
+
+
+def _refused(name: str) -> None:
+    raise _WrongError(name)
 
 
 def _need(condition: object, what: str) -> None:
@@ -199,11 +202,16 @@ def _config(value: Any) -> Mapping[str, Any]:
 
 
 def _lengths(value: Any) -> tuple[int, ...]:
-    return tuple(_count(n) for n in _items(value, MOST_DIMENSIONS))
+    lengths = _shape(value)
+    _need(None not in lengths, "a number")
+    return cast("tuple[int, ...]", lengths)
 
 
 def _shape(value: Any) -> Shape:
-    return tuple(None if n is None else _count(n) for n in _items(value, MOST_DIMENSIONS))
+    for n in _items(value, MOST_DIMENSIONS):  # called more often than anything else here
+        if n is not None and (type(n) is not int or not 0 <= n < 1 << 62):
+            raise _WrongError("a number")
+    return tuple(value)
 
 
 class _Reader:
