@@ -294,7 +294,7 @@ def test_compressed_config_is_read_and_a_bomb_is_not(good: dict[str, Path], tmp_
 
 
 def test_other_ways_to_store_weights(good: dict[str, Path], tmp_path: Path) -> None:
-    for name, hint in (("model.weights.npz", "NumPy"), ("model.weights.json", "sharded")):
+    for name, hint in (("model.weights.npz", "NumPy"), ("model.weights.json", "JSON")):
         path = tmp_path / f"{name}.keras"
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("config.json", json.dumps(config_of(good["keras"])))
@@ -386,12 +386,6 @@ def test_hdf5_circle_of_groups(tmp_path: Path) -> None:
     refused(path)
 
 
-def test_hdf5_weights_without_a_model(model: Any, tmp_path: Path) -> None:
-    path = tmp_path / "only.weights.h5"
-    model.save_weights(path)
-    assert "model.save" in refused(path)
-
-
 def test_hdf5_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "data.h5"
     with h5py.File(path, "w") as file:
@@ -402,7 +396,7 @@ def test_hdf5_of_something_else(tmp_path: Path) -> None:
 def test_endless_attribute(tmp_path: Path) -> None:
     """The file that sends libhdf5 into an endless loop, alone and as the weights of a model."""
     looping = DATA / "hdf5_attribute_loop.h5"
-    refused(looping)
+    assert open_network(looping).parameters
     path = tmp_path / "loop.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", '{"class_name": "Mine", "config": {}}')

@@ -11,6 +11,7 @@ from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import Node, read_model
 from explorer.formats.keras_network import decode_codes, network_of, weight_of
 from explorer.formats.keras_variables import NON_TRAINABLE, OWN_NAMES, parts, role_from_name
+from explorer.formats.keras_weights import alone
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source
 from explorer.formats.text import parse_json
@@ -28,11 +29,7 @@ def read(source: Source) -> Network:
     file = Hdf5(source.view())
     config = file.root.text("model_config")
     if config is None:
-        if "layers" in file.root or "layer_names" in file.root.attributes:
-            raise UnreadableError(
-                "holds weights but no model: save the whole model with model.save(…) to see it"
-            )
-        raise UnreadableError("an HDF5 file, but not a Keras model (it has no model_config)")
+        return alone(source, file.root)
     root = read_model(parse_json(config, "model_config"))
     notes: list[str] = []
     weights = file.root.child("model_weights")

@@ -23,7 +23,7 @@ from explorer.formats.keras_variables import parts
 from explorer.formats.record import UnreadableError
 from explorer.formats.source import Source
 from explorer.formats.text import Names, clean_tree, natural
-from explorer.network import Layer, Network, Scope, Weight
+from explorer.network import Chunks, Layer, Network, Scope, Weight
 from explorer.plain_text import clean
 
 NOT_RECORDED = "links are not recorded in this file"
@@ -49,7 +49,13 @@ def _by_snake() -> dict[str, str]:
     return {snake_case(kind): kind for kind in _KINDS}
 
 
-def read_tree(source: Source, root: Group, entry: Mapping[str, Any], version: object) -> Network:
+def guessed_kind(name: str) -> str:
+    """The kind of a layer that Keras named after its class; empty where the name tells none."""
+    return _by_snake().get(_unnumbered(name), "")
+
+
+def read_tree(source: Source, root: Group, entry: Mapping[str, Any], version: object,
+              written: bool = False) -> Network:  # fmt: skip
     """The network of a model whose configuration lists no layers.
 
     Parameters
@@ -61,8 +67,11 @@ def read_tree(source: Source, root: Group, entry: Mapping[str, Any], version: ob
         ``config.json``.
     version : object
         Of Keras, as the file tells it.
+    written : bool
+        Whether layers of a list come in the order in which the file was written, which is that of
+        the model, and not by name.
     """
-    walk = _Walk(version)
+    walk = _Walk(version, written)
     walk.model(root, "", 0)
     if not walk.layers:
         raise UnreadableError("the file records neither layers nor weights")
@@ -89,8 +98,8 @@ def read_tree(source: Source, root: Group, entry: Mapping[str, Any], version: ob
 class _Walk:
     """Collects layers and scopes from the groups of a weights file."""
 
-    def __init__(self, version: object) -> None:
-        self.version = version
+    def __init__(self, version: object, written: bool) -> None:
+        self.version, self._written = version, written
         self.layers: list[Layer] = []
         self.scopes: list[Scope] = []
         self.notes: list[str] = []
@@ -108,7 +117,7 @@ class _Walk:
         if own is not None and own.links:
             self._layer(group, path, _OWN)
         listed = own is None  # a list of layers: its keys are class names
-        for key in sorted(group.links, key=lambda k: (k != "layers", natural(k))):
+        for key in self._ordered(group, listed):
             below = group.child(key)
             if key in _NOT_LAYERS or "seed_generator" in key or below is None or below.is_dataset:
                 continue
@@ -117,6 +126,16 @@ class _Walk:
                 continue
             self._child(below, path, key, listed, depth)
         self._above.discard(group.address)
+
+    def _ordered(self, group: Group, listed: bool) -> list[str]:
+        if not (listed and self._written):
+            return sorted(group.links, key=lambda k: (k != "layers", natural(k)))
+        places = {}
+        for key in group.links:
+            below = group.child(key)
+            if below is not None and not below.is_dataset:
+                places[key] = min((_place(node) for node in _variables(below, 0)), default=("", 0))
+        return sorted(places, key=lambda k: (places[k], natural(k)))
 
     def _child(self, group: Group, path: str, key: str, listed: bool, depth: int) -> None:
         own = group.child("vars")
@@ -223,6 +242,14 @@ def _variables(group: Group, depth: int) -> list[Group]:
         if below is not None and not below.is_dataset:
             result += _variables(below, depth + 1)
     return result
+
+
+def _place(dataset: Group) -> tuple[str, int]:
+    """File and offset of a dataset's bytes, which Keras writes layer by layer."""
+    where = dataset.tensor().where
+    if isinstance(where, Chunks):
+        where = where.pieces[0][1] if where.pieces else None
+    return ("", 0) if where is None else (where.file, where.offset)
 
 
 def _unnumbered(name: str) -> str:

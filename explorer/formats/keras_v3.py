@@ -11,20 +11,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from explorer.formats.archive import Archive, is_zip, of_pytorch
-from explorer.formats.hdf5 import Hdf5
 from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import Node, is_model, read_model
+from explorer.formats.keras_groups import root_of, sharded_root
 from explorer.formats.keras_network import decode_codes, network_of, weight_of
 from explorer.formats.keras_quantised import stored_roles
 from explorer.formats.keras_tree import read_tree
 from explorer.formats.keras_variables import numbered, parts
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source
+from explorer.formats.source import Source, View
 from explorer.formats.text import natural, parse_json
 from explorer.network import Network
 from explorer.plain_text import clean
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_INDEX, _PICKLES = "model.weights.json", "model.weights.npz"
+PICKLED = (
+    f"the weights are stored as pickled objects of NumPy ({_PICKLES}), which Keras itself does not "
+    "load; save the model again in the usual way"
+)
 
 
 def matches(source: Source) -> bool:
@@ -37,42 +42,59 @@ def read(source: Source) -> Network:
     archive = Archive(source)
     if CONFIG not in archive.members:
         raise UnreadableError(f"a zip archive, but not a Keras model (it holds no {CONFIG})")
-    entry = parse_json(archive.text(CONFIG), CONFIG)
+    told = archive.text(METADATA) if METADATA in archive.members else b""
+    return described(source, archive.text(CONFIG), told, _weights(source, archive))
+
+
+def described(source: Source, config: bytes, metadata: bytes, weights: Group) -> Network:
+    """The network that a configuration and the groups of a file of weights describe.
+
+    Parameters
+    ----------
+    source : Source
+    config, metadata : bytes
+        Texts of ``config.json`` and ``metadata.json``; the second may be empty.
+    weights : Node
+        Root of the file of weights.
+
+    Raises
+    ------
+    UnreadableError
+        If the configuration is not that of a Keras model.
+    """
+    entry = parse_json(config, CONFIG)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str):
         raise UnreadableError(f"{CONFIG} does not describe a Keras model")
-    version = _version(archive)
-    start, length = _weights(archive)
-    try:
-        file = Hdf5(source.view(start, length))
-    except UnreadableError as error:
-        raise UnreadableError(f"{WEIGHTS}: {error}") from None
+    version = _version(metadata)
     if not is_model(entry.get("config")):
-        return read_tree(source, file.root, entry, version)
+        return read_tree(source, weights, entry, version)
     root = read_model(entry)
     notes: list[str] = []
-    _assign(root, file.root, notes)
+    _assign(root, weights, notes)
     decode_codes(root, version, notes)
     return network_of(source, root, "keras", notes)
 
 
-def _weights(archive: Archive) -> tuple[int, int]:
-    """Where the file of weights begins in the archive, and its length."""
-    if WEIGHTS not in archive.members:
-        for other, what in (("model.weights.npz", "NumPy"), ("model.weights.json", "sharded")):
-            if other in archive.members:
-                raise UnreadableError(
-                    f"the weights are stored as {what} ({other}), which is not read"
-                )
-    return archive.stored(WEIGHTS)
+def _weights(source: Source, archive: Archive) -> Group:
+    """The root of the file of weights in an archive, or of its shards."""
+
+    def opened(name: str) -> View:
+        return source.view(*archive.stored(name))
+
+    if WEIGHTS not in archive.members and _INDEX in archive.members:
+        return sharded_root(archive.text(_INDEX), _INDEX, opened)
+    if WEIGHTS not in archive.members and _PICKLES in archive.members:
+        raise UnreadableError(PICKLED)
+    return root_of(opened(WEIGHTS), WEIGHTS)
 
 
-def _version(archive: Archive) -> object:
+def _version(metadata: bytes) -> object:
     """The version of Keras, as the file tells it; ``None`` where it does not."""
     try:
-        metadata = parse_json(archive.text(METADATA), METADATA)
-    except (KeyError, UnreadableError):  # nothing else depends on it
+        told = parse_json(metadata, METADATA)
+    except UnreadableError:  # nothing else depends on it
         return None
-    return metadata.get("keras_version") if isinstance(metadata, Mapping) else None
+    return told.get("keras_version") if isinstance(told, Mapping) else None
 
 
 def _assign(model: Node, group: Group, notes: list[str]) -> None:
