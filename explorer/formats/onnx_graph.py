@@ -55,6 +55,7 @@ class Graph:
 
     def network(self, name: str, notes: list[str]) -> Network:
         """What was found."""
+        self._settle()
         at = {layer.path: i for i, layer in enumerate(self._layers)}
         ends = {(at[k.source], at[k.target]) for k in self._links if k.source != k.target}
         order = topological(len(at), ends)
@@ -63,6 +64,27 @@ class Graph:
             raise UnreadableError("its graph holds no operator")
         layers = tuple(self._layers[i] for i in order)
         return Network(clean(name), "onnx", layers, links=tuple(self._links), notes=told)
+
+    def _settle(self) -> None:
+        """A module with one operator in it has the module's name: ``fc1``, not ``fc1/Gemm``."""
+        folders = [layer.path.rpartition("/")[0] for layer in self._layers]
+        inside: dict[str, int] = {}
+        for folder in folders:
+            while folder:
+                inside[folder] = inside.get(folder, 0) + 1
+                folder = folder.rpartition("/")[0]
+        new: dict[str, str] = {}
+        for layer, folder in zip(self._layers, folders, strict=True):
+            own = layer.path[len(folder) + 1 :]
+            if inside.get(folder) == 1 and own.startswith(layer.kind):
+                new[layer.path] = folder
+        taken = {layer.path for layer in self._layers}
+        new = {old: path for old, path in new.items() if path not in taken}
+        self._layers = [replace(la, path=new.get(la.path, la.path)) for la in self._layers]
+        self._links = [
+            replace(k, source=new.get(k.source, k.source), target=new.get(k.target, k.target))
+            for k in self._links
+        ]
 
     # -- walking ---------------------------------------------------------------------------------
 
@@ -258,7 +280,9 @@ def _table_axes(codes: Weight, scale: Weight, told: dict[str, Any]) -> tuple[Tab
 def _scopes(node: Any) -> str:
     """Modules of PyTorch around a node, as its newer exporter writes them beside the name."""
     told = next((p.value for p in node.metadata_props if p.key == _SCOPES), "")
-    modules = re.findall(r"'([^']{1,500})'", told[:20_000])[:-1]  # the last is the function itself
+    modules = [
+        m for m in re.findall(r"'([^']{0,500})'", told[:20_000])[:-1] if m
+    ]  # the last is the function itself
     return "".join(f"{clean(part)}/" for part in modules[-1].split(".")) if modules else ""
 
 
