@@ -76,7 +76,7 @@ class Graph:
         new: dict[str, str] = {}
         for layer, folder in zip(self._layers, folders, strict=True):
             own = layer.path[len(folder) + 1 :]
-            if inside.get(folder) == 1 and own.startswith(layer.kind):
+            if inside.get(folder) == 1 and own.startswith((layer.kind, "node_")):
                 new[layer.path] = folder
         taken = {layer.path for layer in self._layers}
         new = {old: path for old, path in new.items() if path not in taken}
