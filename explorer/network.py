@@ -59,11 +59,7 @@ class Chunks:
 class Pieces:
     """A tensor whose bytes lie in several runs, one after the other.
 
-    Attributes
-    ----------
-    parts : tuple of ByteRange
-        Joined they are what a `ByteRange` would hold; elements may begin in one and end in the
-        next.
+    Joined they are what a `ByteRange` would hold; elements may begin in one and end in the next.
     """
 
     parts: tuple[ByteRange, ...]
@@ -76,13 +72,7 @@ class Pieces:
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """A small tensor that the file holds in no form that could be read in place.
-
-    Attributes
-    ----------
-    data : bytes
-        What a `ByteRange` would hold.
-    """
+    """A small tensor that the file does not hold as a `ByteRange` would; `data` is what would."""
 
     data: bytes
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from explorer.pyramid import kernel
 from explorer.pyramid.grid import SIDE, TILE_ROWS, Grid
+from explorer.pyramid.kept_memory import room
 from explorer.pyramid.kernel import Form, Sums
 from explorer.pyramid.level0 import Level0, Values
 from explorer.weights.connections import Matrix
@@ -81,7 +82,7 @@ def _taps(
 ) -> tuple[Form, list[Values]]:
     """What the taps of a part of a matrix are, and they: as they are stored, if that is known."""
     if matrix.taps == 1:
-        kept = kernel.room().bytes
+        kept = room().bytes
         found = level0.stored(matrix, rows, columns, lambda nbytes: kept("stored", nbytes))
         if found is not None:
             return kernel.STORED[matrix.weight.dtype], [found]
