@@ -351,8 +351,9 @@ def unit_map(
         ``None`` when the map is not known; the edge is then a neutral flow link.
     """
     rule = _RULES.get(layer.op)
-    if rule is None:
-        return None
+    steering = layer.config.get("steering")
+    if rule is None or (isinstance(steering, (list, tuple)) and input_index in steering):
+        return None  # an input that only tells a shape or axes carries no unit
     if in_units and in_units == out_units == vocabulary(layer, network):
         return UnitMap(out_units, in_units)
     links = [k for k in incoming(network).of(layer.path) if k.target_input == input_index]
