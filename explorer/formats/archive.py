@@ -28,7 +28,8 @@ def of_pytorch(source: Source) -> bool:
             names = archive.namelist()
     except Exception:  # damaged: told when it is read
         return False
-    return any(name.endswith(("/data.pkl", "/archive_format")) for name in names)
+    marks = ("/data.pkl", "/archive_format", "serialized_exported_program.json")
+    return any(name.endswith(marks) for name in names)
 
 
 class Archive:

@@ -46,7 +46,8 @@ def matches(source: Source) -> bool:
 def _exported(source: Source) -> bool:
     """Whether an archive is one of ``torch.export``, which holds a graph too."""
     try:
-        return any(name.endswith("/archive_format") for name in Archive(source).members)
+        marks = ("/archive_format", "serialized_exported_program.json")
+        return any(name.endswith(marks) for name in Archive(source).members)
     except UnreadableError:
         return False
 
