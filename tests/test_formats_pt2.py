@@ -220,6 +220,31 @@ def test_words(words: tuple[Path, Any]) -> None:
             np.testing.assert_allclose(found, whole, rtol=1e-6)
 
 
+def test_decomposed_into_few_operators(tmp_path: Path) -> None:
+    """`linear` becomes a product with a transposed matrix, and lengths may be unknown."""
+    torch.manual_seed(5)
+    length = torch.export.Dim("length")
+    made = torch.export.export(
+        nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2, bias=False)).eval(),
+        (torch.zeros(2, 3),), dynamic_shapes={"input": {0: length}},
+    )  # fmt: skip
+    program = made.run_decompositions()
+    assert "torch.ops.aten.addmm.default" in {str(n.target) for n in program.graph.nodes} | {
+        f"torch.ops.{n.target}" for n in program.graph.nodes
+    }
+    torch.export.save(program, tmp_path / "few.pt2")
+    with OpenModel.open(str(tmp_path / "few.pt2")) as model:
+        _check_tensors(model, program)
+        assert [(la.path, la.kind, la.op) for la in model.network.layers] == [
+            ("input", "InputLayer", "InputLayer"), ("0", "Linear", "Dense"),
+            ("1", "ReLU", "ReLU"), ("2", "Linear", "Dense"),
+        ]  # fmt: skip
+        assert model.network.layers[1].output_shape == (None, 4)
+        for source, target, shape in (("input", "0", (4, 3)), ("0", "2", (2, 4))):
+            expected = np.abs(program.state_dict[f"{target}.weight"].detach().numpy())
+            np.testing.assert_allclose(_matrix(model, source, target, shape), expected, rtol=1e-6)
+
+
 def _distinct(state: dict[str, torch.Tensor]) -> list[torch.Tensor]:
     return list({v.data_ptr(): v for v in state.values()}.values())
 

@@ -47,10 +47,15 @@ class Graph:
         self._layers: list[Layer] = []
         self._links: list[Link] = []
         self._used: set[str] = set()
-        stacks = [_stack(n) for n in self._nodes if _tensors(n["outputs"]) and not _from_nothing(n)]
+        specs = module["signature"]["input_specs"]
+        stored = {
+            str(e["arg"].get("name")) for s in specs for k, e in s.items() if k != "user_input"
+        }
+        stacks = [_stack(n) for n in self._nodes if _tensors(n["outputs"]) and
+                  not _from_nothing(n) and not _turns(n, stored)]  # fmt: skip
         self._alone = _alone(stacks)
         self._scopes = self._all_scopes(stacks)
-        self._signature(module["signature"]["input_specs"])
+        self._signature(specs)
         for node in self._nodes:
             self._node(node)
         self._unused()
@@ -237,6 +242,12 @@ def _kind(node: Mapping[str, Any]) -> str:
 
 def _from_nothing(node: Mapping[str, Any]) -> bool:
     return _kind(node) in CONSTANT
+
+
+def _turns(node: Mapping[str, Any], stored: set[str]) -> bool:
+    """Whether all that a node does is to transpose a tensor of the file."""
+    given = _tensors([entry["arg"] for entry in node["inputs"]])
+    return _kind(node) in _TURNS and set(given) <= stored
 
 
 def _tensors(arguments: list[Mapping[str, Any]]) -> list[str]:
