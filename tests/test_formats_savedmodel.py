@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,12 +16,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers as kl
+from tensorflow.core.framework import graph_pb2
 
-from explorer.formats import formats, tf_checkpoint
+from explorer.formats import formats, graphdef, tf_checkpoint
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source
 from explorer.formats.tf_index import MAGIC, slice_key
 from explorer.network import FileStamp, Network, Pieces
+from explorer.open_model import OpenModel
+from explorer.report import edges_json
 from explorer.weights.weight_reader import WeightReader
 
 RNG = np.random.default_rng(11)
@@ -279,3 +283,151 @@ def test_keys_of_parts_are_those_that_tensorflow_sorts(tmp_path: Path) -> None:
     )  # fmt: skip
     _same(_arrays(_read(tmp_path / "x.index", "tf_checkpoint")), {"t/embeddings": rows})
     assert slice_key(b"a", ((0, -1),)) == b"\0a\0\1\x01\x01\x80\x7f"
+
+
+# -- graphs ----------------------------------------------------------------------------------------
+
+
+def _links(model: keras.Model) -> set[tuple[str, str]]:
+    """Links of a functional model as its own nodes tell them."""
+    found = set()
+    for layer in model.layers:
+        for node in layer._inbound_nodes:
+            for tensor in node.input_tensors:
+                found.add((tensor._keras_history.operation.name, layer.name))
+    return found
+
+
+def _matrix(model: OpenModel, source: str, target: str, shape: tuple[int, int]) -> np.ndarray:
+    whole = np.zeros(shape)
+    for edge in edges_json(model, source, target, 100_000)["edges"]:
+        whole[edge["to_unit"], edge["from_unit"]] = edge["magnitude"]
+    return whole
+
+
+def _rms(kernel: np.ndarray) -> np.ndarray:
+    """(taps…, in, out) -> (out, in)."""
+    return np.sqrt(np.mean(kernel.astype(np.float64) ** 2, axis=(0, 1))).T
+
+
+def test_a_savedmodel_has_the_layers_links_and_numbers_of_the_model(folder: Path) -> None:
+    model = keras.models.load_model(folder / "mixed.keras")
+    expected = {w.path: np.array(w) for w in model.weights}
+    for opened in (folder / "saved", folder / "saved" / "saved_model.pb"):
+        assert [form.name for form in _matching(opened)] == ["savedmodel"]
+    with OpenModel.open(str(folder / "saved")) as found:
+        network = found.network
+        assert {la.path: la.op for la in network.layers} == {
+            la.name: type(la).__name__ for la in model.layers
+        }
+        assert {(k.source, k.target) for k in network.links} == _links(model)
+        assert {k.origin for k in network.links} == {"recorded"}
+        position = {la.path: i for i, la in enumerate(network.layers)}
+        assert all(position[a] < position[b] for a, b in _links(model))
+        assert network.parameters == model.count_params()
+        for layer in network.layers:
+            assert layer.output_shape == model.get_layer(layer.path).output.shape
+            for weight in layer.weights:
+                assert weight.name == f"{layer.path}/{weight.role}"
+                np.testing.assert_array_equal(found.reader.read(weight), expected[weight.name])
+        close = np.testing.assert_allclose
+        conv = _rms(expected["conv/kernel"])
+        close(_matrix(found, "image", "conv", (8, 3)), conv, rtol=1e-6)
+        fc2 = np.abs(expected["fc2/kernel"].T)
+        close(_matrix(found, "fc1", "fc2", (4, 10)), fc2, rtol=1e-6)
+        deep = np.zeros((16, 8))
+        for unit in range(16):
+            taps = expected["deep/kernel"][:, :, unit // 2, unit % 2].astype(np.float64)
+            deep[unit, unit // 2] = np.sqrt(np.mean(taps**2))
+        close(_matrix(found, "relu", "deep", (16, 8)), deep, rtol=1e-6)
+        grouped, kernel = np.zeros((16, 16)), _rms(expected["grouped/kernel"])
+        grouped[:8, :8], grouped[8:, 8:] = kernel[:8], kernel[8:]
+        close(_matrix(found, "deep", "grouped", (16, 16)), grouped, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def frozen(folder: Path) -> tuple[Path, keras.Model]:
+    """The same model as a frozen graph."""
+    from tensorflow.python.framework import convert_to_constants
+
+    model = keras.models.load_model(folder / "mixed.keras")
+    function = tf.function(lambda image: model(image, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec((1, 8, 8, 3), tf.float32, "image"))
+    graph = convert_to_constants.convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+    path = folder / "frozen graph"
+    path.write_bytes(graph.SerializeToString())
+    return path, model
+
+
+def test_a_frozen_graph_has_its_constants_in_place(frozen: tuple[Path, keras.Model]) -> None:
+    path, model = frozen
+    network = _read(path, "graphdef")
+    expected = sorted((tuple(w.shape), np.array(w).tobytes()) for w in model.weights)
+    for weight, array in _arrays(network).items():
+        found = (array.shape, array.tobytes())
+        assert found in expected, weight
+    kinds = Counter(la.op for la in network.layers)
+    for kind in ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Dense", "MaxPooling2D"):
+        assert kinds[kind] == sum(type(la).__name__ == kind for la in model.layers), kind
+    assert all(k.origin == "recorded" for k in network.links)
+    grouped = next(la for la in network.layers if la.path.startswith("grouped"))
+    assert grouped.config["groups"] == 2  # shapes are not recorded: told by what comes before
+    kept = {(a, b) for a, b in _links(model) if "bn" not in (a, b)}
+    assert kept <= {
+        (k.source.removesuffix("_1"), k.target.removesuffix("_1")) for k in network.links
+    }
+
+
+@pytest.mark.parametrize("kind", ["savedmodel", "graphdef"])
+def test_a_graph_cut_or_changed_anywhere_is_read_or_refused(
+    kind: str, folder: Path, frozen: tuple[Path, keras.Model], tmp_path: Path
+) -> None:
+    whole = (
+        folder / "saved" / "saved_model.pb" if kind == "savedmodel" else frozen[0]
+    ).read_bytes()
+    form = next(form for form in formats() if form.name == kind)
+    path = tmp_path / "saved_model.pb"
+    for number in range(150):
+        data = bytearray(whole)
+        for _ in range(1 + number % 5):
+            data[RNG.integers(min(len(data), 60_000))] = RNG.integers(256)
+        if number % 3 == 0:
+            del data[int(RNG.integers(len(data))) :]
+        path.write_bytes(bytes(data))
+        with _source(path) as source, suppress(UnreadableError):
+            form.matches(source)
+            form.read(source)
+
+
+def test_functions_that_call_themselves_end(tmp_path: Path) -> None:
+    graph = graph_pb2.GraphDef()
+    graph.node.add(name="x", op="Placeholder").attr["dtype"].type = 1
+    graph.node.add(name="y", op="Fn", input=["x"])
+    function = graph.library.function.add()
+    function.signature.name = "Fn"
+    function.signature.input_arg.add(name="a", type=1)
+    function.signature.output_arg.add(name="b", type=1)
+    function.node_def.add(name="n", op="Fn", input=["a"])
+    function.node_def.add(name="m", op="Fn", input=["n:b:0"])
+    function.ret["b"] = "m:b:0"
+    (tmp_path / "x.pb").write_bytes(graph.SerializeToString())
+    with _source(tmp_path / "x.pb") as source:
+        assert graphdef.matches(source)
+        with pytest.raises(UnreadableError, match="nested too deeply"):
+            graphdef.read(source)
+
+
+def test_functions_that_multiply_end(tmp_path: Path) -> None:
+    graph = graph_pb2.GraphDef()
+    graph.node.add(name="x", op="Placeholder").attr["dtype"].type = 1
+    graph.node.add(name="y", op="Fn0", input=["x"])
+    for level in range(20):
+        function = graph.library.function.add()
+        function.signature.name = f"Fn{level}"
+        function.signature.input_arg.add(name="a", type=1)
+        for name in "nm":
+            function.node_def.add(name=name, op=f"Fn{level + 1}", input=["a"])
+    (tmp_path / "x.pb").write_bytes(graph.SerializeToString())
+    reason = "impossibly large"
+    with _source(tmp_path / "x.pb") as source, pytest.raises(UnreadableError, match=reason):
+        graphdef.read(source)
