@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from explorer.formats.flatbuffer import Buffer, Table
+from explorer.formats.operator_names import scoped
 from explorer.formats.ordering import topological
 from explorer.formats.record import UnreadableError
 from explorer.formats.text import Names
@@ -119,7 +119,7 @@ class Reader:
             elif not depth:
                 self._input(graph, tensor)
         kept = [o for o in graph.operators if o.kind]
-        for operator, name in zip(kept, _called(graph, kept), strict=True):
+        for operator, name in zip(kept, scoped([_own(graph, o) for o in kept]), strict=True):
             folder, _, own = f"{prefix}{name}".rpartition("/")
             operator.path = self._names.unique(f"{folder}/" if folder else "", own)
             for at, tensor in enumerate(operator.outputs):
@@ -205,49 +205,9 @@ def _plain(name: str) -> str:
     return re.sub(r":\d+$", "", first).removeprefix("serving_default_").strip("/")
 
 
-def _called(graph: _Graph, operators: list[_Operator]) -> list[str]:
-    """Names of operators, in the scopes that the names of their outputs tell.
-
-    A scope with a single operator is named like a layer: it gives its name to that operator. A
-    scope around everything is left out.
-    """
-    names = [_own(graph, operator) for operator in operators]
-    taken = set(names)
-    names = [_beside(name, taken) for name in names]
-    held = Counter(folder for name in names for folder in _folders(name))
-    short = []
-    for name in names:
-        while "/" in name and held[name.rpartition("/")[0]] == 1:
-            name = name.rpartition("/")[0]
-        short.append(name)
-    scoped = [name for name in short if "/" in name]
-    outer = {name.split("/")[0] for name in scoped}
-    if len(outer) == 1 and len(scoped) > 1 and not outer & set(short):
-        short = [name.partition("/")[2] or name for name in short]
-    return _apart(short)
-
-
 def _own(graph: _Graph, operator: _Operator) -> str:
+    """A name for an operator: that of its output, unless a converter made that up."""
     name = _plain(graph.tensors[operator.outputs[0]].name) if operator.outputs else ""
     if not name or _USELESS.match(name):
         return clean(operator.kind.lower())
-    return "/".join(clean(part).strip() or "_" for part in name.split("/")[:_DEEPEST])
-
-
-def _folders(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:n]) for n in range(1, len(parts))]
-
-
-def _beside(name: str, taken: set[str]) -> str:
-    """A name that would lie inside that of another operator, written beside it."""
-    for folder in _folders(name):
-        if folder in taken:
-            return f"{folder}.{name[len(folder) + 1 :].replace('/', '.')}"
     return name
-
-
-def _apart(names: list[str]) -> list[str]:
-    """Names of which none is the folder of another."""
-    folders = {folder for name in names for folder in _folders(name)}
-    return [f"{name}/{name.rpartition('/')[2]}" if name in folders else name for name in names]

@@ -1,0 +1,230 @@
+"""TensorFlow.js against Keras and TensorFlow's own graphs; and files that lie."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf.json_format import MessageToDict
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from explorer.errors import ModelError
+from explorer.formats import open_network
+from explorer.network import Pieces
+from explorer.open_model import OpenModel
+from explorer.report import edges_json
+from explorer.weights.weight_reader import WeightReader
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    """Convolutions, a nested model, a recurrent layer."""
+    layers = keras.layers
+    keras.utils.set_random_seed(5)
+    x = keras.Input((4, 4, 3), name="image")
+    y = layers.Conv2D(5, 3, padding="same", activation="relu", name="first")(x)
+    y = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same", name="deep")(y)
+    y = layers.BatchNormalization(name="norm")(y)
+    y = layers.Reshape((16, 10), name="rows")(y)
+    y = layers.LSTM(6, name="memory")(y)
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(7, name="hidden")], name="inner")
+    return keras.Model(x, layers.Dense(4, activation="softmax", name="head")(inner(y)), name="m")
+
+
+def _write(folder: Path, topology: Any, tensors: dict[str, np.ndarray], shard: int = 1 << 30,
+           quantised: str = "", form: str = "layers-model") -> Path:  # fmt: skip
+    """A model as the converter writes it: one group, its bytes cut into shards."""
+    folder.mkdir(exist_ok=True)
+    entries: list[dict[str, Any]] = []
+    stream = b""
+    for name, array in tensors.items():
+        entry: dict[str, Any] = {"name": name, "shape": list(array.shape),
+                                 "dtype": array.dtype.name}  # fmt: skip
+        if quantised and array.dtype == np.float32:
+            entry["quantization"] = {"dtype": quantised, "original_dtype": "float32"}
+            if quantised == "float16":
+                array = array.astype(np.float16)
+            else:
+                least, most = float(array.min()), float(array.max())
+                scale = (most - least) / np.iinfo(quantised).max or 1.0
+                entry["quantization"] |= {"min": least, "scale": scale}
+                array = np.round((array - least) / scale).astype(quantised)
+        entries.append(entry)
+        stream += array.tobytes()
+    count = -(-len(stream) // shard)
+    paths = [f"group1-shard{i + 1}of{count}.bin" for i in range(count)]
+    for i, path in enumerate(paths):
+        (folder / path).write_bytes(stream[i * shard : (i + 1) * shard])
+    manifest = [{"paths": paths, "weights": entries}]
+    told = {"format": form, "modelTopology": topology, "weightsManifest": manifest}
+    (folder / "model.json").write_text(json.dumps(told))
+    return folder
+
+
+def _named(model: keras.Model) -> dict[str, np.ndarray]:
+    """Variables under the names that the converter takes over."""
+    found = {}
+    for layer in model._flatten_layers(include_self=False):
+        if not list(layer._flatten_layers(include_self=False)) or layer.name == "memory":
+            for variable in layer.weights:
+                cell = "lstm_cell/" if layer.name == "memory" else ""
+                found[f"{layer.name}/{cell}{variable.name}"] = variable.numpy()
+    found.pop("lstm_cell/kernel", None)
+    return {k: v for k, v in found.items() if not k.startswith("lstm_cell/")}
+
+
+def _topology(model: keras.Model) -> dict[str, Any]:
+    return {"keras_version": "3", "backend": "tensorflow",
+            "model_config": json.loads(model.to_json())}  # fmt: skip
+
+
+def _matrix(model: OpenModel, source: str, target: str, shape: tuple[int, int]) -> np.ndarray:
+    whole = np.zeros(shape)
+    for edge in edges_json(model, source, target, 100_000)["edges"]:
+        whole[edge["to_unit"], edge["from_unit"]] = edge["magnitude"]
+    return whole
+
+
+def test_layers_links_and_numbers_are_those_of_keras(model: keras.Model, tmp_path: Path) -> None:
+    arrays = _named(model)
+    assert sum(a.size for a in arrays.values()) == model.count_params()
+    with OpenModel.open(str(_write(tmp_path / "m", _topology(model), arrays, 100))) as opened:
+        network = opened.network
+        saved = tmp_path / "m.keras"
+        model.save(saved)
+        other = open_network(saved)
+        assert [(la.path, la.kind) for la in network.layers] == [
+            (la.path, la.kind) for la in other.layers
+        ]
+        assert set(network.links) == set(other.links)
+        assert not network.notes
+        with WeightReader(other) as keras_weights:
+            for layer in network.layers:
+                twin = other.layer_by_path[layer.path]
+                assert {w.role for w in layer.weights} == {w.role for w in twin.weights}
+                for weight in layer.weights:
+                    expected = keras_weights.read(twin.weight(weight.role))
+                    np.testing.assert_array_equal(opened.reader.read(weight), expected)
+        kinds = {type(w.where) for la in network.layers for w in la.weights}
+        assert Pieces in kinds
+        first = model.get_layer("first").get_weights()[0]
+        np.testing.assert_allclose(_matrix(opened, "image", "first", (5, 3)),
+                                   np.sqrt((first**2).mean((0, 1))).T, rtol=1e-5)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float16"])
+def test_quantised_weights_are_scaled_and_moved(kind: str, model: keras.Model,
+                                                tmp_path: Path) -> None:  # fmt: skip
+    arrays = _named(model)
+    network = open_network(_write(tmp_path / "m", _topology(model), arrays, 333, kind))
+    with WeightReader(network) as weights:
+        for weight in (w for la in network.layers for w in la.weights):
+            array = arrays[weight.name]
+            if kind == "float16":
+                expected = array.astype(np.float16).astype(np.float32)
+            else:
+                least, most = float(array.min()), float(array.max())
+                scale = (most - least) / np.iinfo(kind).max or 1.0
+                expected = np.round((array - least) / scale).astype(kind) * scale + least
+            np.testing.assert_allclose(weights.read(weight), expected, rtol=1e-5, atol=1e-6)
+
+
+def _graph() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A frozen graph as JSON, and the tensors of its constants."""
+    x = keras.Input((4, 4, 3), name="image")
+    y = keras.layers.Conv2D(5, 3, activation="relu", name="first")(x)
+    y = keras.layers.DepthwiseConv2D(2, name="deep")(y)
+    y = keras.layers.Dense(4, name="head")(keras.layers.Flatten(name="flat")(y))
+    model = keras.Model(x, y)
+    call = tf.function(lambda t: model(t)).get_concrete_function(
+        tf.TensorSpec((None, 4, 4, 3), name="image")
+    )
+    definition = convert_variables_to_constants_v2(call).graph.as_graph_def()
+    tensors = {}
+    for node in definition.node:
+        if node.op == "Const":
+            tensors[node.name] = tf.make_ndarray(node.attr["value"].tensor)
+            node.attr["value"].tensor.ClearField("tensor_content")
+    return MessageToDict(definition), tensors
+
+
+def test_a_graph_of_tensorflow(tmp_path: Path) -> None:
+    definition, tensors = _graph()
+    folder = _write(tmp_path / "m", definition, tensors, 200, form="graph-model")
+    with OpenModel.open(str(folder)) as opened:
+        network = opened.network
+        by_kind = {la.kind: la for la in network.layers}
+        kinds = {n["name"]: n["op"] for n in definition["node"]}
+        stored, ends = {n for n, kind in kinds.items() if kind in ("Const", "NoOp")}, set()
+        for node in definition["node"]:
+            for source in (i.split(":")[0] for i in node.get("input", ()) if i[0] != "^"):
+                if source not in stored:
+                    ends.add((kinds[source], node["op"]))
+                elif node["op"] == "Identity":
+                    stored.add(node["name"])
+        held = {la.path: la.kind.replace("InputLayer", "Placeholder") for la in network.layers}
+        assert {(held[k.source], held[k.target]) for k in network.links} == ends
+        assert by_kind["Conv2D"].operation == "Conv2D"
+        for layer in network.layers:
+            for weight in layer.weights:
+                np.testing.assert_array_equal(opened.reader.read(weight), tensors[weight.name])
+        kernel = tensors[by_kind["Conv2D"].weight("kernel").name]
+        found = _matrix(opened, by_kind["InputLayer"].path, by_kind["Conv2D"].path, (5, 3))
+        np.testing.assert_allclose(found, np.sqrt((kernel**2).mean((0, 1))).T, rtol=1e-5)
+        kernel = tensors[by_kind["DepthwiseConv2dNative"].weight("depthwise_kernel").name]
+        found = _matrix(opened, by_kind["Relu"].path, by_kind["DepthwiseConv2dNative"].path, (5, 5))
+        np.testing.assert_allclose(found, np.diag(np.sqrt((kernel**2).mean((0, 1)))[:, 0]),
+                                   rtol=1e-5)  # fmt: skip
+
+
+def _refused(folder: Path) -> str:
+    with pytest.raises(ModelError) as error:
+        open_network(folder / "model.json")
+    return str(error.value)
+
+
+def test_files_that_lie_are_refused(model: keras.Model, tmp_path: Path) -> None:
+    folder = _write(tmp_path / "m", _topology(model), _named(model), 1000)
+    sound = json.loads((folder / "model.json").read_text())
+    (tmp_path / "outside.bin").write_bytes(bytes(4000))
+    (folder / "link.bin").symlink_to("../outside.bin")
+    os.mkfifo(folder / "pipe.bin")
+    group = sound["weightsManifest"][0]
+    entry = group["weights"][0]
+    for place, key, value, reason in (
+        (group, "paths", ["../outside.bin"], "outside its own folder"),
+        (group, "paths", [str(tmp_path / "outside.bin")], "outside its own folder"),
+        (group, "paths", ["link.bin"], "leads out of its folder"),
+        (group, "paths", ["pipe.bin"], "not a regular file"),
+        (group, "paths", ["gone.bin"], "is missing"),
+        (group, "paths", [7], "outside its own folder"),
+        (group, "paths", group["paths"][:1], "partial download"),
+        (group, "weights", None, "no paths or no weights"),
+        (entry, "shape", [-1], "impossible shape"),
+        (entry, "shape", [2**40, 2**40], "impossible shape"),
+        (entry, "shape", [2**30], "partial download"),
+        (entry, "dtype", "float128", "not known"),
+        (entry, "quantization", {"dtype": "uint8", "scale": 0, "min": 1}, "impossible scale"),
+        (entry, "quantization", {"dtype": "uint8", "scale": "1", "min": 1}, "impossible scale"),
+        (entry, "name", "head/bias", "listed twice"),
+        (sound, "weightsManifest", {}, "no list of groups"),
+        (sound, "modelTopology", [], "describes no model"),
+        (sound, "modelTopology", {"node": [{"name": "a", "op": "Relu", "input": ["b"]}]},
+         "not in the graph"),
+        (sound, "modelTopology", {"node": []}, "holds no operator"),
+    ):  # fmt: skip
+        kept = place.get(key)
+        place[key] = value
+        (folder / "model.json").write_text(json.dumps(sound))
+        assert reason in _refused(folder), (key, value)
+        place[key] = kept
+        if kept is None:
+            del place[key]
