@@ -345,6 +345,35 @@ def test_a_savedmodel_has_the_layers_links_and_numbers_of_the_model(folder: Path
         close(_matrix(found, "deep", "grouped", (16, 16)), grouped, rtol=1e-6)
 
 
+def test_recurrent_layers_embeddings_and_attention_are_layers(tmp_path: Path) -> None:
+    words = keras.Input((6,), name="words")
+    x = kl.Embedding(20, 8, name="table")(words)
+    x = kl.LSTM(5, return_sequences=True, name="lstm")(x)
+    x = kl.MultiHeadAttention(2, 4, name="attention")(x, x)
+    x = kl.LayerNormalization(name="norm")(x)
+    x = kl.GRU(4, name="gru")(x)
+    model = keras.Model(words, kl.Dense(3, activation="gelu", name="head")(x))
+    model.export(tmp_path / "saved", verbose=False)
+    expected = {w.path: np.array(w) for w in model.weights if "seed" not in w.path}
+    with OpenModel.open(str(tmp_path / "saved")) as found:
+        layers = found.network.layer_by_path
+        whole = {path: layers[path].op for path in ("table", "lstm", "norm", "gru", "head")}
+        assert whole == {path: type(model.get_layer(path)).__name__ for path in whole}
+        for part in ("query", "key", "value", "attention_output"):
+            assert layers[f"attention/{part}"].op == "EinsumDense"
+        arrays = {w.name: found.reader.read(w) for la in layers.values() for w in la.weights}
+        _same(arrays, expected)
+        for path in whole:
+            for weight in layers[path].weights:
+                assert weight.name.rpartition("/")[2] == weight.role
+        assert layers["head"].config["activation"] == "gelu"
+        head = np.abs(expected["head/kernel"].T)
+        np.testing.assert_allclose(_matrix(found, "gru", "head", (3, 4)), head, rtol=1e-6)
+        gates = expected["lstm/lstm_cell/kernel"].astype(np.float64).reshape(8, 4, 5)
+        lstm = np.sqrt(np.mean(gates**2, axis=1)).T
+        np.testing.assert_allclose(_matrix(found, "table", "lstm", (5, 8)), lstm, rtol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def frozen(folder: Path) -> tuple[Path, keras.Model]:
     """The same model as a frozen graph."""

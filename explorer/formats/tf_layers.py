@@ -22,6 +22,7 @@ from explorer.formats.tf_operators import (
     BESIDE,
     ELEMENTWISE,
     KERNELS,
+    activation_of,
     kernel_axes,
     kernel_meaning,
     meaning,
@@ -119,7 +120,9 @@ class Layers:
             return ""
         parts = op.name.split("/")
         for weight in op.weights:
-            owner = weight.name.split("/")[-2:-1]
+            owner = weight.name.split("/")[:-1]
+            owner = owner[:-1] if owner[-1:] and owner[-1].endswith("_cell") else owner
+            owner = owner[-1:]
             for end in range(len(parts) - 1, 0, -1):
                 if owner and _AGAIN.sub("", parts[end - 1]) in (owner[0], _AGAIN.sub("", owner[0])):
                     rest = parts[end - 1].removeprefix(owner[0])
@@ -137,7 +140,7 @@ class Layers:
         if len(members) == 1:
             return not any(ops[i].name.startswith(f"{scope}/") for i in self._data if i not in own)\
                 or scope in self._matched  # fmt: skip
-        outs = [i for i in members if not self._readers.get(i) or self._readers[i] - own]
+        outs = self._outs(members)
         taken = {
             ref for i in members for ref in ops[i].inputs
             if ref is not None and ops[ref[0]].data and ref[0] not in own
@@ -153,6 +156,12 @@ class Layers:
         if weights:
             return kind_of(weights)[0] not in ("Module", "Dense")
         return all(ops[i].kind in ELEMENTWISE for i in members)
+
+    def _outs(self, members: list[int]) -> list[int]:
+        """The operators of a layer that others read; the last ones where none does."""
+        own = set(members)
+        read = [i for i in members if self._readers.get(i, own) - own]
+        return read or [i for i in members if i not in self._readers]
 
     def _kernel(self, op: Op) -> Weight | None:
         at = KERNELS.get(op.kind)
@@ -196,10 +205,12 @@ class Layers:
         flows = self._flowing(members)
         shapes = tuple(self._shape(ref) or () for ref in flows)
         shapes = shapes if all(shapes) else ()
-        last = ops[members[-1]]
+        last = ops[(self._outs(members) or members)[-1]]
         main = next((ops[i] for i in members if self._kernel(ops[i]) is not None), None)
         own = self._named(members)
-        if main is not None:
+        if "recurrent_kernel" in own and len(members) > 1:
+            (kind, config), main = kind_of(own), None
+        elif main is not None:
             kernel = self._kernel(main)
             assert kernel is not None
             kind, config = kernel_meaning(main, kernel, shapes[0] if shapes else None)
@@ -214,9 +225,10 @@ class Layers:
         shown = kind if scope and kind else last.kind
         more = [ops[i].kind for i in members if ops[i] is not main and not ops[i].weights
                 and ops[i].kind in ELEMENTWISE]  # fmt: skip
-        if main is not None and more:
-            config = {**config, "activation": more[-1].lower()}
-        config = {**_plain(last if main is None else main), **config}
+        if main is not None and activation_of(more):
+            config = {**config, "activation": activation_of(more)}
+        if main is not None or len(members) == 1:
+            config = {**_plain(main or last), **config}
         return Layer(path, shown, config, shapes, last.shape, tuple(own.values()),
                      "" if kind == shown else kind)  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ ELEMENTWISE = {
 #: What may stand beside a kernel in one layer.
 BESIDE = frozenset(ELEMENTWISE) | {
     "Reshape", "Squeeze", "ExpandDims", "SpaceToBatchND", "BatchToSpaceND", "Transpose", "Pad",
+    "Less",
 }  # fmt: skip
 _PLACES = {
     "FusedBatchNormV3": {1: "gamma", 2: "beta", 3: "moving_mean", 4: "moving_variance"},
@@ -37,6 +38,8 @@ _PLACES = {
     "Mul": {0: "scale", 1: "scale"},
 }  # fmt: skip
 _PLACES["FusedBatchNorm"] = _PLACES["FusedBatchNormV2"] = _PLACES["FusedBatchNormV3"]
+_ACTIVATIONS = ("Relu", "Relu6", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign",
+                "Softmax", "LogSoftmax", "LeakyRelu", "Exp")  # fmt: skip
 _REDUCE = ("Mean", "Sum", "Max", "Min", "Prod")
 
 Meaning = tuple[str, dict[str, Any]]
@@ -81,7 +84,7 @@ def kernel_meaning(op: Op, kernel: Weight, shape: Shape | None) -> Meaning:
         Of what flows in.
     """
     if op.kind in ("MatMul", "_FusedMatMul", "BatchMatMulV2"):
-        return _matmul(op, kernel)
+        return _matmul(op, kernel) if len(kernel.shape) == 2 else _einsum(kernel, shape)
     if "Gather" in op.kind:
         fits = len(kernel.shape) == 2
         return ("Embedding", {"input_dim": kernel.shape[0], "output_dim": kernel.shape[1]}) \
@@ -109,6 +112,27 @@ def _matmul(op: Op, kernel: Weight) -> Meaning:
     if len(kernel.shape) != 2 or op.attributes.get("transpose_a") or op.attributes.get("adj_x"):
         return "", {}
     return "Dense", {"units": kernel.shape[0 if kernel_axes(op) == "oi" else 1]}
+
+
+def _einsum(kernel: Weight, shape: Shape | None) -> Meaning:
+    """A product over several axes that Keras computes as one of matrices."""
+    rank = len(kernel.shape)
+    for count in range(1, rank) if shape is not None and 2 < rank < 6 else ():
+        if shape is not None and len(shape) > count and shape[-count:] == kernel.shape[:count]:
+            outer = "ABCDEFGH"[: len(shape) - count]
+            inner, out = "abcdefgh"[:count], "abcdefgh"[count:rank]
+            if len(outer) == len(shape) - count:
+                return "EinsumDense", {"equation": f"{outer}{inner},{inner}{out}->{outer}{out}"}
+    return "", {}
+
+
+def activation_of(kinds: Collection[str]) -> str:
+    """The function of Keras that elementwise operators behind a kernel compute; empty if none."""
+    if "Erf" in kinds or "Erfc" in kinds:
+        return "gelu"
+    if "Sigmoid" in kinds and "Mul" in kinds:
+        return "silu"
+    return next((kind.lower() for kind in kinds if kind in _ACTIVATIONS), "")
 
 
 def kernel_axes(op: Op) -> str:
