@@ -85,6 +85,21 @@ def test_weights_alone(model: Any, tmp_path: Path) -> None:
     assert [w.role for w in cells.weights] == ["kernel", "recurrent_kernel", "bias"]
 
 
+def test_layers_come_in_the_order_of_the_model(tmp_path: Path) -> None:
+    """The file tells it by where it was written only: its names are sorted."""
+    x = inputs = keras.Input((8, 8, 3))
+    for i in range(25):
+        x = kl.Conv2D(4 + i % 3, 1, name=f"conv_{(i * 7) % 25}")(x)
+        x = kl.BatchNormalization(name=f"norm_{i}")(x)
+        x = kl.ReLU()(kl.ZeroPadding2D(0)(x))
+        x = kl.Dense(60 if i % 4 == 0 else 3, name=f"mix_{i}")(x)
+    model = keras.Model(inputs, x)
+    path = tmp_path / "long.weights.h5"
+    model.save_weights(path)
+    found = [la.path for la in keras_h5.read(_source(path)).layers]
+    assert found == [layer.name for layer in model.layers if layer.weights]
+
+
 def test_shards_by_their_index_and_by_their_folder(model: Any, tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     folder.mkdir()

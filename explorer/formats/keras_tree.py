@@ -23,7 +23,7 @@ from explorer.formats.keras_variables import parts
 from explorer.formats.record import UnreadableError
 from explorer.formats.source import Source
 from explorer.formats.text import Names, clean_tree, natural
-from explorer.network import Chunks, Layer, Network, Scope, Weight
+from explorer.network import Layer, Network, Scope, Weight
 from explorer.plain_text import clean
 
 NOT_RECORDED = "links are not recorded in this file"
@@ -130,12 +130,7 @@ class _Walk:
     def _ordered(self, group: Group, listed: bool) -> list[str]:
         if not (listed and self._written):
             return sorted(group.links, key=lambda k: (k != "layers", natural(k)))
-        places = {}
-        for key in group.links:
-            below = group.child(key)
-            if below is not None and not below.is_dataset:
-                places[key] = min((_place(node) for node in _variables(below, 0)), default=("", 0))
-        return sorted(places, key=lambda k: (places[k], natural(k)))
+        return sorted(group.links, key=lambda k: (_place(group.child(k)), natural(k)))
 
     def _child(self, group: Group, path: str, key: str, listed: bool, depth: int) -> None:
         own = group.child("vars")
@@ -244,12 +239,20 @@ def _variables(group: Group, depth: int) -> list[Group]:
     return result
 
 
-def _place(dataset: Group) -> tuple[str, int]:
-    """File and offset of a dataset's bytes, which Keras writes layer by layer."""
-    where = dataset.tensor().where
-    if isinstance(where, Chunks):
-        where = where.pieces[0][1] if where.pieces else None
-    return ("", 0) if where is None else (where.file, where.offset)
+def _place(group: Group | None) -> int:
+    """Grows from layer to layer in the order in which Keras wrote them, nearly always.
+
+    HDF5 puts a new header at the end of the file, but for those that fit into space that was given
+    back; of all that belong to a layer the last is most likely at the end. It is a hint on where
+    to show a layer and nothing else depends on it.
+    """
+    if group is None or group.is_dataset:
+        return 0
+    own = group.child("vars")
+    headers = [group.address]
+    if own is not None:
+        headers += [own.address, *own.links.values()]
+    return max(headers)
 
 
 def _unnumbered(name: str) -> str:
