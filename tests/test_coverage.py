@@ -93,7 +93,7 @@ def test_a_cut_looks_the_same_whatever_was_open_before(tmp_path: Path) -> None:
             fresh.wait()
             mine, other = walking.draw_list, fresh.draw_list
             assert list(mine.nodes) == list(other.nodes)
-            assert mine.legend == other.legend
+            assert repr(mine.legend) == repr(other.legend)  # arrays within have no ==
             for name, values in vars(mine.edges).items():
                 np.testing.assert_array_equal(values, getattr(other.edges, name), name)
             fresh.close_session()
