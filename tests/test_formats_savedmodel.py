@@ -374,6 +374,29 @@ def test_recurrent_layers_embeddings_and_attention_are_layers(tmp_path: Path) ->
         np.testing.assert_allclose(_matrix(found, "table", "lstm", (5, 8)), lstm, rtol=1e-6)
 
 
+class _Twins(tf.Module):
+    """Two variables of one name and shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = tf.Variable(RNG.normal(size=(3, 3)), name="w", dtype=tf.float32)
+        self.second = tf.Variable(RNG.normal(size=(3, 3)), name="w", dtype=tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32)])
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.relu(x @ self.second) @ self.first
+
+
+def test_variables_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    made = _Twins()
+    tf.saved_model.save(made, str(tmp_path))
+    network = _read(tmp_path, "savedmodel")
+    arrays = _arrays(network)
+    dense = [la.weights[0].name for la in network.layers if la.op == "Dense"]
+    for name, variable in zip(dense, (made.second, made.first), strict=True):
+        np.testing.assert_array_equal(arrays[name], variable.numpy())
+
+
 @pytest.fixture(scope="module")
 def frozen(folder: Path) -> tuple[Path, keras.Model]:
     """The same model as a frozen graph."""

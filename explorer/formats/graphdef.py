@@ -51,7 +51,7 @@ def read(source: Source) -> Network:
     view = source.view()
     nodes, functions = GraphReader(view, source.path).graph(0, source.size)
     flow = Flow(functions)
-    flow_of(flow, nodes, [])
+    flow_of(flow, nodes, [], {})
     return Layers(flow).network(PurePath(source.name).stem, "graphdef", ())
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
@@ -16,14 +15,13 @@ from explorer.formats.source import Source, View
 from explorer.formats.tf_checkpoint import layers_of
 from explorer.formats.tf_flow import Flow, Op, Ref
 from explorer.formats.tf_layers import Layers
-from explorer.formats.tf_messages import STRING, text
-from explorer.formats.tf_nodes import FunctionDef, GraphReader, NodeDef, Tensor
+from explorer.formats.tf_messages import STRING, numbers, text
+from explorer.formats.tf_nodes import Function, FunctionDef, GraphReader, NodeDef, Tensor
 from explorer.formats.tf_shapes import fill_shapes
 from explorer.formats.tf_variables import Variables, read_variables
 from explorer.network import Network, Weight
 
 _FILE = "saved_model.pb"
-_AGAIN = re.compile(r"_\d+$")
 _USUAL = ("serving_default", "serve")
 _HANDLES = ("VarHandleOp", "VariableV2", "Variable")
 
@@ -62,10 +60,11 @@ def read(source: Source) -> Network:
         prefix = "variables/variables"
         variables = read_variables(source, source.part(f"{prefix}.index"), prefix)
     view = file.view()
-    nodes, outputs, functions = _first_graph(file, view)
+    nodes, outputs, functions, bound = _first_graph(file, view)
     notes = list(variables.notes)
     flow = Flow(functions)
-    flow_of(flow, _needed(nodes, outputs), variables.weights)
+    needed = _needed(nodes, outputs)
+    flow_of(flow, needed, variables.weights, _captured(needed, bound, variables))
     if not any(op.data for op in flow.ops):
         if not variables.weights:
             raise UnreadableError("it has no signature that could be shown")
@@ -83,8 +82,8 @@ def read(source: Source) -> Network:
 
 def _first_graph(
     file: Source, view: View
-) -> tuple[list[NodeDef], list[str], Mapping[str, FunctionDef]]:
-    """Nodes, names of the outputs of the signature, and functions."""
+) -> tuple[list[NodeDef], list[str], Mapping[str, FunctionDef], dict[str, list[int]]]:
+    """Nodes, names of the outputs of the signature, functions, and what those capture."""
     meta = next((f for f in fields(view, 0, file.size) if f.number == 2 and f.wire == BYTES), None)
     if meta is None:
         raise UnreadableError("it holds no graph")
@@ -92,9 +91,12 @@ def _first_graph(
     nodes: list[NodeDef] = []
     functions: Mapping[str, FunctionDef] = {}
     signatures: dict[str, list[str]] = {}
+    bound: dict[str, list[int]] = {}
     for field in fields(view, meta.start, meta.stop):
         if field.number == 2 and field.wire == BYTES:
             nodes, functions = reader.graph(field.start, field.stop)
+        elif field.number == 7 and field.wire == BYTES:
+            bound = _bound(reader, view, field)
         elif field.number == 5 and field.wire == BYTES:
             name, value = reader.pair(field)
             if value is not None:
@@ -102,7 +104,37 @@ def _first_graph(
     usual = [name for name in _USUAL if signatures.get(name)]
     rest = sorted(n for n in signatures if signatures[n] and not n.startswith("__"))
     chosen = next(iter(usual + rest), "")
-    return nodes, signatures.get(chosen, []), functions
+    return nodes, signatures.get(chosen, []), functions, bound
+
+
+def _bound(reader: GraphReader, view: View, place: Field) -> dict[str, list[int]]:
+    """Numbers of the objects that functions take beside their arguments (SavedObjectGraph)."""
+    found = {}
+    for field in fields(view, place.start, place.stop):
+        if field.number == 2 and field.wire == BYTES:
+            name, value = reader.pair(field)
+            inner = fields(view, value.start, value.stop) if value is not None else ()
+            found[name] = [n for f in inner if f.number == 2 for n in numbers(view, f)]
+    return found
+
+
+def _captured(
+    nodes: list[NodeDef], bound: Mapping[str, list[int]], variables: Variables
+) -> dict[str, str]:
+    """Which variable each node is that a call hands to a function as its last arguments.
+
+    Names of nodes do not tell it where two variables have the same name.
+    """
+    found = {}
+    for node in nodes:
+        called = node.attributes.get("f")
+        taken = [name for name in node.inputs if not name.startswith("^")]
+        objects = bound.get(called.name, []) if isinstance(called, Function) else []
+        if objects and len(objects) <= len(taken):
+            for name, number in zip(taken[-len(objects) :], objects, strict=True):
+                if number in variables.by_node:
+                    found[name.split(":", 1)[0]] = variables.by_node[number]
+    return found
 
 
 def _outputs(reader: GraphReader, view: View, place: Field) -> list[str]:
@@ -131,7 +163,8 @@ def _needed(nodes: list[NodeDef], outputs: list[str]) -> list[NodeDef]:
     return [node for node in nodes if node.name in seen]
 
 
-def flow_of(flow: Flow, nodes: list[NodeDef], weights: list[Weight]) -> None:
+def flow_of(flow: Flow, nodes: list[NodeDef], weights: list[Weight],
+            captured: Mapping[str, str]) -> None:  # fmt: skip
     """Put nodes into a flow and tell which operators are weights and inputs.
 
     Parameters
@@ -139,14 +172,16 @@ def flow_of(flow: Flow, nodes: list[NodeDef], weights: list[Weight]) -> None:
     flow : Flow
     nodes : list of NodeDef
     weights : list of Weight
-        Variables by the names that the graph calls them by.
+        Variables of the files beside the graph.
+    captured : mapping of str to str
+        Names of variables by names of nodes, where that is known.
     """
     by_name = {weight.name: weight for weight in weights}
     known: dict[str, list[Ref | None]] = {}
     flow.nodes(nodes, known)
     for op in flow.ops:
         if op.kind in _HANDLES:
-            op.weight = _variable(op, by_name)
+            op.weight = _variable(op, by_name, captured)
         elif op.kind == "Const":
             op.weight = _constant(op)
         elif op.kind == "Placeholder":
@@ -155,9 +190,10 @@ def flow_of(flow: Flow, nodes: list[NodeDef], weights: list[Weight]) -> None:
     fill_shapes(flow)
 
 
-def _variable(op: Op, by_name: dict[str, Weight]) -> Weight | None:
-    told = op.attributes.get("shared_name") or op.name
-    for name in (str(told), op.name, _AGAIN.sub("", str(told))):
+def _variable(op: Op, by_name: dict[str, Weight], captured: Mapping[str, str]) -> Weight | None:
+    told = str(op.attributes.get("shared_name") or op.name)
+    tried = [captured[op.name]] if op.name in captured else [told, op.name]
+    for name in tried:
         weight = by_name.get(name)
         if weight is not None and op.attributes.get("shape") in (weight.shape, None):
             return weight
