@@ -258,6 +258,17 @@ def test_codes_of_four_bits_are_two_in_a_byte(tmp_path: Path) -> None:
         np.testing.assert_array_equal(weights.read(kernel), codes * scales[:, None])
 
 
+def test_no_unit_passes_through_an_input_that_tells_a_size(tmp_path: Path) -> None:
+    made = _operators([([("RELU", [0], [2], None), ("ABS", [1], [3], None),
+                         ("RESIZE_BILINEAR", [2, 3], [4], None),
+                         ("FULLY_CONNECTED", [4, 5], [6], None)], [0, 1])],
+                      [{5: _f(4, 4)}])  # fmt: skip
+    (tmp_path / "x").write_bytes(_packed(made))
+    with OpenModel.open(str(tmp_path / "x")) as model:
+        assert len(edges_json(model, "t2", "t6", 100)["edges"]) == 16
+        assert not edges_json(model, "t3", "t6", 100)["edges"]
+
+
 def test_graphs_inside_operators_are_walked_once(tmp_path: Path) -> None:
     options = schema.WhileOptionsT()
     options.condSubgraphIndex, options.bodySubgraphIndex = 1, 2
