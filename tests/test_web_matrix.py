@@ -123,7 +123,7 @@ def test_the_wheel_zooms_to_single_weights_about_the_pointer(
     page.page.mouse.move(*_at(page, x + 1, y))
     told = page.element("matrix-told")
     page.page.wait_for_function(
-        "() => document.querySelector('[data-testid=matrix-told]').innerText.includes('out unit')"
+        "() => document.querySelector('[data-testid=matrix-told]')?.innerText.includes('out unit')"
     )
     value = kernels["hidden"][column, row]
     text = told.inner_text()
@@ -161,7 +161,7 @@ def test_a_convolution_shows_its_kernels_and_each_tap(
     _final(page)
     page.page.mouse.move(*_at(page, 2, 2))
     page.page.wait_for_function(
-        "() => document.querySelector('[data-testid=matrix-told]').innerText.includes('filter 0')"
+        "() => document.querySelector('[data-testid=matrix-told]')?.innerText.includes('filter 0')"
     )
     assert f"{kernel[0, 0, 0, 0]:.7g}" in page.element("matrix-told").inner_text()
     page.element("matrix-mode").select_option("matrix")
@@ -169,7 +169,7 @@ def test_a_convolution_shows_its_kernels_and_each_tap(
     _whole(page, kernel.shape[-1], 1)
     page.page.mouse.move(*_at(page, 5, 5))
     page.page.wait_for_function(
-        "() => document.querySelector('[data-testid=matrix-told]').innerText.includes('out unit 0')"
+        "() => document.querySelector('[data-testid=matrix-told]')?.innerText.includes('out unit 0')"
     )
     assert f"{kernel[1, 1, 0, 0]:.7g}" in page.element("matrix-told").inner_text()
 

@@ -82,7 +82,7 @@ def test_click_opens_and_the_title_closes(page: Page, twin: Twin) -> None:
     # On to a single filter: its strongest incoming weights are the file's.
     page.click_at(twin.node("conv_1[3]"))
     page.page.wait_for_function(
-        "() => document.querySelector('[data-testid=panel-path]').innerText === 'conv_1[3]'"
+        "() => document.querySelector('[data-testid=panel-path]')?.innerText === 'conv_1[3]'"
     )
     page.element("incoming").wait_for()
     kernel = _weights("conv_1")
@@ -224,7 +224,7 @@ def test_overlay_layout_theme_and_keys(page: Page) -> None:
     first = title.inner_text()
     page.element("overlay").select_option("signed")
     page.page.wait_for_function(
-        f"() => document.querySelector('[data-testid=legend] h2').innerText !== {first!r}"
+        f"() => document.querySelector('[data-testid=legend] h2')?.innerText !== {first!r}"
     )
     assert any("-" in t.inner_text() or "−" in t.inner_text() for t in page.element("tick").all())
     page.still()

@@ -132,7 +132,7 @@ def test_the_kind_is_chosen_and_every_kind_tells_itself(page: Page) -> None:
     for name, told in (("rank", "by rank"), ("linear", "linear"), ("log", "log")):
         page.element("scale-kind").select_option(name)
         page.page.wait_for_function(
-            "(told) => document.querySelector('[data-testid=legend] h2').innerText.includes(told)",
+            "(told) => document.querySelector('[data-testid=legend] h2')?.innerText.includes(told)",
             arg=told,
         )
         assert told in heading.inner_text()
@@ -152,7 +152,7 @@ def test_a_browser_that_draws_shows_the_colours_too(page: Page) -> None:
     page.still()
     page.element("draw-by").click()
     page.page.wait_for_function(
-        "() => document.querySelector('[data-testid=draw-by]').innerText.includes('browser')"
+        "() => document.querySelector('[data-testid=draw-by]')?.innerText.includes('browser')"
     )
     page.page.wait_for_selector("#nn-drawn canvas")
     page.still()
