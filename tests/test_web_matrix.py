@@ -169,7 +169,8 @@ def test_a_convolution_shows_its_kernels_and_each_tap(
     _whole(page, kernel.shape[-1], 1)
     page.page.mouse.move(*_at(page, 5, 5))
     page.page.wait_for_function(
-        "() => document.querySelector('[data-testid=matrix-told]')?.innerText.includes('out unit 0')"
+        "() => document.querySelector('[data-testid=matrix-told]')"
+        "?.innerText.includes('out unit 0')"
     )
     assert f"{kernel[1, 1, 0, 0]:.7g}" in page.element("matrix-told").inner_text()
 
