@@ -219,14 +219,13 @@ class UnitEdges:
     ) -> Grid:
         source, target = rows
         grid = np.zeros((len(places.shown(target)), len(places.shown(source))), bool)
-        linked = False
-        for k in links.tolist():
-            if k in direct:
-                continue
-            linked = True
-            if not grid.all():
+        heads = self._model.graph.link_ends[links, 1]
+        for k in links[self._model.passing.all_passes[heads]].tolist():
+            if k not in direct:
                 self._pass(places, rows, k, grid)
-        unclear = linked and not grid.any()
+                if grid.all():
+                    break
+        unclear = len(direct) < len(links) and not grid.any()
         return np.zeros((0, 0), bool) if unclear or grid.sum() > MOST_FLOWS else grid
 
     def _pass(self, places: Places, rows: tuple[int, int], link: int, grid: Grid) -> None:

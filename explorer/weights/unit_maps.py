@@ -356,11 +356,11 @@ def unit_map(
         return None  # an input that only tells a shape or axes carries no unit
     if in_units and in_units == out_units == vocabulary(layer, network):
         return UnitMap(out_units, in_units)
-    links = [k for k in incoming(network).of(layer.path) if k.target_input == input_index]
-    source = network.layer_by_path.get(links[0].source) if links else None
+    link = incoming(network).first_into(layer.path, input_index)
+    source = network.layer_by_path.get(link.source) if link is not None else None
     shape = layer.input_shapes[input_index] if input_index < len(layer.input_shapes) else None
-    if links and links[0].shape is not None:
-        shape = links[0].shape
+    if link is not None and link.shape is not None:
+        shape = link.shape
     if shape is None and source is not None:
         shape = source.output_shape
     axis_in = -1 if source is None else channel_axis(source, network)

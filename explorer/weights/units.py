@@ -196,6 +196,7 @@ class LinkGroups:
         ends = np.fromiter((at.get(path, -1) for path in paths), np.int32, len(network.links))
         self._order = np.argsort(ends, kind="stable")
         self._starts = np.searchsorted(ends[self._order], np.arange(len(network.layers) + 1))
+        self._first: dict[str, dict[int, Link]] = {}
 
     def of(self, path: str) -> tuple[Link, ...]:
         """The links of a layer; none where there is no such layer."""
@@ -204,6 +205,15 @@ class LinkGroups:
             return ()
         first, stop = self._starts[at : at + 2].tolist()
         return tuple(self._links[k] for k in self._order[first:stop].tolist())
+
+    def first_into(self, path: str, port: int) -> Link | None:
+        """The first of a layer's links to one of its inputs; looked up once for all inputs."""
+        found = self._first.get(path)
+        if found is None:
+            found = self._first[path] = {}
+            for link in self.of(path):
+                found.setdefault(link.target_input, link)
+        return found.get(port)
 
 
 def incoming(network: Network) -> LinkGroups:
