@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from explorer import formats
 from explorer.errors import NeuronautError
+from explorer.live import saved
 from explorer.open_model import OpenModel
 from explorer.panel.asking import Numbers
 from explorer.scene_file import resolve_source, save_scene
@@ -23,14 +25,18 @@ if TYPE_CHECKING:
     from explorer.session.background import Progress
 
 
-def open_network(source: str | os.PathLike[str] | Any) -> View:
-    """Open a model file, a saved scene, or a live Keras model.
+def open_network(
+    source: str | os.PathLike[str] | Any, example: Sequence[Any] | None = None
+) -> View:
+    """Open a model file, a saved scene, or a live model.
 
     Parameters
     ----------
-    source : path or keras.Model
-        A live model is saved to a temporary ``.keras`` file, which is removed when the view is
-        closed. A file is read statically: nothing in it is run or imported.
+    source : path, keras.Model, torch.nn.Module or onnx.ModelProto
+        A live model is saved to a temporary file, which is removed when the view is closed. A file
+        is read statically: nothing in it is run or imported.
+    example : sequence, optional
+        Inputs of a ``torch.nn.Module``, which is called with them to record its graph.
 
     Returns
     -------
@@ -41,17 +47,15 @@ def open_network(source: str | os.PathLike[str] | Any) -> View:
     ModelError
         If the file is missing, damaged or of an unknown format; a fault of a scene names the
         scene.
+    NeuronautError
+        If a live model is of no known kind, or its framework cannot save it.
     """
     if isinstance(source, str | os.PathLike):
         path, state = resolve_source(source)
         return View(OpenModel.open(str(path)), state)
-    save = getattr(source, "save", None)
-    if save is None:
-        raise NeuronautError(f"cannot open a {type(source).__name__}: give a path or a Keras model")
     folder = tempfile.TemporaryDirectory(prefix="neuronaut-")
-    path = Path(folder.name) / f"{_file_name(getattr(source, 'name', 'model'))}.keras"
     try:
-        save(path, include_optimizer=False)
+        path = saved(source, Path(folder.name), example)
         return View(OpenModel(formats.open_network(str(path)), lasting=False), None, folder)
     except BaseException:
         folder.cleanup()
@@ -81,10 +85,6 @@ def compare(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> Vi
     """
     paths = [str(resolve_source(path)[0]) for path in (before, after)]
     return View(OpenModel.compare(*paths))
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in str(name))[:80] or "model"
 
 
 class View(Numbers):

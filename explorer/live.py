@@ -1,0 +1,74 @@
+"""Objects of a running program, saved to a file so that they open like any other.
+
+Nothing is imported for it: whoever holds such an object has its framework loaded already.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from explorer.errors import NeuronautError
+
+
+def saved(source: Any, folder: Path, example: Sequence[Any] | None = None) -> Path:
+    """Save a live model to a file.
+
+    Parameters
+    ----------
+    source : keras.Model, torch.nn.Module or onnx.ModelProto
+    folder : Path
+        Where the file is written.
+    example : sequence, optional
+        Inputs of a ``torch.nn.Module``: its graph is then recorded by ``torch.export``, which
+        calls the module with them. Without it links are inferred from names.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    NeuronautError
+        If it is none of these, or its framework cannot save it.
+    """
+    name = file_name(str(getattr(source, "name", "") or type(source).__name__))
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(source, torch.nn.Module):
+        return _torch(torch, source, folder / name, example)
+    if example is not None:
+        raise NeuronautError("an example input is used with a torch.nn.Module alone")
+    if hasattr(source, "SerializeToString") and hasattr(source, "graph"):
+        path = folder / f"{file_name(source.graph.name or 'model')}.onnx"
+        path.write_bytes(source.SerializeToString())
+        return path
+    save = getattr(source, "save", None)
+    if save is None:
+        raise NeuronautError(
+            f"cannot open a {type(source).__name__}: give a path, a Keras model, a torch.nn.Module"
+            " or an onnx.ModelProto"
+        )
+    path = folder / f"{name}.keras"
+    save(path, include_optimizer=False)
+    return path
+
+
+def _torch(torch: Any, module: Any, path: Path, example: Sequence[Any] | None) -> Path:
+    """The module's tensors; with an example its graph too."""
+    if example is None:
+        torch.save(module.state_dict(), path.with_suffix(".pt"))
+        return path.with_suffix(".pt")
+    try:
+        program = torch.export.export(module, tuple(example))
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        raise NeuronautError(f"PyTorch cannot export this module: {told}") from error
+    torch.export.save(program, path.with_suffix(".pt2"))
+    return path.with_suffix(".pt2")
+
+
+def file_name(name: str) -> str:
+    """A name of a model as that of a file."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in str(name))[:80] or "model"
