@@ -13,10 +13,12 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
 import torch
 from keras import layers as kl
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +30,34 @@ def _keras(path: Path, suffix: str) -> None:
     model = keras.Model(x, kl.Dense(3, name="last")(y), name="tiny")
     model.save(path.with_suffix(suffix))
     path.with_suffix(suffix).rename(path)
+
+
+def _small() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    x = keras.Input((6, 6, 2), name="x")
+    y = kl.Flatten()(kl.Conv2D(3, 2, activation="relu", name="first")(x))
+    return keras.Model(x, kl.Dense(3, name="last")(y), name="tiny")
+
+
+def _weights(path: Path) -> None:
+    _small().save_weights(path.with_suffix(".weights.h5"))
+    path.with_suffix(".weights.h5").rename(path)
+
+
+def _tflite(path: Path) -> None:
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(_small()).convert())
+
+
+def _frozen(path: Path) -> None:
+    found = tf.function(_small()).get_concrete_function(tf.TensorSpec((1, 6, 6, 2)))
+    frozen = convert_variables_to_constants_v2(found)
+    path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
+
+
+def _exported(path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    torch.export.save(torch.export.export(module, (torch.zeros(1, 4),)), path.with_suffix(".pt2"))
+    path.with_suffix(".pt2").rename(path)
 
 
 def _state() -> dict[str, torch.Tensor]:
@@ -74,6 +104,10 @@ FORMATS: dict[str, Callable[[Path], object]] = {
         _state(), path, _use_new_zipfile_serialization=False
     ),
     "onnx": _onnx,
+    "weights_h5": _weights,
+    "tflite": _tflite,
+    "graphdef": _frozen,
+    "pt2": _exported,
 }
 
 
