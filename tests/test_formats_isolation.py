@@ -113,7 +113,9 @@ def test_child_cannot_write_files_and_has_no_input(child: Callable[..., bytes]) 
 
 def test_child_dies_with_ctrl_c(good: dict[str, Path]) -> None:
     code = (
-        "import sys; from explorer.formats import isolation, open_network\n"
+        "import signal, sys; from explorer.formats import isolation, open_network\n"
+        # Ignored by what is started in the background of a shell, and so by the tests.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "setup = isolation._START.replace('main(sys.argv[3:])', '')\n"
         "isolation._START = setup + 'import os; os.write(1, str(os.getpid()).encode() + b\" \")\\n'"
         " + 'while True: pass'\n"

@@ -31,6 +31,9 @@ def test_a_threshold_is_typed_and_stepped(page: Page) -> None:
     page.element("overlay").select_option("sparsity")
     _legend_says(page, "|w| ≤ 0.01")
     field = page.element("threshold")
+    page.page.wait_for_function(
+        "() => document.querySelector('[data-testid=threshold]')?.value === '0.01'"
+    )
     field.fill("0,05")
     field.press("Enter")
     _legend_says(page, "|w| ≤ 0.05")
