@@ -33,10 +33,9 @@ from explorer.pyramid.building import build_all
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.cluster import Cluster
 from explorer.pyramid.entries import Entry, clear, entries
-from explorer.pyramid.plan import PLAN, bytes_of
+from explorer.pyramid.plan import bytes_of
 from explorer.pyramid.processes import hands
 from explorer.pyramid.remote import RemoteWork
-from explorer.pyramid.store import Store
 
 _STEPS = 10  # lines of progress where there is no terminal
 _OFTEN, _SELDOM = 1.0, 30.0  # seconds between them, at least and at most
@@ -70,14 +69,16 @@ def index(path: str, dask: str | None = None) -> bool:
     """
     start = time.perf_counter()
     network = formats.open_network(path)
-    if _already(network):  # a damaged store is removed here, before the model takes it over
-        return True
-    with _cluster(dask) as cluster, OpenModel(network) as model:
-        model.keeper.begin(always=True)
-        _go_on(path, model)
-        if _already(network):  # another process finished between the two looks
+    # Not lasting: what is stored is checked and carried over here, not taken over unseen.
+    with OpenModel(network, lasting=False) as model:
+        if _already(model):
             return True
-        whole = _measure(model, cluster)
+        with _cluster(dask) as cluster:
+            model.keeper.begin(always=True)
+            _go_on(path, model)
+            if _already(model):  # another process finished between the two looks
+                return True
+            whole = _measure(model, cluster)
         _go_on(path, model)
         if not whole:
             _say("stopped; what was measured is kept, and the same command goes on from there")
@@ -122,15 +123,11 @@ def _short(network: Network) -> str:
     return clean(Path(network.opened).name)
 
 
-def _already(network: Network) -> bool:
+def _already(model: OpenModel) -> bool:
     """Whether all weights have been measured; says so."""
-    store = Store.open(network, PLAN)
-    if store is None:
+    if not model.keeper.stored(model.table.connections):
         return False
-    with store:
-        if any(store.section(key) is None for key in store.totals):
-            return False
-    print(f"{_short(network)}: measured already")
+    print(f"{_short(model.network)}: measured already")
     return True
 
 

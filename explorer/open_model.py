@@ -149,7 +149,9 @@ class OpenModel:
     @paused()
     def table(self) -> ConnectionTable:
         """All connections by number, with their sums."""
-        return ConnectionTable(self.graph, self.wires, self.weighted, self.pyramid)
+        table = ConnectionTable(self.graph, self.wires, self.weighted, self.pyramid)
+        self.keeper.check(table.connections)
+        return table
 
     @cached_property
     def histograms(self) -> Histograms:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import explorer
-from explorer import formats
+from explorer import formats, indexing
 from explorer.bundled import scenes_folder
 from explorer.open_model import OpenModel
-from explorer.pyramid import keeping
+from explorer.pyramid import keeping, measuring, plan
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.plan import signature
+from explorer.weights.connections import Connection
 
 DIGITS = scenes_folder() / "digits.keras"
 
@@ -55,6 +56,7 @@ def alike(found: list[np.ndarray], wanted: list[np.ndarray]) -> bool:
 
 def kept(path: Path) -> list[np.ndarray]:
     with OpenModel.open(str(path)) as model:
+        model.table.refresh()
         model.keeper.begin()
         found = sums(model)
         assert model.keeper.finish(model.table.connections), model.keeper.reason
@@ -129,3 +131,50 @@ def test_nothing_is_kept_of_a_live_model(folder: Path) -> None:
         keeper.begin()
         view.session.wait()
     assert not folder.exists()
+
+
+def renamed(path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Have the matrices of one connection read otherwise, as another version might."""
+    real = plan.signature
+
+    def other(connection: Connection, period: int) -> bytes:
+        found = real(connection, period)
+        return b"otherway" if connection.target.endswith(name) else found
+
+    monkeypatch.setattr(measuring, "signature", other)
+
+
+def test_statistics_of_another_reading_are_measured_anew_and_replaced(
+    dense: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = kept(dense)
+    (path,) = folder.glob("*.safetensors")
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        renamed(dense, patch, "dense_1")
+        with OpenModel.open(str(dense)) as model:
+            assert model.table.connections  # the store is looked at here
+            model.table.refresh()
+            assert model.table.ready.tolist() == [True, False, True]
+            assert not model.keeper.whole
+            assert model.keeper.unfinished
+            assert alike(sums(model), wanted)
+        counted = []
+        real = measuring.measured
+        patch.setattr(measuring, "measured", lambda *a: counted.append(a) or real(*a))
+        assert alike(kept(dense), wanted)
+        assert {part.matrix.weight.shape for part, *_ in counted} == {(700, 500)}
+        assert path.read_bytes() != before
+        assert_same(dense, wanted)
+    assert indexing.index(str(dense))  # and so does the command, back again
+    assert path.read_bytes() == before
+
+
+def test_what_is_read_before_anything_is_kept_is_kept_too(dense: Path, folder: Path) -> None:
+    with OpenModel.open(str(dense)) as model:
+        model.pyramid.build(model.table.connections[0])  # a small one, while a person waits
+        model.keeper.begin()
+        for connection in model.table.connections:
+            model.pyramid.build(connection)
+        assert model.keeper.finish(model.table.connections), model.keeper.reason
+    assert len(list(folder.glob("*.safetensors"))) == 1

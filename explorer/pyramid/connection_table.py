@@ -125,6 +125,7 @@ class ConnectionTable:
     def refresh(self) -> None:
         """Take over the sums of connections that have been read since the last call."""
         with self._lock:
+            self._pyramid.take_over(self.connections)
             for key in self._pyramid.built_since(self._seen):
                 self._seen += 1
                 number = self._number.get(key)

@@ -136,6 +136,9 @@ class Journal:
         assert self._fingerprint is not None
         return cache_folder() / (self._fingerprint.file_name + ending)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._sections
+
     def section(self, key: str) -> bytes | None:
         """The bytes of a section; ``None`` where there is none or it is damaged."""
         section = self._sections.get(key)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from explorer.network import ByteRange, Network
 from explorer.pyramid.journal import Journal
-from explorer.pyramid.measuring import Measuring, section_key
+from explorer.pyramid.measuring import Measuring
 from explorer.pyramid.plan import PLAN
 from explorer.pyramid.store import Store
 from explorer.weights.connections import Connection
@@ -35,6 +35,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._begun = False
         self._store: Store | None = None
+        self._outdated: Store | None = None
         worth = lasting and _weights_bytes(network) >= WORTH_KEEPING
         if worth:
             self._store = Store.open(network, PLAN)
@@ -57,6 +58,28 @@ class Keeper:
         """Whether there is to be a store, and is none yet."""
         return self._worth and self._store is None and not self.reason
 
+    def check(self, connections: Sequence[Connection]) -> None:
+        """Look whether the store has all of these; one that has not is made anew by and by.
+
+        Statistics are named after how their weights are read from the file. Those of a
+        version of this software that read them otherwise are of no use.
+        """
+        with self._lock:
+            if self._store is not None and not self._tells_of(self._store, connections):
+                self._outdated, self._store, self._worth = self._store, None, True
+
+    def stored(self, connections: Sequence[Connection]) -> bool:
+        """Whether there is a store with all of these, and each is as it was written."""
+        store = Store.open(self._network, PLAN)
+        if store is None:
+            return False
+        with store:
+            names = map(self._pyramid.section_name, connections)
+            return all(store.section(name) is not None for name in names)
+
+    def _tells_of(self, store: Store, connections: Sequence[Connection]) -> bool:
+        return all(self._pyramid.section_name(c) in store.totals for c in connections)
+
     def begin(self, always: bool = False) -> None:
         """Go on with what earlier runs left, and write down what is measured from now on.
 
@@ -70,7 +93,21 @@ class Keeper:
                 return
             self._begun = True
             self._journal = Journal.open(self._network, PLAN)
+            if not self._journal.reason:
+                self._carry_over(self._journal)
             self._pyramid.attach(self._journal, self._journal.append)
+
+    def _carry_over(self, journal: Journal) -> None:
+        """Go on with what is good in a store that does not tell of everything."""
+        store = Store.open(self._network, PLAN)
+        if store is None:
+            return
+        with store:
+            for name, totals in store.totals.items():
+                payload = None if name in journal else store.section(name)
+                if payload is not None:
+                    journal.append(name, totals, payload)
+                    journal.totals[name] = totals
 
     def finish(self, connections: Sequence[Connection]) -> bool:
         """Make one store of it once all of these are measured; whether there is one now."""
@@ -79,7 +116,11 @@ class Keeper:
                 return self._store is not None
             if not all(map(self._pyramid.ready, connections)):
                 return False
-            store = self._journal.finish([section_key(c.key) for c in connections])
+            names = [self._pyramid.section_name(c) for c in connections]
+            for name, connection in zip(names, connections, strict=True):
+                if name not in self._journal:
+                    self._pyramid.put(connection)
+            store = self._journal.finish(names)
             if store is None:
                 return False
             self._store = store
@@ -89,7 +130,7 @@ class Keeper:
     def close(self) -> None:
         """Close the files; an unfinished build can be gone on with in another run."""
         with self._lock:
-            for shelf in (self._journal, self._store):
+            for shelf in (self._journal, self._store, self._outdated):
                 if shelf is not None:
                     shelf.close()
 

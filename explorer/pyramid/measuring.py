@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -34,9 +34,13 @@ Put = Callable[[str, tuple[float, float, float, float, int, int], bytes], None]
 """Puts totals and statistics of a connection, by name, where they last."""
 
 
-def section_key(key: Key) -> str:
-    """Name of a connection's statistics on the shelf."""
-    return "\0".join(key)
+def section_key(connection: Connection, period: int) -> str:
+    """Name of a connection's statistics on the shelf.
+
+    It ends with the signature of the matrices, so that statistics of another reading of the same
+    file are never found, neither sums nor totals.
+    """
+    return "\0".join((*connection.key, signature(connection, period).hex()))
 
 
 @dataclass(eq=False)
@@ -74,7 +78,9 @@ class Measuring:
         )
         self._building: dict[Key, threading.Event] = {}
         self._work: dict[Key, _Work] = {}
+        self._names: dict[Key, str] = {}
         self._shelf: Shelf | None = None
+        self._offered: dict[str, Totals] = {}  # on the shelf, and not asked for yet
         self._put: Put | None = None
         self._lock = threading.Lock()
 
@@ -95,15 +101,39 @@ class Measuring:
         put : callable, optional
             Called with all that is measured from now on.
         """
+        offered = {name: Totals(*totals) for name, totals in shelf.totals.items()}
         with self._lock:
-            self._shelf, self._put = shelf, put
-            for key, totals in shelf.totals.items():
-                target, _, name = key.rpartition("\0")
-                self._totals.setdefault((target, name), Totals(*totals))
+            self._shelf, self._put, self._offered = shelf, put, offered
+
+    def section_name(self, connection: Connection) -> str:
+        """Name of a connection's statistics on the shelf."""
+        found = self._names.get(connection.key)
+        if found is None:
+            found = section_key(connection, self._period(connection))
+            self._names[connection.key] = found
+        return found
+
+    def take_over(self, connections: Iterable[Connection]) -> None:
+        """Look on the shelf for all connections there are; what else lies there is of no use."""
+        offered = self._offered
+        if offered:
+            for connection in connections:
+                self.ready(connection)
+            with self._lock:
+                if self._offered is offered:
+                    self._offered = {}
 
     def ready(self, connection: Connection) -> bool:
         """Whether the connection has been measured."""
-        return connection.key in self._totals
+        if connection.key in self._totals:
+            return True
+        if not self._offered:
+            return False
+        with self._lock:
+            found = self._offered.pop(self.section_name(connection), None)
+            if found is not None:
+                self._totals.setdefault(connection.key, found)
+        return found is not None
 
     def built_since(self, count: int) -> list[Key]:
         """Keys of the connections that were measured after the first `count`, in order."""
@@ -217,24 +247,24 @@ class Measuring:
         stats, totals = bands.assembled()
         self._held.put(connection.key, stats)
         if self._put is not None:
-            payload = self._signature(connection) + to_bytes(stats)
-            self._put(section_key(connection.key), totals.row(), payload)
+            self._put(self.section_name(connection), totals.row(), to_bytes(stats))
         with self._lock:
             self._totals[connection.key] = totals
             self._work.pop(connection.key, None)
 
-    def _signature(self, connection: Connection) -> bytes:
-        return signature(connection, self._period(connection))
+    def put(self, connection: Connection) -> None:
+        """Have a connection that is ready kept, which was measured before anything was kept."""
+        stats = self.matrices(connection)
+        if self._put is not None:
+            totals = self.totals(connection)
+            self._put(self.section_name(connection), totals.row(), to_bytes(stats))
 
     def _shelved(self, connection: Connection, plan: Plan) -> tuple[MatrixStats, ...] | None:
         """What lies on the shelf, if it is whole and of these matrices."""
         if self._shelf is None or not self.ready(connection):
             return None
-        data = self._shelf.section(section_key(connection.key))
-        mark = self._signature(connection)
-        if data is None or data[: len(mark)] != mark:
-            return None
-        return from_bytes(memoryview(data)[len(mark) :], plan.grids)
+        data = self._shelf.section(self.section_name(connection))
+        return None if data is None else from_bytes(memoryview(data), plan.grids)
 
     def _work_on(self, connection: Connection) -> _Work:
         with self._lock:

@@ -18,7 +18,7 @@ from explorer.pyramid.level0 import Level0
 from explorer.weights.codecs import stored_bits, stored_nbytes
 from explorer.weights.connections import Connection, Matrix
 
-PLAN = "3"
+PLAN = "4"
 """Changes whenever connections, grids or sums come to be made in another way."""
 Key = tuple[str, str]
 Period = Callable[[Connection], int]
@@ -137,8 +137,8 @@ def measured(part: Part, band: int, level0: Level0) -> Band:
 def signature(connection: Connection, period: int) -> bytes:
     """Eight bytes that differ when the matrices of a connection are others.
 
-    They stand before its statistics on the shelf, so that none are taken for those of another
-    reading of the same file.
+    They are part of the name of its statistics on the shelf, so that none are taken for those of
+    another reading of the same file.
     """
     digest = hashlib.blake2b(digest_size=8)
     for text in _described(connection, period):
