@@ -123,11 +123,9 @@ def test_the_parent_believes_nothing_of_a_part_that_it_cannot_check(tmp_path: Pa
             decode(json.dumps(lie).encode(), stamp, find)
         return str(error.value)
 
-    weights = ("layers", 0, 5)
-
     def place(at: int, value: object) -> object:
         def change(lie: dict) -> None:
-            lie[weights[0]][weights[1]][weights[2]][at][4] = value
+            lie["weights"][at][4] = value
 
         return change
 

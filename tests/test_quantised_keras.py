@@ -354,7 +354,7 @@ def test_a_child_process_cannot_lie_about_packings(tmp_path: Path) -> None:
     good = encode(network)
     assert decode(good, network.files[0]) == network
     tree = json.loads(good)
-    rows = [w for layer in tree["layers"] for w in layer[5] if w[5] is not None]
+    rows = [row for row in tree["weights"] if row[5] is not None]
     refused = 0
     for row in rows[:3]:
         for holder, key in numbers(row[5]):

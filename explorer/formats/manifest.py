@@ -6,43 +6,35 @@ taken over by a hostile file can still only name byte ranges inside that file.
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
-from typing import Any, cast
+from typing import Any, Literal, TypeVar, cast
 
-from explorer.formats.record import UnreadableError
-from explorer.network import (
-    ByteRange,
-    Chunks,
-    FileStamp,
-    Inline,
-    Lanes,
-    Layer,
-    Link,
-    Network,
-    Packing,
-    Pieces,
-    Scope,
-    Shape,
-    TableAxis,
-    Weight,
-    Where,
+from explorer.formats.manifest_checks import (
+    MOST,
+    WrongError,
+    a_config,
+    a_list,
+    a_number,
+    a_shape,
+    a_text,
+    bounded,
+    column,
+    need,
+    picked,
 )
-from explorer.plain_text import LONGEST_NAME
-from explorer.weights.codecs import problem
+from explorer.formats.manifest_weights import WeightParser, WeightWriter, extent
+from explorer.formats.record import UnreadableError
+from explorer.network import FileStamp, Layer, Link, Network, Scope, Shape, Weight
 
-LONGEST_PATH = 40 * LONGEST_NAME
-MOST = 1_000_000
-MOST_DIMENSIONS = 32
 MOST_NOTES = 50
 MOST_PARTS = 4096
-LONGEST_INLINE = 1 << 20
-"""Characters of a tensor that is told in the manifest itself."""
-_FILTERS = ("shuffle", "deflate")
-_DEEPEST = 4  # tables of scales that have scales themselves
+MOST_REPEATED = 100_000_000
+"""Characters that what layers share would take in all, were it told for each of them."""
+_Origin = Literal["recorded", "inferred"]
+_ORIGINS: tuple[_Origin, ...] = ("recorded", "inferred")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -64,6 +56,10 @@ class Part:
 def encode(network: Network, parts: Mapping[str, Part] | None = None) -> bytes:
     """The manifest of a network.
 
+    What many layers have alike, their kinds, shapes, configurations and weights, is told once and
+    then named by its number; layers and links are columns of such numbers. So a graph of many
+    operators is small to send and quick to check.
+
     Parameters
     ----------
     network : Network
@@ -71,17 +67,20 @@ def encode(network: Network, parts: Mapping[str, Part] | None = None) -> bytes:
         Further files by their path in `ByteRange.file`; every other path is the file itself.
     """
     parts = parts or {}
-    out = _Writer({path: at for at, path in enumerate(parts, 1)})
+    out, weights = _Writer(), WeightWriter({path: at for at, path in enumerate(parts, 1)})
+    layers, links = out.layers(network.layers), out.links(network)
     data = {
         "parts": [[part.name, part.size, part.mtime_ns] for part in parts.values()],
         "name": network.name,
         "format": network.format,
-        "layers": [out.layer(layer) for layer in network.layers],
+        "texts": list(out.texts),
+        "configs": list(out.configs.values()),
+        "shapes": list(out.shapes),
+        "inputs": list(out.inputs.values()),
+        "weights": [weights.weight(w) for w in out.weights],
+        "layers": layers,
         "scopes": [[s.path, s.kind, s.config, s.composite] for s in network.scopes],
-        "links": [
-            [a.source, a.target, a.source_output, a.target_input, a.call, a.shape, a.origin]
-            for a in network.links
-        ],
+        "links": links,
         "links_known": network.links_known,
         "notes": _few(network.notes),
     }
@@ -94,54 +93,50 @@ def _few(notes: tuple[str, ...]) -> list[str]:
     return [*notes[: MOST_NOTES - 1], f"and {len(notes) - MOST_NOTES + 1} more"]
 
 
+def _numbered(values: Iterable[_Value], table: dict[_Value, int]) -> list[int]:
+    """The numbers of values in a table, to which those are added that it does not have."""
+    return [table.setdefault(value, len(table)) for value in values]
+
+
 class _Writer:
-    """Layers and weights as JSON; files by number, 0 for the model file itself."""
+    """Layers and links as columns, and the tables that these name entries of."""
 
-    def __init__(self, files: Mapping[str, int]) -> None:
-        self._files = files
+    def __init__(self) -> None:
+        self.texts: dict[str, int] = {}
+        self.configs: dict[int, Mapping[str, Any]] = {}
+        self.shapes: dict[Shape | None, int] = {None: 0}
+        self.inputs: dict[tuple[Shape, ...], list[int]] = {}
+        self.weights: dict[Weight, int] = {}
 
-    def layer(self, layer: Layer) -> list[Any]:
-        weights = [self.weight(w) for w in layer.weights]
+    def layers(self, layers: tuple[Layer, ...]) -> list[list[Any]]:
+        configs: dict[int, int] = {}  # by identity: a configuration has no hash
+        for layer in layers:
+            configs.setdefault(id(layer.config), len(configs))
+            self.configs[id(layer.config)] = layer.config
+        inputs: dict[tuple[Shape, ...], int] = {}
+        columns: list[list[Any]] = [
+            [layer.path for layer in layers],
+            _numbered([layer.kind for layer in layers], self.texts),
+            [configs[id(layer.config)] for layer in layers],
+            _numbered([layer.input_shapes for layer in layers], inputs),
+            _numbered([layer.output_shape for layer in layers], self.shapes),
+            [_numbered(la.weights, self.weights) if la.weights else [] for la in layers],
+            _numbered([layer.operation for layer in layers], self.texts),
+        ]
+        self.inputs = {shapes: _numbered(shapes, self.shapes) for shapes in inputs}
+        return columns
+
+    def links(self, network: Network) -> list[list[int]]:
+        links, at = network.links, network.position
         return [
-            layer.path, layer.kind, layer.config, layer.input_shapes, layer.output_shape, weights,
-            layer.operation,
-        ]  # fmt: skip
-
-    def weight(self, weight: Weight | None) -> Any:
-        if weight is None:
-            return None
-        where, packing = self.where(weight.where), self.packing(weight.packing)
-        return [weight.name, weight.role, weight.shape, weight.dtype, where, packing, weight.axes]
-
-    def packing(self, packing: Packing | None) -> Any:
-        if packing is None:
-            return None
-        lanes = packing.lanes
-        return {
-            "scale": self.weight(packing.scale),
-            "zero": self.weight(packing.zero),
-            "divide": packing.divide,
-            "axes": [[a.length, a.block, a.step, self.weight(a.index)] for a in packing.axes],
-            "lanes": lanes and [lanes.word, lanes.bits, lanes.length, lanes.inner],
-        }
-
-    def where(self, where: Where | None) -> Any:
-        if isinstance(where, Chunks):
-            pieces = [[start, *self.range(place)] for start, place in where.pieces]
-            return {"shape": where.shape, "pieces": pieces, "filters": where.filters}
-        if isinstance(where, Pieces):
-            return {"parts": [self.range(part) for part in where.parts]}
-        if isinstance(where, Inline):
-            return base64.b64encode(where.data).decode()
-        return None if where is None else self.range(where)
-
-    def range(self, place: ByteRange) -> list[int]:
-        file = self._files.get(place.file, 0)
-        return [place.offset, place.nbytes, file] if file else [place.offset, place.nbytes]
-
-
-class _WrongError(Exception):
-    """The manifest is not what a sound parser writes."""
+            [at[link.source] for link in links],
+            [at[link.target] for link in links],
+            [link.source_output for link in links],
+            [link.target_input for link in links],
+            [link.call for link in links],
+            _numbered([link.shape for link in links], self.shapes),
+            [_ORIGINS.index(link.origin) for link in links],
+        ]
 
 
 def decode(
@@ -166,181 +161,105 @@ def decode(
     """
     try:
         return _Reader(stamp, find).network(json.loads(data, parse_constant=_refused))
-    except (_WrongError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+    except (WrongError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise UnreadableError(
             f"the file leads its reader to impossible results ({error})"
         ) from None
 
 
 def _refused(name: str) -> None:
-    raise _WrongError(name)
-
-
-def _need(condition: object, what: str) -> None:
-    if not condition:
-        raise _WrongError(what)
-
-
-def _text(value: Any, limit: int = LONGEST_PATH) -> str:
-    _need(isinstance(value, str) and len(value) <= limit, "a text")
-    return str(value)
-
-
-def _count(value: Any, limit: int = 2**62) -> int:
-    _need(type(value) is int and 0 <= value < limit, "a number")
-    return int(value)
-
-
-def _items(value: Any, limit: int = MOST) -> list[Any]:
-    _need(isinstance(value, list) and len(value) <= limit, "a list")
-    return list(value)
-
-
-def _config(value: Any) -> Mapping[str, Any]:
-    _need(isinstance(value, dict), "a configuration")
-    return dict(value)
-
-
-def _lengths(value: Any) -> tuple[int, ...]:
-    lengths = _shape(value)
-    _need(None not in lengths, "a number")
-    return cast("tuple[int, ...]", lengths)
-
-
-def _shape(value: Any) -> Shape:
-    for n in _items(value, MOST_DIMENSIONS):  # called more often than anything else here
-        if n is not None and (type(n) is not int or not 0 <= n < 1 << 62):
-            raise _WrongError("a number")
-    return tuple(value)
+    raise WrongError(name)
 
 
 class _Reader:
     def __init__(self, stamp: FileStamp, find: Callable[[Part], FileStamp] | None) -> None:
         self.stamps, self.find = [stamp], find
         self.paths: set[str] = set()
-        self.layers: set[str] = set()
-        self.weights: dict[str, Weight] = {}
+        self.texts: list[str] = []
+        self.shapes: list[Shape | None] = []
 
     def network(self, data: Any) -> Network:
-        _need(isinstance(data, dict), "a manifest")
-        for name, size, mtime_ns in (_items(row, 3) for row in _items(data["parts"], MOST_PARTS)):
-            _need(self.find is not None, "a part")
+        need(isinstance(data, dict), "a manifest")
+        for name, size, mtime_ns in (a_list(row, 3) for row in a_list(data["parts"], MOST_PARTS)):
+            need(self.find is not None, "a part")
             assert self.find is not None
-            self.stamps.append(self.find(Part(_text(name), _count(size), _count(mtime_ns))))
-        scopes = tuple(self.scope(row) for row in _items(data["scopes"]))
-        layers = tuple(self.layer(row) for row in _items(data["layers"]))
-        _need(layers, "layers")
+            self.stamps.append(self.find(Part(a_text(name), a_number(size), a_number(mtime_ns))))
+        self.texts = [a_text(text) for text in a_list(data["texts"])]
+        self.shapes = [None if s is None else a_shape(s) for s in a_list(data["shapes"], 2 * MOST)]
+        scopes = tuple(self.scope(row) for row in a_list(data["scopes"]))
+        layers = self.layers(data)
         return Network(
-            _text(data["name"]),
-            _text(data["format"], 40),
+            a_text(data["name"]),
+            a_text(data["format"], 40),
             layers,
             scopes,
-            tuple(self.link(row) for row in _items(data["links"])),
+            self.links(data["links"], [layer.path for layer in layers]),
             data["links_known"] is True,
             tuple(stamp for stamp in self.stamps if stamp.size),
-            tuple(_text(note) for note in _items(data["notes"], MOST_NOTES)),
+            tuple(a_text(note) for note in a_list(data["notes"], MOST_NOTES)),
             self.stamps[0].path,
         )
 
     def path(self, value: Any) -> str:
-        path = _text(value)
-        _need(path and path not in self.paths, "a path")
+        path = a_text(value)
+        need(path and path not in self.paths, "a path")
         self.paths.add(path)
         return path
 
     def scope(self, row: Any) -> Scope:
-        path, kind, config, composite = _items(row, 4)
-        return Scope(self.path(path), _text(kind), _config(config), composite is True)
+        path, kind, config, composite = a_list(row, 4)
+        return Scope(self.path(path), a_text(kind), a_config(config), composite is True)
 
-    def layer(self, row: Any) -> Layer:
-        path, kind, config, inputs, output, weights, operation = _items(row, 7)
-        path = self.path(path)
-        self.layers.add(path)
-        return Layer(
-            path,
-            _text(kind),
-            _config(config),
-            tuple(_shape(s) for s in _items(inputs, 10_000)),
-            None if output is None else _shape(output),
-            tuple(self.weight(w) for w in _items(weights, 100_000)),
-            _text(operation, 40),
+    def layers(self, data: Any) -> tuple[Layer, ...]:
+        configs = [a_config(config) for config in a_list(data["configs"])]
+        parser = WeightParser(self.stamps)
+        weights = [parser.weight(row) for row in a_list(data["weights"])]
+        paths, kinds, told, inputs, outputs, own, operations = a_list(data["layers"], 7)
+        paths = [self.path(path) for path in a_list(paths)]
+        count = len(paths)
+        need(count, "layers")
+        bounded(column(told, count), lambda n: len(json.dumps(configs[n])), MOST_REPEATED)
+        shared = self.shape_lists(data["inputs"])
+        bounded(column(inputs, count), lambda n: len(shared[n]), MOST)
+        lists = a_list(own)
+        flat = [number for numbers in lists for number in numbers]
+        need(len(lists) == count and len(flat) <= MOST, "a list of weights")
+        bounded(column(flat, len(flat)), lambda n: extent(weights[n]), MOST_REPEATED)
+        names = picked(operations, count, self.texts)
+        need(all(len(name) <= 40 for name in set(names)), "a text")
+        return tuple(
+            map(
+                Layer,
+                paths,
+                picked(kinds, count, self.texts),
+                picked(told, count, configs),
+                picked(inputs, count, shared),
+                picked(outputs, count, self.shapes),
+                [tuple(picked(ns, len(ns), weights)) if ns else () for ns in lists],
+                names,
+            )
         )
 
-    def weight(self, row: Any, depth: int = 0) -> Weight:
-        _need(depth < _DEEPEST, "scales")
-        name, role, lengths, dtype, place, packing, axes = _items(row, 7)
-        shape = _lengths(lengths)
-        _need(prod(shape) < 2**62, "a shape")
-        weight = Weight(
-            _text(name), _text(role), shape, _text(dtype, 40), self.where(place, shape),
-            self.packing(packing, depth), _text(axes, MOST_DIMENSIONS),
-        )  # fmt: skip
-        wrong = problem(weight)
-        _need(not wrong, f"a weight with {wrong}")
-        known = self.weights.setdefault(weight.name, weight)
-        same = (known.where, known.shape, known.dtype, known.packing)
-        _need(same == (weight.where, shape, weight.dtype, weight.packing), "a weight")
-        return weight
+    def shape_lists(self, value: Any) -> list[tuple[Shape, ...]]:
+        found = []
+        for numbers in a_list(value):
+            shapes = picked(numbers, len(a_list(numbers, 10_000)), self.shapes)
+            need(None not in shapes, "a shape")
+            found.append(cast("tuple[Shape, ...]", tuple(shapes)))
+        return found
 
-    def packing(self, value: Any, depth: int) -> Packing | None:
-        if value is None:
-            return None
-
-        def table(row: Any) -> Weight | None:
-            return None if row is None else self.weight(row, depth + 1)
-
-        axes = [
-            TableAxis(_count(length), _count(block), _count(step), table(index))
-            for length, block, step, index in map(_items, _items(value["axes"], MOST_DIMENSIONS))
-        ]
-        lanes = None
-        if value["lanes"] is not None:
-            word, *counts = _items(value["lanes"], 4)
-            lanes = Lanes(_text(word, 40), *map(_count, counts))
-        divide = value["divide"] is True
-        return Packing(table(value["scale"]), table(value["zero"]), divide, tuple(axes), lanes)
-
-    def where(self, value: Any, shape: tuple[int, ...]) -> Where | None:
-        if value is None:
-            return None
-        if isinstance(value, list):
-            return self.range(*_items(value, 3))
-        if isinstance(value, str):
-            return Inline(base64.b64decode(_text(value, LONGEST_INLINE), validate=True))
-        if "parts" in value:
-            return Pieces(tuple(self.range(*_items(p, 3)) for p in _items(value["parts"])))
-        chunk = _lengths(value["shape"])
-        _need(len(chunk) == len(shape) and all(chunk), "a chunk")
-        pieces = []
-        for start, *place in _items(value["pieces"]):
-            first = _lengths(start)
-            _need(len(first) == len(shape), "a chunk")
-            inside = [i < n and not i % c for i, n, c in zip(first, shape, chunk, strict=True)]
-            _need(all(inside), "a chunk")
-            pieces.append((first, self.range(*_items(place, 3))))
-        _need(len({first for first, _ in pieces}) == len(pieces), "a chunk")
-        expected = prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
-        _need(len(pieces) == expected, "all chunks")
-        filters = tuple(_items(value["filters"], 4))
-        _need(all(f in _FILTERS for f in filters), "a filter")
-        return Chunks(chunk, tuple(pieces), filters)
-
-    def range(self, offset: Any, nbytes: Any, file: Any = 0) -> ByteRange:
-        offset, nbytes = _count(offset), _count(nbytes)
-        stamp = self.stamps[_count(file, len(self.stamps))]
-        _need(offset + nbytes <= stamp.size, "bytes inside the file")
-        return ByteRange(stamp.path, offset, nbytes)
-
-    def link(self, row: Any) -> Link:
-        source, target, output, number, call, shape, origin = _items(row, 7)
-        _need(source in self.layers and target in self.layers, "a layer at each end of a link")
-        _need(origin in ("recorded", "inferred"), "an origin")
-        return Link(
-            source,
-            target,
-            _count(output, MOST),
-            _count(number, MOST),
-            _count(call, MOST),
-            None if shape is None else _shape(shape),
-            origin,
+    def links(self, columns: Any, paths: list[str]) -> tuple[Link, ...]:
+        sources, targets, outputs, inputs, calls, shapes, origins = a_list(columns, 7)
+        count = len(a_list(sources))
+        return tuple(
+            map(
+                Link,
+                picked(sources, count, paths),
+                picked(targets, count, paths),
+                column(outputs, count),
+                column(inputs, count),
+                column(calls, count),
+                picked(shapes, count, self.shapes),
+                picked(origins, count, _ORIGINS),
+            )
         )
