@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from explorer import formats
 from explorer.drawing.color_scale import percent
@@ -29,6 +19,7 @@ from explorer.errors import ModelError, NeuronautError
 from explorer.network import Network
 from explorer.open_model import OpenModel
 from explorer.plain_text import clean
+from explorer.progress import bytes_bar, say
 from explorer.pyramid.building import build_all
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.cluster import Cluster
@@ -36,11 +27,6 @@ from explorer.pyramid.entries import Entry, clear, entries
 from explorer.pyramid.plan import bytes_of
 from explorer.pyramid.processes import hands
 from explorer.pyramid.remote import RemoteWork
-
-_STEPS = 10  # lines of progress where there is no terminal
-_OFTEN, _SELDOM = 1.0, 30.0  # seconds between them, at least and at most
-
-Told = Callable[[int, int], None]
 
 
 def index(path: str, dask: str | None = None) -> bool:
@@ -81,7 +67,7 @@ def index(path: str, dask: str | None = None) -> bool:
             whole = _measure(model, cluster)
         _go_on(path, model)
         if not whole:
-            _say("stopped; what was measured is kept, and the same command goes on from there")
+            say("stopped; what was measured is kept, and the same command goes on from there")
             return False
         model.keeper.finish(model.table.connections)
         _go_on(path, model)
@@ -98,7 +84,7 @@ def _cluster(address: str | None) -> AbstractContextManager[Cluster | None]:
 def _measure(model: OpenModel, cluster: Cluster | None) -> bool:
     """Measure what has not been, and show how far it is; whether it came to its end."""
     connections = model.table.connections
-    with _interrupted() as stop, _told(f"measuring {_short(model.network)}") as told:
+    with _interrupted() as stop, bytes_bar(f"measuring {_short(model.network)}") as told:
 
         def ended() -> bool:
             return stop.is_set() or bool(model.keeper.reason)
@@ -162,63 +148,6 @@ def _interrupted() -> Iterator[threading.Event]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-# -- progress --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _told(title: str) -> Iterator[Told]:
-    """Bytes done of all, rate and time left: as a bar, or as lines where there is no terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines(title)
-        return
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = None
-
-        def told(done: int, total: int) -> None:
-            nonlocal task
-            if task is None:  # what is there already must not count for the rate
-                task = bar.add_task(title.replace("[", r"\["), completed=done, total=total)
-            bar.update(task, completed=done, total=total)
-
-        yield told
-
-
-def _lines(title: str) -> Told:
-    """Progress as a line at each tenth."""
-    begun = last = time.monotonic()
-    first = due = -1
-
-    def told(done: int, total: int) -> None:
-        nonlocal first, due, last
-        now = time.monotonic()
-        step = done * _STEPS // total if total else _STEPS
-        if first < 0:
-            first = done
-        elif done < total and now - last < (_OFTEN if step >= due else _SELDOM):
-            return
-        due, last = step + 1, now
-        _say(f"{title}: {_progress(done, total, (done - first) / max(now - begun, 1e-3))}")
-
-    return told
-
-
-def _progress(done: int, total: int, rate: float) -> str:
-    part = f"{100 * done // total} %" if total else "100 %"
-    text = f"{part}, {decimal(done)} of {decimal(total)}"
-    if rate <= 0:
-        return text
-    return f"{text}, {decimal(int(rate))}/s, {(total - done) / rate:.0f} s left"
-
-
-def _say(text: str) -> None:
-    print(f"neuronaut: {text}", file=sys.stderr, flush=True)
 
 
 # -- what is stored --------------------------------------------------------------------------------

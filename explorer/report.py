@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,12 @@ def network_text(network: Network) -> str:
 
 
 def edges_json(
-    model: OpenModel, source: str, target: str, top: int = 20, share: float | None = None
+    model: OpenModel,
+    source: str,
+    target: str,
+    top: int = 20,
+    share: float | None = None,
+    told: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """The strongest connections between two nodes as the command line's contract names them.
 
@@ -74,6 +80,8 @@ def edges_json(
         How many connections to list, at least 1.
     share : float, optional
         List the fewest that hold this share of Σw² instead.
+    told : callable (done, total)
+        Bytes of the weights that have to be measured for it.
 
     Raises
     ------
@@ -92,9 +100,11 @@ def edges_json(
     (from_layers, from_units), (to_layers, to_units) = ends
     asked = (model.graph, model.pyramid, from_layers, to_layers)
     if share is None:
-        found = strongest_edges(*asked, top, from_range=from_units, to_range=to_units)
+        found = strongest_edges(*asked, top, from_range=from_units, to_range=to_units, told=told)
     else:
-        found = fewest_edges(*asked, float(share), from_range=from_units, to_range=to_units)
+        found = fewest_edges(
+            *asked, float(share), from_range=from_units, to_range=to_units, told=told
+        )
     return found.to_json()
 
 

@@ -11,7 +11,7 @@ from keras import layers
 from keras_graph import built
 from test_pyramid import ArrayReader, clear_plans, weight
 
-from explorer.crossing.query import fewest_edges
+from explorer.crossing.query import fewest_edges, strongest_edges
 from explorer.errors import NeuronautError
 from explorer.network import Layer, Link, Network
 from explorer.pyramid.pyramid import Pyramid
@@ -174,3 +174,21 @@ def test_decimal_shares_of_equal_weights_are_not_rounded_up():
     for percent in range(101):
         found = fewest_edges(network, Pyramid(reader), ["x"], ["d0"], percent / 100)
         assert len(found.edges) == percent
+
+
+def test_how_far_the_measuring_for_a_question_is():
+    clear_plans()
+    rng = np.random.default_rng(3)
+    network, reader = dense_network(rng.normal(size=(9000, 700)), rng.normal(size=(700, 300)))
+    pyramid, told = Pyramid(reader), []
+    strongest_edges(network, pyramid, ["x"], ["d0"], 3, told=lambda *a: told.append(a))
+    done, totals = zip(*told, strict=True)
+    assert set(totals) == {9000 * 700 * 8}
+    assert list(done) == sorted(done)
+    assert done[0] == 0
+    assert done[-1] == totals[0]
+    assert len(set(done)) > 2  # not only where it began and ended
+    told.clear()
+    for asked in (["x", "d0"], ["x"]):  # one is measured already
+        fewest_edges(network, pyramid, asked, ["d0", "d1"], 1e-6, told=lambda *a: told.append(a))
+    assert {total for _, total in told} == {700 * 300 * 8}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import threading
 from pathlib import Path
 
 import keras
@@ -17,6 +18,8 @@ from explorer.open_model import OpenModel
 from explorer.pyramid import keeping, measuring, plan
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.plan import signature
+from explorer.session.background import BackgroundReading
+from explorer.session.session import Session
 from explorer.weights.connections import Connection
 
 DIGITS = scenes_folder() / "digits.keras"
@@ -178,3 +181,24 @@ def test_what_is_read_before_anything_is_kept_is_kept_too(dense: Path, folder: P
             model.pyramid.build(connection)
         assert model.keeper.finish(model.table.connections), model.keeper.reason
     assert len(list(folder.glob("*.safetensors"))) == 1
+
+
+def test_a_session_says_once_that_nothing_can_be_kept(
+    dense: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.parent.mkdir(parents=True)
+    folder.write_bytes(b"in the way")
+    begun, real = threading.Event(), BackgroundReading._begin
+    monkeypatch.setattr(BackgroundReading, "_begin", lambda r: (real(r), begun.set()))
+    session = Session(formats.open_network(str(dense)))
+    try:
+        assert session.draw_list is not None
+        assert begun.wait(60)
+        assert "not saved" in session.message
+        assert str(folder) in session.message
+        session.message = ""
+        session.wait()  # works without
+        session._reading._begin()
+        assert session.message == ""
+    finally:
+        session.close_session()

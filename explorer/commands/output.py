@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.errors import NeuronautError
+from explorer.progress import bytes_bar, say
 from explorer.viewing.view_state import checked_range
 
 if TYPE_CHECKING:
     from explorer.session.session import Session
 
 LARGEST_PICTURE = 16384
+PATIENCE = 1.0
+"""Seconds of reading of which nothing is told where there is no terminal."""
 
 
 class progress_bar:  # noqa: N801  (used like a function)
@@ -58,8 +61,10 @@ def save_and_close(session: Session, output: Path, size: tuple[int, int]) -> Non
     from explorer.films.picture import save_picture
 
     try:
-        with progress_bar("reading weights") as progress:
+        with bytes_bar("reading weights", PATIENCE) as progress:
             session.wait(progress)
+        if session.model.keeper.reason:
+            say(session.model.keeper.reason)
         save_picture(session, output, size)
     finally:
         session.close_session()

@@ -9,8 +9,15 @@ import typer
 
 from explorer.commands.app import Model, app
 from explorer.commands.opening import file_reading, model_opening
-from explorer.commands.output import check_picture, plain_json, progress_bar, save_and_close
+from explorer.commands.output import (
+    PATIENCE,
+    check_picture,
+    plain_json,
+    progress_bar,
+    save_and_close,
+)
 from explorer.errors import NeuronautError
+from explorer.progress import bytes_bar
 
 
 @app.command()
@@ -47,8 +54,9 @@ def edges(
         from explorer.open_model import OpenModel
         from explorer.report import edges_json, edges_text
 
-        with OpenModel.open(reading) as opened:
-            found = edges_json(opened, from_node, to_node, 20 if top is None else top, share)
+        with OpenModel.open(reading) as opened, bytes_bar("measuring weights", PATIENCE) as told:
+            top = 20 if top is None else top
+            found = edges_json(opened, from_node, to_node, top, share, told)
     print(plain_json(found) if as_json else edges_text(found))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -18,10 +18,12 @@ from explorer.pyramid.pyramid import Pyramid
 
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
+Told = Callable[[int, int], None]
 MOST_LISTED = 100_000
 """Connections that are listed for a share of Σw²."""
 _ROUNDING = 1e-12
 """Sums that differ by so small a share are equal."""
+_UNTOLD: Told = lambda done, total: None  # noqa: E731
 _FIRST, _GROWTH = 512, 2  # connections looked for at first, and how many times more each time
 
 
@@ -104,6 +106,7 @@ def strongest_edges(
     *,
     from_range: Range | None = None,
     to_range: Range | None = None,
+    told: Told = _UNTOLD,
 ) -> StrongestEdges:
     """The k strongest connections from units of some layers to units of others.
 
@@ -112,6 +115,8 @@ def strongest_edges(
     network, pyramid, from_layers, to_layers, from_range, to_range
         As of `explorer.crossing.between.between`.
     k : int
+    told : callable (done, total)
+        Bytes of the weights that are measured for it, where that has not been done.
 
     Returns
     -------
@@ -119,6 +124,7 @@ def strongest_edges(
         Exact.
     """
     asked = between(network, pyramid, (from_layers, to_layers), (from_range, to_range))
+    _measure(asked, pyramid, told)
     rows = _largest(asked.parts, max(k, 0), "rms")
     return _answer(asked, rows, len(rows) < k)
 
@@ -133,6 +139,7 @@ def fewest_edges(
     from_range: Range | None = None,
     to_range: Range | None = None,
     most: int = MOST_LISTED,
+    told: Told = _UNTOLD,
 ) -> StrongestEdges:
     """The fewest connections that together hold a share of Σw².
 
@@ -147,6 +154,8 @@ def fewest_edges(
         From 0, which needs none, to 1, which needs all but those that hold nothing.
     most : int
         Most connections listed.
+    told : callable (done, total)
+        As of `strongest_edges`.
 
     Returns
     -------
@@ -162,8 +171,21 @@ def fewest_edges(
     if not 0.0 <= share <= 1.0:
         raise NeuronautError(f"{share:.12g} is no share of Σw²: give a number from 0 to 1")
     asked = between(network, pyramid, (from_layers, to_layers), (from_range, to_range))
+    _measure(asked, pyramid, told)
     rows = _fewest(asked.parts, share, most)
     return _answer(asked, rows, share == 1.0)
+
+
+def _measure(asked: Between, pyramid: Pyramid, told: Told) -> None:
+    """Read what is to be read whole, and say how far that is."""
+    every = [*(part.pairs for part in asked.parts), *asked.wholes]
+    todo = {pairs.connection.key: pairs for pairs in every if pairs.measures}
+    total = sum(pyramid.bytes_needed(pairs.connection) for pairs in todo.values())
+    done = 0
+    for pairs in todo.values():
+        pairs.measure(lambda: told(min(done + pyramid.read_of(pairs.connection), total), total))  # noqa: B023
+        done += pyramid.bytes_needed(pairs.connection)
+        told(done, total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,9 @@ class Desktop:
     def _poll(self) -> None:
         """Show what background reading brought; a failure is told once."""
         try:
+            if self.session.message:
+                message, self.session.message = self.session.message, ""
+                raise NeuronautError(message)
             if self.session.poll():
                 self._take()
             if self.reading.news():

@@ -228,6 +228,11 @@ class Measuring:
         found = ((key, self.estimate(connection)) for key, connection in work)
         return {key: totals for key, totals in found if totals is not None}
 
+    def read_of(self, connection: Connection) -> int:
+        """Bytes that have been read of a connection that is not ready."""
+        work = self._work.get(connection.key)
+        return 0 if work is None else work.nbytes
+
     @property
     def under_way(self) -> int:
         """Bytes that have been read of connections that are not ready."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from explorer.pyramid.full_scan import scan
 from explorer.pyramid.joined_pairs import dense, joined_pairs
 from explorer.pyramid.pyramid import Pyramid, View
 from explorer.pyramid.tile_search import Field, one_to_one, search, stacked
-from explorer.weights.connections import Connection
+from explorer.weights.connections import Connection, Matrix
 
 I4 = NDArray[np.int32]
 I8 = NDArray[np.int64]
@@ -103,6 +103,29 @@ class Pairs:
         self._labels = out_label, in_label
         self.total_pairs, self.total_weights = joined_pairs(connection, out_label, in_label)
 
+    @property
+    def measures(self) -> bool:
+        """Whether a question has the whole connection measured first."""
+        asked, weights = self.total_weights, self._connection.weights
+        if asked <= FULL_READ or self._pyramid.ready(self._connection):
+            return False
+        return asked == weights or (asked * _WORTH_MEASURING >= weights and bool(self._stacks))
+
+    def measure(self, ticked: Callable[[], None]) -> None:
+        """Measure the connection, if a question would; told every few MB."""
+
+        def going_on() -> bool:
+            ticked()
+            return False
+
+        if self.measures:
+            self._pyramid.build(self._connection, going_on)
+
+    @property
+    def connection(self) -> Connection:
+        """What joins the pairs."""
+        return self._connection
+
     @cached_property
     def totals(self) -> tuple[float, int]:
         """Σw² of all finite weights, and how many others there are.
@@ -166,15 +189,21 @@ class Pairs:
         return total, total
 
     @cached_property
-    def _fields(self) -> Sequence[Field]:
-        """What can be searched; empty where all has to be read."""
+    def _stacks(self) -> Sequence[Sequence[tuple[int, Matrix, I4, I4]]]:
+        """What could be searched once it is measured; empty where all has to be read."""
         pyramid, connection = self._pyramid, self._connection
         if self.total_weights <= FULL_READ:
             return ()
         seen = pyramid.seen(connection, *self._labels)
         parts, stacks = pyramid.plan(connection).parts, stacked(seen)
         stored = all(parts[at].grid.stored for at, *_ in seen)
-        if not stored or not one_to_one(stacks, self.total_pairs):
+        return stacks if stored and one_to_one(stacks, self.total_pairs) else ()
+
+    @cached_property
+    def _fields(self) -> Sequence[Field]:
+        """What can be searched; empty where all has to be read."""
+        pyramid, connection = self._pyramid, self._connection
+        if not self._stacks:
             return ()
         if not pyramid.ready(connection):
             if self.total_weights * _WORTH_MEASURING < connection.weights:
@@ -185,5 +214,5 @@ class Pairs:
             Field(
                 tuple(View(matrix, rows, columns, stats[at]) for at, matrix, rows, columns in one)
             )
-            for one in stacks
+            for one in self._stacks
         ]

@@ -79,6 +79,7 @@ class BackgroundReading:
         self.fresh = threading.Event()
         self.busy = False
         self.message = ""
+        self._told = False
         self._model, self._pyramid, self._finder = model, model.pyramid, finder
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -172,7 +173,7 @@ class BackgroundReading:
                 continue
             self.busy = True
             try:
-                self._model.keeper.begin()
+                self._begin()
                 self._read(crossing, math.inf)
                 self._read_rest(crossing)
             except NeuronautError as error:
@@ -182,6 +183,13 @@ class BackgroundReading:
             finally:
                 self.busy = False
                 self.fresh.set()
+
+    def _begin(self) -> None:
+        """Have what is read kept from run to run; where it cannot be, that is told once."""
+        keeper = self._model.keeper
+        keeper.begin()
+        if keeper.reason and not self._told:
+            self._told, self.message = True, keeper.reason
 
     def _read(self, crossing: Crossing, until: float) -> bool:
         """Read weights and find strands until a time; whether any was read or found.
