@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import ModelError, NeuronautError, UnknownNameError
-from explorer.small_files import read_small, replacing
+from explorer.small_files import read_small, replacing, unblocked
 
 if TYPE_CHECKING:
     from explorer.viewing.view_state import ViewState
@@ -21,6 +22,12 @@ VERSION = 1
 SUFFIX = ".json"
 # A saved view lists open nodes and a camera; even thousands of open nodes stay far below this.
 _MOST_BYTES = 4 * 2**20
+# Models have files in JSON too: indices of shards, TensorFlow.js, configurations. What tells them
+# stands within their first or last bytes.
+_ENDS = 1 << 20
+_MODEL = re.compile(rb'"(?:weight_map|modelTopology|weightsManifest)"\s*:\s*[\[{]')
+_CONFIGURATION = re.compile(rb'"(?:architectures|model_type|class_name|nodes)"\s*:')
+_SCENE = re.compile(rb'"network"\s*:')
 
 
 def is_scene(path: str | os.PathLike[str]) -> bool:
@@ -71,7 +78,7 @@ def resolve_source(path: str | os.PathLike[str]) -> tuple[Path, ViewState | None
     Parameters
     ----------
     path : path
-        A scene file, told by its suffix, or a model file, which is not looked at here.
+        A scene file, told by its suffix and by not being a model's; or a model file or folder.
 
     Returns
     -------
@@ -85,7 +92,7 @@ def resolve_source(path: str | os.PathLike[str]) -> tuple[Path, ViewState | None
         If a scene cannot be read, its network is not there, or its overlay or layout does not
         exist; the text names the scene file.
     """
-    if not is_scene(path):
+    if not is_scene(path) or _of_model(path):
         return Path(path), None
     # Only here: whether it is a scene is asked before anything heavy is loaded.
     from explorer.overlays import get_overlay, get_unit_overlay
@@ -145,6 +152,20 @@ def save_scene(
             file.write(text.encode("utf-8"))
     except OSError as error:
         raise ModelError(path, f"cannot be written: {error.strerror or error}") from None
+
+
+def _of_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a file in JSON is a model's, whatever else is wrong with it."""
+    if os.path.isdir(path):
+        return True
+    try:
+        with open(path, "rb", opener=unblocked) as file:
+            ends = head = file.read(_ENDS)
+            file.seek(max(os.fstat(file.fileno()).st_size - _ENDS, 0))
+            ends += file.read(_ENDS)
+    except (OSError, ValueError):  # told when it is read as a scene
+        return False
+    return bool(_MODEL.search(ends) or (_CONFIGURATION.search(head) and not _SCENE.search(head)))
 
 
 def _read(path: Path) -> dict[str, Any]:

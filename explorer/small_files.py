@@ -13,6 +13,11 @@ from typing import BinaryIO
 from explorer.errors import ModelError
 
 
+def unblocked(path: str, flags: int) -> int:
+    """For ``open(…, opener=unblocked)``: a FIFO without a writer reads as empty."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_small(path: Path, most: int, kind: str) -> bytes:
     """The bytes of a small file.
 
@@ -30,7 +35,7 @@ def read_small(path: Path, most: int, kind: str) -> bytes:
         If the file is missing, cannot be read or is larger.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=unblocked) as file:
             raw = file.read(most + 1)
     except FileNotFoundError:
         raise ModelError(path, "no such file") from None

@@ -26,3 +26,29 @@ from hypothesis import settings  # noqa: E402
 settings.register_profile("neuronaut", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=500)
 settings.load_profile("neuronaut")
+
+from collections.abc import Iterator  # noqa: E402
+
+import pytest  # noqa: E402
+from forked_reading import Server  # noqa: E402
+from format_samples import Samples  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    """A small model in every kind of every format, by name."""
+    return Samples(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture(scope="session")
+def _fork_server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def quick_reading(_fork_server: Server) -> Iterator[Server]:
+    """Models are read by watched forks, without the start of a child process for each."""
+    with _fork_server.patched():
+        yield _fork_server

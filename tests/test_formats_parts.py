@@ -50,6 +50,11 @@ def test_parts_of_a_linked_file_may_lie_where_it_really_lies(tmp_path: Path) -> 
     assert neighbours.located(str(shown / "index"), "part") == str(store / "part")
     with pytest.raises(UnreadableError, match="out of its folder"):
         neighbours.located(str(shown), "part")  # of a folder the user did not name a link
+    (shown / "part").unlink()
+    assert neighbours.located(str(shown / "index"), "part") == str(store / "part")
+    (store / "secret").symlink_to("/etc/passwd")
+    with pytest.raises(UnreadableError, match="out of its folder"):
+        neighbours.located(str(shown / "index"), "secret")
 
 
 ELSEWHERE = ["../x", "/etc/passwd", "a/../../x", "", ".", "a//b", "a\\b", "c:x", "x\0y",

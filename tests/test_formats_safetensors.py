@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from format_samples import write_shards
 from safetensors.torch import save_file
 
 from explorer.errors import ModelError
@@ -51,17 +52,6 @@ def _check(network: Network, state: dict[str, torch.Tensor]) -> None:
             np.testing.assert_array_equal(reader.read(found[name]), _numbers(tensor))
 
 
-def _shards(folder: Path, state: dict[str, torch.Tensor], count: int = 3) -> dict[str, str]:
-    """A sharded model with its index; where each tensor went."""
-    names = list(state)
-    where = {n: f"model-{i % count + 1:05}-of-{count:05}.safetensors" for i, n in enumerate(names)}
-    for file in sorted(set(where.values())):
-        save_file({n: state[n] for n in names if where[n] == file}, folder / file)
-    index = {"metadata": {"total_size": 1}, "weight_map": where}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    return where
-
-
 def test_every_type_reads_back_as_pytorch_has_it(tmp_path: Path) -> None:
     state = _state()
     save_file(state, tmp_path / "any name", {"format": "pt"})
@@ -72,7 +62,7 @@ def test_every_type_reads_back_as_pytorch_has_it(tmp_path: Path) -> None:
 
 def test_a_sharded_model_is_whole_by_folder_index_or_any_shard(tmp_path: Path) -> None:
     state = _state()
-    where = _shards(tmp_path, state)
+    where = write_shards(tmp_path, state)
     for opened in (tmp_path, tmp_path / "model.safetensors.index.json",
                    tmp_path / where["scale"]):  # fmt: skip
         _check(open_network(opened), state)
@@ -83,7 +73,7 @@ def test_the_cache_of_the_hub_is_all_links(tmp_path: Path) -> None:
     blobs.mkdir()
     snapshot.mkdir(parents=True)
     state = _state()
-    _shards(snapshot, state)
+    write_shards(snapshot, state)
     for at, path in enumerate(sorted(snapshot.iterdir())):
         path.rename(blobs / f"{at:064}")
         path.symlink_to(f"../../blobs/{at:064}")
@@ -92,7 +82,7 @@ def test_the_cache_of_the_hub_is_all_links(tmp_path: Path) -> None:
 
 
 def test_a_shard_without_its_index_is_told(tmp_path: Path) -> None:
-    where = _shards(tmp_path, _state())
+    where = write_shards(tmp_path, _state())
     (tmp_path / "model.safetensors.index.json").unlink()
     network = open_network(tmp_path / where["scale"])
     assert "one of 3 files; the index beside it is missing" in network.notes

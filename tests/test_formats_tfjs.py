@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from format_samples import write_tfjs
 from google.protobuf.json_format import MessageToDict
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -37,36 +38,6 @@ def model() -> keras.Model:
     y = layers.LSTM(6, name="memory")(y)
     inner = keras.Sequential([keras.Input((6,)), layers.Dense(7, name="hidden")], name="inner")
     return keras.Model(x, layers.Dense(4, activation="softmax", name="head")(inner(y)), name="m")
-
-
-def _write(folder: Path, topology: Any, tensors: dict[str, np.ndarray], shard: int = 1 << 30,
-           quantised: str = "", form: str = "layers-model") -> Path:  # fmt: skip
-    """A model as the converter writes it: one group, its bytes cut into shards."""
-    folder.mkdir(exist_ok=True)
-    entries: list[dict[str, Any]] = []
-    stream = b""
-    for name, array in tensors.items():
-        entry: dict[str, Any] = {"name": name, "shape": list(array.shape),
-                                 "dtype": array.dtype.name}  # fmt: skip
-        if quantised and array.dtype == np.float32:
-            entry["quantization"] = {"dtype": quantised, "original_dtype": "float32"}
-            if quantised == "float16":
-                array = array.astype(np.float16)
-            else:
-                least, most = float(array.min()), float(array.max())
-                scale = (most - least) / np.iinfo(quantised).max or 1.0
-                entry["quantization"] |= {"min": least, "scale": scale}
-                array = np.round((array - least) / scale).astype(quantised)
-        entries.append(entry)
-        stream += array.tobytes()
-    count = -(-len(stream) // shard)
-    paths = [f"group1-shard{i + 1}of{count}.bin" for i in range(count)]
-    for i, path in enumerate(paths):
-        (folder / path).write_bytes(stream[i * shard : (i + 1) * shard])
-    manifest = [{"paths": paths, "weights": entries}]
-    told = {"format": form, "modelTopology": topology, "weightsManifest": manifest}
-    (folder / "model.json").write_text(json.dumps(told))
-    return folder
 
 
 def _named(model: keras.Model) -> dict[str, np.ndarray]:
@@ -96,7 +67,7 @@ def _matrix(model: OpenModel, source: str, target: str, shape: tuple[int, int]) 
 def test_layers_links_and_numbers_are_those_of_keras(model: keras.Model, tmp_path: Path) -> None:
     arrays = _named(model)
     assert sum(a.size for a in arrays.values()) == model.count_params()
-    with OpenModel.open(str(_write(tmp_path / "m", _topology(model), arrays, 100))) as opened:
+    with OpenModel.open(str(write_tfjs(tmp_path / "m", _topology(model), arrays, 100))) as opened:
         network = opened.network
         saved = tmp_path / "m.keras"
         model.save(saved)
@@ -124,7 +95,7 @@ def test_layers_links_and_numbers_are_those_of_keras(model: keras.Model, tmp_pat
 def test_quantised_weights_are_scaled_and_moved(kind: str, model: keras.Model,
                                                 tmp_path: Path) -> None:  # fmt: skip
     arrays = _named(model)
-    network = open_network(_write(tmp_path / "m", _topology(model), arrays, 333, kind))
+    network = open_network(write_tfjs(tmp_path / "m", _topology(model), arrays, 333, kind))
     with WeightReader(network) as weights:
         for weight in (w for la in network.layers for w in la.weights):
             array = arrays[weight.name]
@@ -158,7 +129,7 @@ def _graph() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def test_a_graph_of_tensorflow(tmp_path: Path) -> None:
     definition, tensors = _graph()
-    folder = _write(tmp_path / "m", definition, tensors, 200, form="graph-model")
+    folder = write_tfjs(tmp_path / "m", definition, tensors, 200, form="graph-model")
     with OpenModel.open(str(folder)) as opened:
         network = opened.network
         by_kind = {la.kind: la for la in network.layers}
@@ -192,7 +163,7 @@ def _refused(folder: Path) -> str:
 
 
 def test_files_that_lie_are_refused(model: keras.Model, tmp_path: Path) -> None:
-    folder = _write(tmp_path / "m", _topology(model), _named(model), 1000)
+    folder = write_tfjs(tmp_path / "m", _topology(model), _named(model), 1000)
     sound = json.loads((folder / "model.json").read_text())
     (tmp_path / "outside.bin").write_bytes(bytes(4000))
     (folder / "link.bin").symlink_to("../outside.bin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from explorer.bundled import scene_names, scene_path
 from explorer.errors import NeuronautError
-from explorer.scene_file import is_scene, load_scene, save_scene
+from explorer.scene_file import is_scene, load_scene, resolve_source, save_scene
 from explorer.viewing.view_state import Camera, ViewState
 
 STATE = ViewState(
@@ -153,6 +154,29 @@ def test_missing_binary_and_folder(tmp_path: Path) -> None:
     ]:
         with pytest.raises(NeuronautError, match=says):
             load_scene(tmp_path / name)
+
+
+def test_a_file_of_a_model_in_json_is_no_scene(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    entries = {"weight_map": {"network": "a"}}
+    for text in (
+        json.dumps({"metadata": {}, **entries}),
+        json.dumps({"modelTopology": {}, "weightsManifest": []}),
+        '{"format": "' + "x" * 3_000_000 + '", "weightsManifest" : []}',
+        json.dumps({"architectures": ["Llama"], "model_type": "llama"}),
+    ):
+        path.write_text(text)
+        assert resolve_source(path) == (path, None)
+    (tmp_path / "a folder.json").mkdir()
+    assert resolve_source(tmp_path / "a folder.json")[1] is None
+    (tmp_path / "n.keras").touch()
+    for view in ({"opened": [json.dumps(entries)]}, {"opened": ["class_name", "nodes"]}):
+        path.write_text(json.dumps({**GOOD, "view": view}))
+        assert resolve_source(path)[1] is not None
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(NeuronautError, match="not a scene"):
+        resolve_source(path)
 
 
 def test_the_bundled_scene_is_there_with_its_network() -> None:

@@ -66,7 +66,10 @@ def located(path: str, name: str) -> str:
     """
     if not plain(name):
         raise UnreadableError(f"it names a part {name[:80]!r} outside its own folder")
-    real = os.path.realpath(os.path.join(folder_of(path), name))
+    place = os.path.join(folder_of(path), name)
+    if os.path.islink(path) and not os.path.isdir(path) and not os.path.lexists(place):
+        place = os.path.join(os.path.dirname(os.path.realpath(path)), name)
+    real = os.path.realpath(place)
     if not any(os.path.commonpath((real, root)) == root for root in _allowed(path)):
         raise UnreadableError(f"its part {name[:80]!r} is a link that leads out of its folder")
     return real
