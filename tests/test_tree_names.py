@@ -165,3 +165,19 @@ def test_the_first_cut_of_a_network_shows_8_to_40(sizes):
     hierarchy = tree_of(replace(network, layers=unlike))
     cut = lod.make_cut(hierarchy, lambda _: pytest.fail("no units"), lod.first_cut(hierarchy))
     assert 8 <= cut.leaf.sum() <= 40
+
+
+def test_a_prefix_that_names_share_gives_way_before_a_scope():
+    """`add_…` around a scope that also something else feeds is no group; the scope stays whole."""
+    steps = ["self/q", "add_self", "cross/norm", "cross/q", "cross/mix", "add_cross", "mlp/up",
+             "mlp/down", "add_mlp"]  # fmt: skip
+    layers = [("memory", "Dense"), ("block/cross/k", "Dense")]
+    layers += [(f"block/{step}", "Dense") for step in steps]
+    links = [("memory", "block/cross/k"), ("block/cross/k", "block/cross/mix")]
+    links += [("memory", f"block/{steps[0]}")]
+    links += [(f"block/{a}", f"block/{b}") for a, b in pairwise(steps)]
+    links += [("block/add_self", "block/add_cross"), ("block/add_cross", "block/add_mlp")]
+    paths = set(tree_of(net(layers, links)).paths)
+    assert {"block/cross", "block/mlp"} <= paths
+    assert "block/add" not in paths
+    assert not any("(2)" in path for path in paths)

@@ -125,9 +125,9 @@ def nested(groups: Groups, of_layer: I8, links: I8, taken: Paths) -> Nesting:
     """Make groups convex and order the children of each.
 
     Groups that are tangled (in a strongly connected component of the graph between siblings) are
-    taken apart along an order of flow that stays in one group as long as it can: a scope into its
-    runs, ``a`` and ``a (2)``; of a prefix of flat names the run that holds most of it remains, if
-    one does.
+    taken apart along an order of flow that stays in one group as long as it can: of a prefix of flat
+    names the run that holds most of it remains, if one does; where no prefix takes part, a scope is
+    split into its runs, ``a`` and ``a (2)``.
 
     Parameters
     ----------
@@ -194,10 +194,12 @@ def _untangled(groups: Groups, of_layer: I8, now: _Pass, knot: list[int], taken:
     pieces: dict[int, list[list[int]]] = {}
     for vertex, run in runs:
         pieces.setdefault(vertex, []).append(run)
+    groups_of_knot = [vertex for vertex in pieces if vertex >= n]
+    # a prefix that only names happen to share gives way before a scope that somebody named
+    weak = [v for v in groups_of_knot if not groups.strong[v - n] and len(pieces[v]) > 1]
     changed, dissolved = [], []
-    for vertex, parts in pieces.items():
-        if vertex < n:
-            continue
+    for vertex in weak or groups_of_knot:
+        parts = pieces[vertex]
         changed.append(vertex)
         row = vertex - n
         whole = sum(map(len, parts))

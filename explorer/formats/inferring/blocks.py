@@ -53,7 +53,7 @@ def block(wiring: Wiring, prefix: str, roles: Roles, stream: str, context: str,
         stream = made.added(stream, made.attention("", read, read), "attention")
     if "ssm_in" in roles:
         read = made.normed("before_attention", stream)
-        stream = made.added(stream, made.state_space(read), "attention")
+        stream = made.added(stream, made.state_space(read), "mixer")
     if made.has_attention("cross_"):
         read = made.normed("before_cross", stream)
         stream = made.added(stream, made.attention("cross_", read, context or read), "cross")
