@@ -25,6 +25,7 @@ _ROLES = {"weights": "kernel", "w": "kernel", "biases": "bias", "b": "bias",
           "depthwise_weights": "depthwise_kernel", "_kernel": "kernel",
           "_embeddings": "embeddings", "embedding_table": "embeddings"}  # fmt: skip
 _NORM = {"gamma", "beta", "moving_mean", "moving_variance", "scale"}
+_PROJECTIONS = ("query", "key", "value", "attention_output")
 _CELLS = {4: "LSTM", 3: "GRU", 1: "SimpleRNN"}
 
 
@@ -87,6 +88,7 @@ def layers_of(weights: list[Weight]) -> tuple[Layer, ...]:
     for weight in weights:
         scope, _, leaf = weight.name.rpartition("/")
         scopes.setdefault(scope, {})[leaf] = weight
+    scopes = _joined(scopes)
     names = Names()
     found = []
     for scope, own in scopes.items():
@@ -100,8 +102,29 @@ def layers_of(weights: list[Weight]) -> tuple[Layer, ...]:
     return tuple(found)
 
 
+def _joined(scopes: dict[str, dict[str, Weight]]) -> dict[str, dict[str, Weight]]:
+    """The parts of an attention of Keras made one layer, by their names and three axes each."""
+
+    def is_part(scope: str) -> bool:
+        kernel = scopes.get(scope, {}).get("kernel")
+        return kernel is not None and len(kernel.shape) == 3
+
+    heads = {scope.removesuffix("/query") for scope in scopes if scope.endswith("/query")}
+    heads = {head for head in heads if all(is_part(f"{head}/{name}") for name in _PROJECTIONS)}
+    found: dict[str, dict[str, Weight]] = {}
+    for scope, own in scopes.items():
+        head, _, part = scope.rpartition("/")
+        if head in heads and part in _PROJECTIONS:
+            found.setdefault(head, {}).update({f"{part}/{leaf}": w for leaf, w in own.items()})
+        else:
+            found.setdefault(scope, {}).update(own)
+    return found
+
+
 def kind_of(own: Mapping[str, Weight]) -> tuple[str, dict[str, Any]]:
     """Kind and configuration of the layer that has variables of these roles."""
+    if "query/kernel" in own and "attention_output/kernel" in own:
+        return "MultiHeadAttention", {}
     kernel, again = own.get("kernel"), own.get("recurrent_kernel")
     rank = len(kernel.shape) if kernel is not None else 0
     if again is not None and len(again.shape) == 2 and again.shape[0]:

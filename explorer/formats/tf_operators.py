@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -41,6 +42,8 @@ _PLACES["FusedBatchNorm"] = _PLACES["FusedBatchNormV2"] = _PLACES["FusedBatchNor
 _ACTIVATIONS = ("Relu", "Relu6", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign",
                 "Softmax", "LogSoftmax", "LeakyRelu", "Exp")  # fmt: skip
 _REDUCE = ("Mean", "Sum", "Max", "Min", "Prod")
+
+_EINSUM = re.compile(r"([A-Za-z]{3,8}),([A-Za-z]{3,8})->([A-Za-z]{3,8})")
 
 Meaning = tuple[str, dict[str, Any]]
 """Name of a Keras layer, empty where none computes the same, and its configuration."""
@@ -177,11 +180,30 @@ def _moves(flow: Flow, op: Op) -> Meaning:
         if flat:
             return "Flatten", {}
         return "Reshape", {"target_shape": list(op.shape[1:])} if op.shape else {}
+    if kind == "ReverseV2":
+        return ("Flip", {"axis": list(last)}) if last else ("", {})
+    if kind == "Einsum":
+        return _mixing(flow, op)
     if kind == "Squeeze":
         return "Squeeze", {}
     if kind == "ExpandDims":
         return "ExpandDims", {"axis": last[0]} if last else {}
     return ("GetItem", _key(flow, op)) if kind == "StridedSlice" and _key(flow, op) else ("", {})
+
+
+def _mixing(flow: Flow, op: Op) -> Meaning:
+    """Values of attention, mixed over time by shares: heads and components are kept as they are."""
+    found = _EINSUM.fullmatch(str(op.attributes.get("equation", "")))
+    shape = op.shape
+    if found is None or shape is None or len(shape) < 3 or None in shape[-2:]:
+        return "", {}
+    for at in (0, 1):
+        value, ref = found[at + 1], op.inputs[1 - at] if len(op.inputs) == 2 else None
+        source = flow.ops[ref[0]] if ref is not None else None
+        if source is not None and source.kind == "Softmax" and value[-2:] == found[3][-2:]:
+            config = {"inputs": ["value", "shares"] if at == 0 else ["shares", "value"]}
+            return "Attention", {**config, "heads": shape[-2], "head_dim": shape[-1]}
+    return "", {}
 
 
 def _shape(flow: Flow, op: Op, at: int) -> Shape | None:

@@ -275,7 +275,8 @@ def _get_item(p: _Pass) -> UnitMap | None:
 _KEYS = ("__slice__", "__ellipsis__")
 
 
-def _reduction(p: _Pass) -> UnitMap | None:
+def _along(p: _Pass) -> UnitMap | None:
+    """Known where it acts along axes that hold no channels."""
     axes = p.config.get("axis")
     axes = axes if isinstance(axes, (list, tuple)) else [axes]
     touched = [_on_channels(p, a) for a in axes]
@@ -307,7 +308,9 @@ _Rule = Callable[[_Pass], UnitMap | None]
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(ELEMENTWISE, _broadcast),
     **dict.fromkeys(SPATIAL | GLOBAL | {"RepeatVector"}, _same),
-    **dict.fromkeys(("Mean", "Sum", "Max", "Min", "Prod", "Var", "Std", "All", "Any"), _reduction),
+    **dict.fromkeys(
+        ("Mean", "Sum", "Max", "Min", "Prod", "Var", "Std", "All", "Any", "Flip"), _along
+    ),
     **dict.fromkeys(("Attention", "AdditiveAttention"), _attention),
     **dict.fromkeys(("Squeeze", "ExpandDims"), _squeeze),
     "Concatenate": _concatenate,
