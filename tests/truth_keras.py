@@ -37,6 +37,7 @@ def network() -> keras.Model:
     rng = np.random.default_rng(17)
     for variable in model.trainable_variables:  # converters leave out biases that are zero
         variable.assign(rng.normal(0, 0.4, variable.shape))
+    model(np.zeros((1, 6, 6, 4)))  # exporters want a model that was called
     return model
 
 
@@ -70,7 +71,9 @@ class Oracle:
             inner = getattr(layer, f"_{part}_dense")
             return multiplied(lambda x: np.asarray(inner(x[:, None])), 6)
         weights, bias = layer.kernel.shape, layer.bias
-        return multiplied(lambda x: np.asarray(keras.ops.matmul(x, layer.kernel) + bias), weights[0])
+        return multiplied(
+            lambda x: np.asarray(keras.ops.matmul(x, layer.kernel) + bias), weights[0]
+        )
 
     def states(self, name: str, inputs: Array) -> Array:
         """What a recurrent layer answers without its biases, (time, in) to (time, units)."""

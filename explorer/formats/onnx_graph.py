@@ -99,7 +99,8 @@ class Graph:
             self._tensor(tensor, tensor.name)
         known = {tensor.name for tensor in graph.initializer}
         for value in graph.input:
-            if value.name not in known and (not depth or value.name not in self._made):
+            made = depth and (value.name in self._made or value.name in self._weights)
+            if value.name not in known and not made:
                 self._input(value.name, prefix)
         for node in graph.node:
             self._node(node, prefix, depth)
@@ -227,6 +228,8 @@ class Graph:
             for given, taken in zip(reversed(node.input), reversed(own), strict=False):
                 if given in self._made:
                     self._made[taken] = self._made[given]
+            if node.op_type == "Loop":
+                self._kept(node, graph)
             self._graph(graph, f"{called}/{clean(name)}/", depth + 1)
             ends += [v.name for v in graph.output if v.name in self._made]
         path = self._names.unique(_folder(called), f"{called.rpartition('/')[2]} result")
@@ -237,6 +240,18 @@ class Graph:
         for at, name in enumerate(node.output):
             if name:
                 self._made[name] = (path, at)
+
+    def _kept(self, node: Any, graph: Any) -> None:
+        """What a loop is given of the file and hands on unchanged is that tensor inside it too."""
+        same = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity"}
+        states = zip(node.input[2:], graph.input[2:], graph.output[1:], strict=False)
+        for given, taken, left in states:
+            name = left.name
+            for _ in range(_DEEPEST):
+                name = same.get(name, name)
+            if given in self._weights and name == taken.name:
+                self._weights[name] = self._weights[given]
+                self._raw[name] = self._raw.get(given)
 
     def _dequantised(self, node: Any) -> bool:
         """Whether a node decodes a tensor of the file: the codes are then a weight with scales."""

@@ -21,6 +21,8 @@ _PASSED = frozenset((
 _SILENT = frozenset(("Identity", "StopGradient", "Snapshot", "EnsureShape", "NoOp",
                      "PreventGradient", "CheckNumerics", "IdentityN"))  # fmt: skip
 _STEERING = frozenset(("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "Assert"))
+_BACK = frozenset(("NextIteration", "RefNextIteration"))
+_MERGES = frozenset(("Merge", "RefMerge"))
 _MOST_OPS = 400_000
 _MOST_CALLS = 20_000
 _DEEPEST = 24
@@ -103,13 +105,18 @@ class Flow:
             (at[source], i)
             for i, node in enumerate(nodes)
             for name in node.inputs
-            if (source := name.split(":", 1)[0]) in at
+            if (source := name.split(":", 1)[0]) in at and nodes[at[source]].op not in _BACK
         }
+        merged: list[tuple[NodeDef, int]] = []
         for i in topological(len(nodes), edges):
             node = nodes[i]
             if node.name not in known:
                 taken = [_output(known, name) for name in node.inputs if not name.startswith("^")]
                 known[node.name] = self._node(node, taken, prefix, depth)
+                if node.op in _MERGES:
+                    merged.append((node, len(self.ops) - 1))
+        for node, place in merged:  # what comes round a loop was not known yet
+            self.ops[place].inputs = [_output(known, n) for n in node.inputs if n[:1] != "^"]
         return known
 
     def _node(
@@ -140,10 +147,9 @@ class Flow:
 
     def settle(self) -> None:
         """Tell for each operator whether data flow through it, and with what it computes."""
+        self._spread()
         deps: list[tuple[Weight, ...]] = []
         for op in self.ops:
-            sources = [self.ops[ref[0]] for ref in op.inputs if ref is not None]
-            op.data |= op.kind not in _STEERING and any(s.data for s in sources)
             found: dict[str, Weight] = {}
             if op.weight is not None:
                 found[op.weight.name] = op.weight
@@ -153,6 +159,17 @@ class Flow:
             kept = tuple(found.values())[:_MOST_WEIGHTS]
             deps.append(kept)
             op.weights = kept
+
+    def _spread(self) -> None:
+        """Mark what data flow through; what they bring round a loop, in a further pass."""
+        loops = [op for op in self.ops if op.kind in _MERGES]
+        for _ in range(_DEEPEST):
+            before = sum(op.data for op in loops)
+            for op in self.ops:
+                if not op.data and op.kind not in _STEERING:
+                    op.data = any(self.ops[ref[0]].data for ref in op.inputs if ref is not None)
+            if sum(op.data for op in loops) == before:
+                return
 
     def weight_at(self, ref: Ref | None) -> Weight | None:
         """The tensor of the file that an input is, shapes aside."""
@@ -164,6 +181,17 @@ class Flow:
                 return op.weight
             if op.data or op.kind not in _PASSED or not op.inputs:
                 return None
+            ref = op.inputs[0]
+        return None
+
+    def reshaped_at(self, ref: Ref | None) -> tuple[int, ...] | None:
+        """The shape that a tensor of the file is given before it is read, where that is known."""
+        for _ in range(16):
+            op = self.ops[ref[0]] if ref is not None else None
+            if op is None or op.kind not in _PASSED or not op.inputs:
+                return None
+            if op.kind == "Reshape":
+                return self.numbers_at(op.inputs[1]) if len(op.inputs) > 1 else None
             ref = op.inputs[0]
         return None
 

@@ -213,7 +213,7 @@ class Layers:
         elif main is not None:
             kernel = self._kernel(main)
             assert kernel is not None
-            kind, config = kernel_meaning(main, kernel, shapes[0] if shapes else None)
+            kind, config = kernel_meaning(self._flow, main, kernel, shapes[0] if shapes else None)
             own = {r: replace(w, axes=kernel_axes(main)) if w.name == kernel.name else w
                    for r, w in own.items()}  # fmt: skip
         elif len(members) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from explorer.formats.tf_flow import Flow, Op
@@ -76,18 +77,21 @@ def _spatial(op: Op, key: str) -> list[int]:
     return told[2:] if _format(op) else told[1:-1]
 
 
-def kernel_meaning(op: Op, kernel: Weight, shape: Shape | None) -> Meaning:
+def kernel_meaning(flow: Flow, op: Op, kernel: Weight, shape: Shape | None) -> Meaning:
     """What an operator with a kernel computes.
 
     Parameters
     ----------
+    flow : Flow
     op : Op
     kernel : Weight
     shape : Shape or None
         Of what flows in.
     """
     if op.kind in ("MatMul", "_FusedMatMul", "BatchMatMulV2"):
-        return _matmul(op, kernel) if len(kernel.shape) == 2 else _einsum(kernel, shape)
+        if len(kernel.shape) == 2:
+            return _matmul(op, kernel)
+        return _einsum(kernel, shape) if shape else _flat_einsum(flow, op, kernel)
     if "Gather" in op.kind:
         fits = len(kernel.shape) == 2
         return ("Embedding", {"input_dim": kernel.shape[0], "output_dim": kernel.shape[1]}) \
@@ -126,6 +130,20 @@ def _einsum(kernel: Weight, shape: Shape | None) -> Meaning:
             inner, out = "abcdefgh"[:count], "abcdefgh"[count:rank]
             if len(outer) == len(shape) - count:
                 return "EinsumDense", {"equation": f"{outer}{inner},{inner}{out}->{outer}{out}"}
+    return "", {}
+
+
+def _flat_einsum(flow: Flow, op: Op, kernel: Weight) -> Meaning:
+    """The same where no shapes are recorded: by the matrix that the kernel is made into."""
+    told = flow.reshaped_at(op.inputs[1])
+    rank = len(kernel.shape)
+    if told is None or len(told) != 2 or kernel_axes(op) or not 2 < rank < 6:
+        return "", {}
+    for count in range(1, rank):
+        sides = prod(kernel.shape[:count]), prod(kernel.shape[count:])
+        if all(n in (-1, side) for n, side in zip(told, sides, strict=True)):
+            inner, out = "abcdefgh"[:count], "abcdefgh"[count:rank]
+            return "EinsumDense", {"equation": f"...{inner},{inner}{out}->...{out}"}
     return "", {}
 
 

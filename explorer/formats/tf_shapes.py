@@ -31,6 +31,11 @@ def _shape(flow: Flow, op: Op) -> Shape | None:
         return None
     flowing = [flow.ops[ref[0]] for ref in op.inputs if ref is not None and not ref[1]]
     shapes = [other.shape for other in flowing if other.data]
+    if op.kind == "Reshape":
+        told = flow.numbers_at(op.inputs[1]) if len(op.inputs) > 1 else None
+        return tuple(None if n < 0 else n for n in told) if told else None
+    if op.kind == "Einsum" and len(op.inputs) == len(shapes) == 2:
+        return _einsum_shape(str(op.attributes.get("equation", "")), shapes)
     if op.kind in KERNELS and "Gather" not in op.kind:
         return _kernel_shape(flow, op, shapes[0] if shapes else None)
     if not shapes or any(shape is None for shape in shapes):
@@ -49,6 +54,17 @@ def _shape(flow: Flow, op: Op) -> Shape | None:
         if axis and axis[0] in (-1, len(widest) - 1) and None not in parts:
             return (*widest[:-1], sum(n for n in parts if n is not None))
     return _reduced(flow, op, widest) if op.kind in ("Mean", "Max", "Sum") else None
+
+
+def _einsum_shape(equation: str, shapes: list[Shape | None]) -> Shape | None:
+    """Of a product of two things that flow, by the letters of its axes."""
+    left, _, out = equation.partition("->")
+    size: dict[str, int | None] = {}
+    for letters, shape in zip(left.split(","), shapes, strict=False):
+        if shape is None or len(letters) != len(shape):
+            return None
+        size |= {c: n for c, n in zip(letters, shape, strict=True) if size.get(c) is None}
+    return tuple(size[c] for c in out) if out and set(out) <= set(size) else None
 
 
 def _kernel_shape(flow: Flow, op: Op, source: Shape | None) -> Shape | None:

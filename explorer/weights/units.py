@@ -236,6 +236,20 @@ def memo(network: Network, name: str, build: Any) -> Any:
     return store[name]
 
 
+def _before(layer: Layer, axis: int) -> int | None:
+    """Which axis of its input a layer makes the channel axis of its output."""
+    if layer.op not in ("Transpose", "Permute"):
+        return axis
+    order = layer.config.get("axes" if layer.op == "Transpose" else "dims")
+    if not isinstance(order, (list, tuple)) or not all(isinstance(a, int) for a in order):
+        return None
+    order = [0, *order] if layer.op == "Permute" else list(order)
+    if not -len(order) <= axis < len(order) or not -len(order) <= order[axis] < len(order):
+        return None
+    found = order[axis] % len(order)
+    return -1 if found == len(order) - 1 else found
+
+
 def _channel_axes(network: Network) -> dict[str, int]:
     """Channel axis of every layer that is not last, found from ``data_format`` and passed on."""
     layers = network.layer_by_path
@@ -252,11 +266,11 @@ def _channel_axes(network: Network) -> dict[str, int]:
         elif layer.op in passes and sources:
             axes[layer.path] = sources[0]
     for layer in reversed(network.layers):  # an input takes the axis of what reads it
-        if layer.path in axes or layer.op not in passes | {"InputLayer"}:
+        if layer.path in axes or layer.op not in passes | {"InputLayer", "Transpose", "Permute"}:
             continue
         readers = [k.target for k in out.of(layer.path) if k.target in layers]
-        wanted = [axes[r] for r in readers if r in axes]
-        if wanted:
+        wanted = [_before(layers[r], axes[r]) for r in readers if r in axes]
+        if wanted and wanted[0] is not None:
             axes[layer.path] = wanted[0]
     return {path: axis for path, axis in axes.items() if axis != -1}
 
