@@ -20,9 +20,9 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from hypothesis import settings  # noqa: E402
 
-# Times are measured by the benchmarks; a busy machine must not fail a property. The examples are the
-# same in every run, so that a change is judged by what it changed; new ones are looked for with
-# `pytest --hypothesis-profile=explore`.
+# Times are measured by the benchmarks; a busy machine must not fail a property. The examples are
+# the same in every run, so that a change is judged by what it changed; new ones are looked for
+# with `pytest --hypothesis-profile=explore`.
 settings.register_profile("neuronaut", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=500)
 settings.load_profile("neuronaut")

@@ -169,15 +169,15 @@ def test_the_first_cut_of_a_network_shows_8_to_40(sizes):
 
 def test_a_prefix_that_names_share_gives_way_before_a_scope():
     """`add_…` around a scope that also something else feeds is no group; the scope stays whole."""
-    steps = ["self/q", "add_self", "cross/norm", "cross/q", "cross/mix", "add_cross", "mlp/up",
-             "mlp/down", "add_mlp"]  # fmt: skip
-    layers = [("memory", "Dense"), ("block/cross/k", "Dense")]
-    layers += [(f"block/{step}", "Dense") for step in steps]
-    links = [("memory", "block/cross/k"), ("block/cross/k", "block/cross/mix")]
-    links += [("memory", f"block/{steps[0]}")]
-    links += [(f"block/{a}", f"block/{b}") for a, b in pairwise(steps)]
-    links += [("block/add_self", "block/add_cross"), ("block/add_cross", "block/add_mlp")]
+    steps = ["0/norm", "0/self/q", "0/self/mix", "0/self/o", "add_self", "1/norm", "1/cross/q",
+             "1/cross/mix", "1/cross/o", "add_cross", "2/norm", "2/mlp/up", "2/mlp/down",
+             "add_mlp"]  # fmt: skip
+    keys = ["0/self/k", "0/self/v", "1/cross/k", "1/cross/v"]
+    layers = [(step, "Dense") for step in (*keys, *steps)]
+    links = [*pairwise(steps), ("add_self", "add_cross"), ("add_cross", "add_mlp")]
+    links += [("0/norm", "0/self/k"), ("0/norm", "0/self/v")]
+    links += [(key, f"{key[:-1]}mix") for key in keys]
     paths = set(tree_of(net(layers, links)).paths)
-    assert {"block/cross", "block/mlp"} <= paths
-    assert "block/add" not in paths
+    assert {"0", "1", "2"} <= paths
+    assert "add" not in paths
     assert not any("(2)" in path for path in paths)

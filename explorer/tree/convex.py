@@ -125,9 +125,9 @@ def nested(groups: Groups, of_layer: I8, links: I8, taken: Paths) -> Nesting:
     """Make groups convex and order the children of each.
 
     Groups that are tangled (in a strongly connected component of the graph between siblings) are
-    taken apart along an order of flow that stays in one group as long as it can: of a prefix of flat
-    names the run that holds most of it remains, if one does; where no prefix takes part, a scope is
-    split into its runs, ``a`` and ``a (2)``.
+    taken apart along an order of flow that stays in one group as long as it can: of a prefix of
+    flat names the run that holds most of it remains, if one does; where no prefix takes part, a
+    scope is split into its runs, ``a`` and ``a (2)``.
 
     Parameters
     ----------
