@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from codec_files import File
 from numpy.typing import NDArray
 
 from explorer.network import Layer, Weight
@@ -353,3 +354,48 @@ def test_a_viewport_stays_inside_and_keeps_what_is_under_the_pointer(
     assert nearest.zoomed(0, 0, 1e-9) == whole
     cells = full_cells(plane, nearest.spans(plane.most_step), get_overlay("signed"), NO)
     assert cells.single
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.02])
+def test_cells_of_a_counted_share_are_numpys(case: _Case, threshold: float) -> None:
+    plane = weight_matrix(case.model, case.layer, case.weight)
+    overlay = get_overlay("sparsity").at(threshold)
+    rng = np.random.default_rng(11)
+    for _ in range(4):
+        rows, columns = (_random_span(rng, n) for n in case.truth.shape[:2])
+        cells = plane.cells(rows, columns, overlay, NO)
+        part = case.truth.astype(np.float32)
+        for i in range(rows.count):
+            for j in range(columns.count):
+                mine = part[slice(*rows.cell(i)), slice(*columns.cell(j))]
+                mine = mine[~np.isnan(mine)]
+                near = np.count_nonzero(np.abs(mine.astype(np.float64)) <= threshold)
+                assert cells.values[i, j] == pytest.approx(near / max(mine.size, 1), abs=1e-12)
+
+
+def test_a_weight_without_codes_is_told_by_its_magnitude(case: _Case) -> None:
+    plane = weight_matrix(case.model, case.layer, case.weight)
+    coloring = Coloring(get_overlay("codes").at(0.0), "dark")
+    assert coloring.of_plane(plane).overlay is get_overlay("magnitude")
+    sparse = Coloring(get_overlay("sparsity").at(0.5), "dark")
+    assert sparse.of_plane(plane) is sparse
+
+
+def test_the_figure_of_codes_is_numpys(tmp_path: Path) -> None:
+    rng = np.random.default_rng(13)
+    codes = rng.integers(3, 90, (300, 200)).astype(np.uint8)
+    file = File(tmp_path / "codes.bin")
+    network = file.network(file.add("kernel", codes, "float8_e4m3fn"))
+    with OpenModel(network) as model:
+        figure = figures.figure_of(model, "a", "kernel")
+        coloring = Coloring(get_overlay("codes").at(0.0), "dark")
+        viewport = Viewport.of(figure.plane, (40.0, 30.0))
+        shown = figures.quick(figure, viewport, coloring)
+        assert shown is not None
+        assert shown.heat.title == get_overlay("codes").title
+        cells = figures.full(figure, viewport, coloring, NO).cells
+    assert cells.rows.step > 1
+    for i in range(cells.rows.count):
+        for j in range(cells.columns.count):  # rows are out units
+            part = codes[slice(*cells.columns.cell(j)), slice(*cells.rows.cell(i))]
+            assert cells.values[i, j] == len(np.unique(part)) / 256

@@ -187,7 +187,7 @@ class DesktopPanel:
             self._told = ()
             return False
         row, column = (int(n) for n in self._viewport.at(*at))
-        overlay = self._coloring.overlay
+        overlay = shown.heat.overlay
         self._told = tuple(told(figure.plane, shown.cells, row, column, overlay))
         return True
 

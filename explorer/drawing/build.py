@@ -98,7 +98,7 @@ def sketched(
     overlay = get_overlay(state.overlay, model.comparison is not None).at(state.threshold)
     placed = place(model, state, aspect)
     crossing = finder.crossing(placed.cut, state.edge_budget)
-    crossing = finder.counted(crossing, overlay.counting(state.threshold))
+    crossing = finder.counted(crossing, overlay.counting)
     of_units = get_unit_overlay(state.units, model.comparison is not None)
     units = None
     if of_units is not None:

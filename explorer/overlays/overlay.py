@@ -130,6 +130,8 @@ class Overlay:
         Why edges with weights are grey, where that is not because they are not yet counted.
     scale : str
         The kind of colour scale that suits it, or ``"automatic"``: as suits the numbers.
+    threshold : float
+        Of the view, once `at` has put it in.
     """
 
     name: str
@@ -142,6 +144,7 @@ class Overlay:
     told: str = ""
     grey: str = ""
     scale: str = "automatic"
+    threshold: float = 0.0
 
     def tells(self, stats: EdgeStats) -> NDArray[np.bool_]:
         """Which edges have a number; the others are grey."""
@@ -149,13 +152,14 @@ class Overlay:
         return np.asarray(there & ~np.isnan(self.values(stats)))
 
     def at(self, threshold: float) -> Overlay:
-        """The same with the number of the threshold in its texts."""
+        """The same for a view with this threshold: it stands in the texts."""
         number = f"{threshold:.6g}"
         title, told = (text.replace("{threshold}", number) for text in (self.title, self.told))
-        return replace(self, title=title, told=told)
+        return replace(self, title=title, told=told, threshold=threshold)
 
-    def counting(self, threshold: float) -> Counting | None:
-        """What is to be counted for a view with this threshold."""
+    @property
+    def counting(self) -> Counting | None:
+        """What is to be counted."""
         if self.counts is None:
             return None
-        return Counting(self.counts, threshold if self.counts == "near zero" else 0.0)
+        return Counting(self.counts, self.threshold if self.counts == "near zero" else 0.0)

@@ -177,6 +177,9 @@ def quick(figure: WeightFigure, viewport: Viewport, coloring: Coloring) -> Shown
     if not plane.ready and figure.weight.size > _AT_ONCE:
         return None
     seen = viewport.spans(plane.most_step)
+    coloring = coloring.of_plane(plane)
+    if plane.counts(coloring.overlay, *seen) > _AT_ONCE:
+        return None
     plane.prepare(lambda: False)
     cells = quick_cells(plane, seen, coloring.overlay)
     return Shown(heat(plane, cells, coloring), viewport, same(cells, plane, seen))
@@ -193,11 +196,12 @@ def full(figure: WeightFigure, viewport: Viewport, coloring: Coloring, stop: Sto
         If the file was changed or cannot be read.
     """
     plane = figure.plane
+    coloring = coloring.of_plane(plane)
     cells = full_cells(plane, viewport.spans(plane.most_step), coloring.overlay, stop)
     return Shown(heat(plane, cells, coloring), viewport, True)
 
 
-_AT_ONCE = 1 << 20  # weights that are measured while a person waits
+_AT_ONCE = 1 << 20  # weights that are measured or counted while a person waits
 
 
 def figure_of(model: OpenModel, path: str, name: str) -> WeightFigure:

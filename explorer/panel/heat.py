@@ -40,13 +40,25 @@ class Coloring:
 
     @classmethod
     def of(cls, state: ViewState, comparing: bool) -> Coloring:
-        """As the view has it; an overlay that cannot be told of cells gives way to the first."""
+        """As the view has it."""
         found = overlays(comparing).get(state.overlay)
-        if found is None or found.counts not in (None, "no number"):
-            first = next(iter(overlays(comparing).values()))
-            found = overlays(comparing).get("magnitude", first)
-            return cls(found, state.theme)
-        return cls(found, state.theme, state.scale, state.range)
+        if found is None:
+            return cls(_first(comparing), state.theme)
+        found = found.at(state.threshold)
+        scale = found.scale if state.scale == "automatic" else state.scale
+        return cls(found, state.theme, scale, state.range)
+
+    def of_plane(self, plane: Plane) -> Coloring:
+        """An overlay that has no numbers for a weight gives way to the first."""
+        if plane.suits(self.overlay):
+            return self
+        return Coloring(_first(self.overlay.compares), self.theme)
+
+
+def _first(comparing: bool) -> Overlay:
+    """What cells are told by where nothing else can be: `magnitude`, or its like."""
+    known = overlays(comparing)
+    return known.get("magnitude", next(iter(known.values())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +74,26 @@ class Heat:
         ``None`` where the cells have colours of their own.
     title : str
         What the colours mean.
+    overlay : Overlay
+        Whose numbers the cells have.
     """
 
     cells: Cells
     pixels: U1
     scale: ColorScale | None
     title: str
+    overlay: Overlay
 
 
 def heat(plane: Plane, cells: Cells, coloring: Coloring) -> Heat:
     """Colour cells by the scale that suits them."""
     if cells.colors is not None:
         pixels = np.dstack((cells.colors, _opaque(cells)))
-        return Heat(cells, pixels, None, "in channels 0, 1, 2 as red, green, blue; each filter "
-                    "from its lowest to its highest weight")  # fmt: skip
+        title = (
+            "in channels 0, 1, 2 as red, green, blue; each filter from its lowest to its highest"
+            " weight"
+        )
+        return Heat(cells, pixels, None, title, coloring.overlay)
     overlay = coloring.overlay
     diverging = overlay.diverging if plane.diverging is None else plane.diverging
     look = THEMES[coloring.theme]
@@ -90,7 +108,7 @@ def heat(plane: Plane, cells: Cells, coloring: Coloring) -> Heat:
     colors = colors.reshape(*cells.values.shape, 3)
     colors[np.isnan(cells.values)] = NOT_FINITE
     title = "weight w" if plane.diverging else overlay.title
-    return Heat(cells, np.dstack((colors, _opaque(cells))), scale, title)
+    return Heat(cells, np.dstack((colors, _opaque(cells))), scale, title, overlay)
 
 
 def _opaque(cells: Cells) -> U1:
@@ -121,6 +139,7 @@ def told(plane: Plane, cells: Cells, row: int, column: int, overlay: Overlay) ->
     row, column : int
         Of the plane.
     overlay : Overlay
+        Whose numbers they have.
     """
     if not (cells.rows.start <= row < cells.rows.stop):
         return []

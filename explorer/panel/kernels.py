@@ -130,6 +130,14 @@ class KernelPlane:
             channels = -(-(columns.stop - columns.start) // self.tile[1]) + 1
         return 4 * channels * self.filters * prod(self.tile)
 
+    def counts(self, overlay: Overlay, rows: Span, columns: Span) -> int:
+        """Nothing: single weights are shown, whatever the overlay."""
+        return 0
+
+    def suits(self, overlay: Overlay) -> bool:
+        """Whatever the overlay."""
+        return True
+
     def spot(self, row: int, column: int) -> tuple[int, int, int] | None:
         """Filter, channel and tap of a row and column; ``None`` where nothing stands."""
         (a, y), (b, x) = divmod(row, self.tile[0]), divmod(column, self.tile[1])

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from explorer.comparing.pyramid import ComparedPyramid
 from explorer.network import Layer, Weight
 from explorer.open_model import OpenModel
-from explorer.overlays import Overlay
+from explorer.overlays import Counts, Overlay
 from explorer.panel.plane import Cells, Side, Span, Stop, index_text, many, numbers
 from explorer.panel.weight_summary import Stopped
 from explorer.pyramid.pyramid import Pyramid, Stats
+from explorer.pyramid.tallies import Pairs, codes_used, count_where, near_zero
+from explorer.weights.codecs import code_range
 from explorer.weights.codecs.kinds import number_dtype
 from explorer.weights.connections import Connection, Matrix
 from explorer.weights.kernels import axes_of
+from explorer.weights.weight_reader import WeightReader
 
 _CACHE = 16 << 20  # bytes of the file that a matrix of its own keeps
 _AT_ONCE = 4 << 20  # bytes read between two looks whether that is still wanted
@@ -77,8 +80,43 @@ class WeightMatrix:
         stats, before = self.stats(rows, columns, stop), None
         if overlay.compares and isinstance(self.pyramid, ComparedPyramid):
             before = self._stats(self.pyramid.before, rows, columns, stop).rms
-        values = numbers(stats, overlay, before)
+        counted = self._counted(rows, columns, overlay, stats, stop)
+        values = numbers(stats, overlay, before, counted)
         return Cells(rows, columns, values, stats.mean, stats.count, stats.non_finite)
+
+    def counts(self, overlay: Overlay, rows: Span, columns: Span) -> int:
+        """Weights of the rectangle, where they have to be looked at one by one."""
+        if overlay.counts not in ("near zero", "codes"):
+            return 0
+        return (rows.stop - rows.start) * (columns.stop - columns.start) * self.taps
+
+    def suits(self, overlay: Overlay) -> bool:
+        """Whether the weight has codes, where those are counted."""
+        return overlay.counts != "codes" or bool(code_range(self.weight))
+
+    def _counted(
+        self, rows: Span, columns: Span, overlay: Overlay, stats: Stats, stop: Stop
+    ) -> Counts | None:
+        """What an overlay counts of each cell, where sums do not tell it."""
+        if not self.counts(overlay, rows, columns) or not self.suits(overlay):
+            return None
+        labels = rows.labels(self.rows.size), columns.labels(self.columns.size)
+        shape = rows.count, columns.count
+        every = np.arange(shape[0] * shape[1])
+        pairs = Pairs.of(labels, shape, (every // shape[1], every % shape[1]))
+        if overlay.counts == "codes":
+            reader = self.pyramid.level0.reader
+            assert isinstance(reader, WeightReader)  # differences have no codes
+            codes = codes_used(reader, self.connection, pairs, stop)
+            if codes is None:
+                raise Stopped
+            used = codes[self.weight.name]
+            return Counts(used.sum(axis=1), np.where(used.any(axis=1), used.shape[1], 0))
+        close = near_zero(overlay.threshold)
+        hits = count_where(self.pyramid.level0, self.connection, pairs, close, stop)
+        if hits is None:
+            raise Stopped
+        return Counts(hits, stats.count.ravel())
 
     @property
     def about(self) -> str:

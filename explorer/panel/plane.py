@@ -227,7 +227,13 @@ class Plane(Protocol):
         """How much of what there is: ``"64 out units × 3 in units"``."""
 
     def cost(self, rows: Span, columns: Span) -> int:
-        """Bytes that `cells` would read."""
+        """Bytes that `cells` would read, for an overlay that counts nothing."""
+
+    def counts(self, overlay: Overlay, rows: Span, columns: Span) -> int:
+        """Weights that an overlay has counted one by one for these cells; 0 if it need not."""
+
+    def suits(self, overlay: Overlay) -> bool:
+        """Whether an overlay has numbers for this weight."""
 
     def cells(self, rows: Span, columns: Span, overlay: Overlay, stop: Stop) -> Cells:
         """The cells of a rectangle, exact; prepares first if need be."""
@@ -244,8 +250,22 @@ def many(number: int, title: str) -> str:
     return f"{grouped(number)} {title}" + ("" if number == 1 else "s")
 
 
-def numbers(stats: Stats, overlay: Overlay, before: F8 | None = None) -> F8:
-    """The overlay's number of each cell; NaN where there is no finite weight."""
+def numbers(
+    stats: Stats, overlay: Overlay, before: F8 | None = None, counted: Counts | None = None
+) -> F8:
+    """The overlay's number of each cell; NaN where there is no finite weight.
+
+    Parameters
+    ----------
+    stats : Stats
+    overlay : Overlay
+    before : float64 array, optional
+        RMS of the older weights, where two files are compared.
+    counted : Counts, optional
+        What the overlay counts, flat; where it counts what is not finite that is known.
+    """
+    if counted is None:
+        counted = Counts(stats.non_finite.ravel(), (stats.count + stats.non_finite).ravel())
     flat = EdgeStats(
         sum_sq=stats.sum_sq.ravel(),
         sum=stats.sum.ravel(),
@@ -254,7 +274,7 @@ def numbers(stats: Stats, overlay: Overlay, before: F8 | None = None) -> F8:
         count=stats.count.ravel(),
         non_finite=stats.non_finite.ravel(),
         before=None if before is None else before.ravel(),
-        counted=Counts(stats.non_finite.ravel(), (stats.count + stats.non_finite).ravel()),
+        counted=counted,
     )
     values = np.array(overlay.values(flat), np.float64).reshape(stats.count.shape)
     if overlay.counts is not None:

@@ -100,6 +100,11 @@ class Level0:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    @property
+    def reader(self) -> Reader:
+        """What reads the elements."""
+        return self._reader
+
     def _cached(self, key: Hashable, read: Callable[[], Values]) -> Values:
         with self._lock:
             if key in self._kept:

@@ -98,8 +98,8 @@ class MatrixPane:
             return
         if not (math.isfinite(row) and math.isfinite(column)):
             return
-        cells, plane = self.shown.cells, self._figure.plane
-        lines = told(plane, cells, math.floor(row), math.floor(column), self._coloring.overlay)
+        cells, plane, overlay = self.shown.cells, self._figure.plane, self.shown.heat.overlay
+        lines = told(plane, cells, math.floor(row), math.floor(column), overlay)
         self._tab.flush(matrix_told=lines)
 
     def follow(self) -> None:
