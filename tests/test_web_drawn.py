@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import struct
@@ -19,6 +20,7 @@ from explorer.errors import NeuronautError
 from explorer.renderer import geometry
 from explorer.viewing.view_state import Camera, interpolate
 from explorer.web import drawn
+from explorer.web.feed import Feed
 
 CAMERA = Camera((1.0, 2.0, 30.0), (0.5, 0.0, -1.0), (0.0, 1.0, 0.0), 20.0)
 TYPES = {"colors": np.uint8, "flags": np.uint8, "node": np.int32, "row": np.int32}
@@ -173,3 +175,70 @@ def test_what_is_too_large_is_refused_and_a_large_move_jumps(
     monkeypatch.setattr(drawn, "MOST_BYTES", 1000)
     with pytest.raises(NeuronautError, match="too large"):
         drawn.pack(1, b)
+
+
+def recolored(before: DrawList) -> DrawList:
+    """The same in other colours and widths."""
+    edges, turned = before.edges, np.roll(before.edges.widths, 1)
+    return replace(
+        before,
+        edges=replace(edges, colors=255 - edges.colors, widths=turned),
+        solids=replace(before.solids, colors=before.solids.colors // 2),
+    )
+
+
+def test_in_other_colours_the_rest_is_not_sent_again() -> None:
+    base = scenes.vgg(edge_count=300)
+    wanted = recolored(base)
+    whole, message = drawn.pack(1, wanted), drawn.pack(2, wanted, base=base)
+    assert len(message) < len(whole) / 5
+    header, body = read(message)
+    (sent,) = header["lists"]
+    assert sent["recolors"]
+    rows = array(sent["edges"], "row", body)
+    np.testing.assert_array_equal(
+        array(sent["edges"], "colors", body), wanted.edges.colors[rows].ravel()
+    )
+    np.testing.assert_array_equal(
+        array(sent["solids"], "colors", body), wanted.solids.colors.ravel()
+    )
+    assert set(sent["edges"]) == {"colors", "widths", "row"}
+    (whole_list,) = read(whole)[0]["lists"]
+    for name in ("row", "widths"):
+        np.testing.assert_array_equal(
+            array(sent["edges"], name, body),
+            array(whole_list["edges"], name, read(whole)[1]),
+        )
+
+
+def test_what_else_changes_is_sent_whole() -> None:
+    base = scenes.vgg(edge_count=30)
+    others = [
+        replace(base, edges=replace(base.edges, points=base.edges.points + 1)),
+        replace(base, labels=base.labels[1:]),
+        replace(base, solids=replace(base.solids, sizes=base.solids.sizes * 2)),
+    ]
+    for other in others:
+        header, body = read(drawn.pack(2, other, base=base))
+        assert "recolors" not in header["lists"][0]
+        check(header["lists"][0], body, other)
+    assert read(drawn.pack(2, base, base=base))[0]["lists"] == []
+
+
+def test_a_page_gets_what_it_lacks_of_what_it_has() -> None:
+    async def fetched() -> list[dict[str, Any]]:
+        numbers: list[int] = []
+        feed = Feed(numbers.append)
+        feed.on = True
+        first, found = scenes.vgg(edge_count=30), []
+        for shown, known in ((first, 0), (recolored(first), 1), (first, 1), (recolored(first), 9)):
+            feed.show(shown)
+            found.append(read(await feed.message(known))[0])
+        return found
+
+    one, two, three, four = asyncio.run(fetched())
+    assert [m["number"] for m in (one, two, three, four)] == [1, 2, 3, 4]
+    assert "recolors" not in one["lists"][0]
+    assert two["lists"][0]["recolors"]
+    assert three["lists"] == []  # it has not got the second: what it has is right again
+    assert "recolors" not in four["lists"][0]  # who knows what that one has

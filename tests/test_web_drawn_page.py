@@ -370,3 +370,29 @@ def test_nothing_is_still_before_what_is_new_has_come(page: Page) -> None:
         page.page.keyboard.press("r")
     page.page.wait_for_function("() => window.told.length")
     assert page.page.evaluate("() => window.told") == [True]
+
+
+def test_a_drag_at_the_scale_sends_colours_alone(page: Page) -> None:
+    switch(page)
+    page.page.evaluate(
+        """() => { const real = window.trame.trigger; window.sent = [];
+          window.trame.trigger = async (name, ...rest) => {
+            const found = await real.call(window.trame, name, ...rest);
+            if (name === 'scene') window.sent.push(found.byteLength);
+            return found; }; }"""
+    )
+    before = page.pixels()
+    low, high = page.page.evaluate(
+        "() => { const b = window.trame.state.get('legend').bar; return [b.low, b.high]; }"
+    )
+    with next_scene(page):
+        page.page.evaluate(
+            f"() => window.trame.trigger('act', ['range', {low}, {low + (high - low) / 8}, 77])"
+        )
+    changed = page.pixels()
+    assert apart(changed, before) > 0.1
+    back(page)
+    switch(page)  # now all of it is sent
+    small, whole = page.page.evaluate("() => window.sent")
+    assert small < whole / 5
+    assert apart(page.pixels(), changed) < 0.02

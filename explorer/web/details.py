@@ -67,6 +67,11 @@ async def count_all(tab: Tab) -> None:
     await _read(tab, path, lambda *rest: node_statistics(model, path, *rest))
 
 
+async def begin(tab: Tab) -> None:
+    """Offer to read all weights, once there is a picture: nothing is selected yet."""
+    await _offer(tab, tab.panel_of)
+
+
 async def _offer(tab: Tab, path: str) -> None:
     """Read the weights of a group, or offer to where they are many."""
     from explorer.panel.statistics import UNASKED, node_weights

@@ -58,7 +58,9 @@ class Move:
     seconds: float = 0.0
 
 
-def pack(number: int, draw_list: DrawList, move: Move | None = None, known: bool = False) -> bytes:
+def pack(
+    number: int, draw_list: DrawList, move: Move | None = None, base: DrawList | None = None
+) -> bytes:
     """A draw list, and the way there, as one message.
 
     Parameters
@@ -68,8 +70,9 @@ def pack(number: int, draw_list: DrawList, move: Move | None = None, known: bool
     draw_list : DrawList
     move : Move, optional
         Without it the page shows the draw list at once and keeps its camera.
-    known : bool
-        Whether the page has the draw list: then only the flight of the camera is sent.
+    base : DrawList, optional
+        What the page has. Of the same draw list only the flight of the camera is sent; of one that
+        differs in colours and widths alone, only those.
 
     Returns
     -------
@@ -82,7 +85,8 @@ def pack(number: int, draw_list: DrawList, move: Move | None = None, known: bool
     """
     move = move or Move()
     lists: list[tuple[float, DrawList]] = [(1.0, draw_list)]
-    if known:
+    alone = base is not None and move == Move() and recolors(base, draw_list)
+    if base is draw_list:
         lists = []
     elif move.blend is not None:
         keys = [(t, move.blend(t)) for t in KEY_TIMES]
@@ -97,7 +101,7 @@ def pack(number: int, draw_list: DrawList, move: Move | None = None, known: bool
         "seconds": move.seconds,
         "cameras": _flight(move),
         "lists": [
-            {"at": t, **_described(one, order, body)}
+            {"at": t, **(_colored if alone else _described)(one, order, body)}
             for (t, one), order in zip(lists, _orders([one for _, one in lists]), strict=True)
         ],
     }
@@ -156,6 +160,22 @@ def look(theme: str) -> dict[str, Any]:
     }
 
 
+def recolors(before: DrawList, after: DrawList) -> bool:
+    """Whether one draw list has all of another's arrays but colours and widths."""
+
+    def same(one: BoxArrays, other: BoxArrays) -> bool:
+        names = ("centers", "sizes", "node")
+        return all(getattr(one, name) is getattr(other, name) for name in names)
+
+    return (
+        before.theme == after.theme
+        and before.edges.points is after.edges.points
+        and same(before.solids, after.solids)
+        and same(before.frames, after.frames)
+        and before.labels == after.labels
+    )
+
+
 class _Body:
     """Arrays behind the header."""
 
@@ -189,10 +209,7 @@ def _order(draw_list: DrawList) -> Array:
 
 
 def _described(draw_list: DrawList, order: Array, body: _Body) -> dict[str, Any]:
-    from explorer.renderer.scene import WIDTHS_PX, width_group
-
     edges = draw_list.edges
-    widths = np.array(WIDTHS_PX, np.float32)[width_group(edges.widths)]
     return {
         "selected": draw_list.selected,
         "pending": draw_list.pending,
@@ -202,11 +219,33 @@ def _described(draw_list: DrawList, order: Array, body: _Body) -> dict[str, Any]
             "count": len(edges.widths),
             "steps": int(edges.points.shape[1]) if edges.points.ndim == 3 else 0,
             "points": body.put(edges.points[order], "<f4"),
-            "colors": body.put(edges.colors[order], "|u1"),
-            "widths": body.put(widths[order], "<f4"),
-            "row": body.put(order, "<i4"),
+            **_paint(draw_list, order, body),
         },
         "labels": _labels(draw_list.labels, body),
+    }
+
+
+def _colored(draw_list: DrawList, order: Array, body: _Body) -> dict[str, Any]:
+    """What `recolors` leaves: the page keeps the rest, and puts its points into this order."""
+    return {
+        "recolors": True,
+        "selected": draw_list.selected,
+        "pending": draw_list.pending,
+        "solids": {"colors": body.put(draw_list.solids.colors, "|u1")},
+        "frames": {"colors": body.put(draw_list.frames.colors, "|u1")},
+        "edges": _paint(draw_list, order, body),
+    }
+
+
+def _paint(draw_list: DrawList, order: Array, body: _Body) -> dict[str, list[int]]:
+    from explorer.renderer.scene import WIDTHS_PX, width_group
+
+    edges = draw_list.edges
+    widths = np.array(WIDTHS_PX, np.float32)[width_group(edges.widths)]
+    return {
+        "colors": body.put(edges.colors[order], "|u1"),
+        "widths": body.put(widths[order], "<f4"),
+        "row": body.put(order, "<i4"),
     }
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from explorer.drawing.draw_list import DrawList
 from explorer.web.drawn import Move, pack
 
+_MOST_FETCHED = 4  # pictures remembered that the page may have
+
 
 class Feed:
     """The newest draw list for one page, which is told its number and fetches it.
@@ -34,7 +36,7 @@ class Feed:
         self._drawn: DrawList | None = None
         self._move: Move | None = None
         self._asked = False  # whether the page has fetched the newest
-        self._listed = 0  # number under which the page got the draw list first
+        self._fetched: dict[int, DrawList] = {}  # by number, what the page may have
 
     def show(self, draw_list: DrawList, move: Move | None = None) -> None:
         """Announce a draw list, a move to it, or both; nothing if neither is new."""
@@ -44,8 +46,6 @@ class Feed:
             # News came before the page asked for the way there: the camera still flies it.
             move = Move(None, self._move.camera, self._move.seconds)
         self.number, self._asked = self.number + 1, False
-        if draw_list is not self._drawn:
-            self._listed = self.number
         self._drawn, self._move = draw_list, move
         self._announce(self.number)
 
@@ -65,5 +65,11 @@ class Feed:
         if self._drawn is None or not self.on:
             return b""
         self._asked = True
-        has = isinstance(known, int) and self._listed <= known <= self.number
-        return await asyncio.to_thread(pack, self.number, self._drawn, self._move, has)
+        has = known if isinstance(known, int) else -1
+        base = self._fetched.get(has)
+        # What came before the one that it has is forgotten; of the rest it may yet get any.
+        self._fetched = {n: one for n, one in self._fetched.items() if base and n >= has}
+        self._fetched[self.number] = self._drawn
+        while len(self._fetched) > _MOST_FETCHED:
+            del self._fetched[min(self._fetched)]
+        return await asyncio.to_thread(pack, self.number, self._drawn, self._move, base)

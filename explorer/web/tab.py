@@ -339,6 +339,8 @@ class Tab:
 
     def on_full(self, smooth: bool) -> None:
         """A full picture was sent; after the smooth one the camera has come to rest."""
+        if not self.state.picture and not self.panel_of:
+            self.spawn(self.guarded(details.begin(self)))
         still = smooth and not self.moves()
         pending = self.session.draw_list.pending
         self.flush(picture=int(self.state.picture) + 1, pending=pending, still=still)

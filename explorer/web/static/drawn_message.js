@@ -27,13 +27,18 @@ export function unpack(bytes) {
 
 function list(one, read) {
   const { edges, labels } = one;
+  if (one.recolors) {
+    const { selected, pending } = one;
+    return {
+      recolors: true, selected, pending,
+      solids: read(one.solids.colors, "u1"), frames: read(one.frames.colors, "u1"), edges: paint(edges, read),
+    };
+  }
   return {
     at: one.at, selected: one.selected, pending: one.pending,
     solids: boxes(one.solids, read), frames: boxes(one.frames, read),
     edges: {
-      count: edges.count, steps: edges.steps, points: read(edges.points, "f4"),
-      colors: read(edges.colors, "u1"), widths: read(edges.widths, "f4"),
-      row: read(edges.row, "i4"),  // of each edge as the server numbers them
+      count: edges.count, steps: edges.steps, points: read(edges.points, "f4"), ...paint(edges, read),
     },
     labels: {
       count: labels.count, texts: labels.texts, anchors: read(labels.anchors, "f4"),
@@ -41,6 +46,35 @@ function list(one, read) {
       flags: read(labels.flags, "u1"),
     },
   };
+}
+
+function paint(edges, read) {
+  return {
+    colors: read(edges.colors, "u1"), widths: read(edges.widths, "f4"),
+    row: read(edges.row, "i4"),  // of each edge as the server numbers them
+  };
+}
+
+/** A list in the colours of another message, which brings nothing else. */
+export function recolored(list, { selected, pending, solids, frames, edges }) {
+  return {
+    ...list, selected, pending, solids: { ...list.solids, colors: solids },
+    frames: { ...list.frames, colors: frames },
+    edges: { ...list.edges, ...edges, points: inOrder(list.edges, edges.row) },
+  };
+}
+
+/** The points of edges in another order of rows; the same array where it is the same order. */
+function inOrder({ points, row, steps }, wanted) {
+  if (row.every((number, at) => number === wanted[at])) return points;
+  const places = new Int32Array(row.length), each = 3 * steps;
+  row.forEach((number, at) => { places[number] = at; });
+  const moved = new Float32Array(points.length);
+  wanted.forEach((number, at) => {
+    const from = each * places[number];
+    moved.set(points.subarray(from, from + each), each * at);
+  });
+  return moved;
 }
 
 function boxes(one, read) {

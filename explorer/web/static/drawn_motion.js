@@ -52,7 +52,7 @@ function copyOf(list) {
   const boxes = (one) => ({
     ...one, centers: one.centers.slice(), sizes: one.sizes.slice(), colors: one.colors.slice() });
   return {
-    ...list, solids: boxes(solids), frames: boxes(frames),
+    ...list, moving: true, solids: boxes(solids), frames: boxes(frames),
     edges: { ...edges, points: edges.points.slice(), colors: edges.colors.slice(), widths: edges.widths.slice() },
     labels: { ...labels, anchors: labels.anchors.slice() },
   };

@@ -33,7 +33,7 @@ export class Painter {
     gl.depthFunc(gl.LEQUAL);
   }
 
-  /** Take a list; one of the same shape as before costs no more than writing its numbers. */
+  /** Take a list; one of the same shape as before costs no more than writing the numbers that changed. */
   load(list, look) {
     this.list = list;
     this.look = look;
@@ -55,6 +55,8 @@ export class Painter {
 
   write(name, values, parts) {
     const { gl } = this;
+    // The arrays of a list on its way change in place; those of all others never do.
+    if (!this.list.moving && this.textures.get(name)?.values === values) return;
     const rows = Math.max(1, Math.ceil(values.length / parts / WIDE));
     const kind = values instanceof Uint8Array ? Uint8Array : Float32Array;
     let one = this.textures.get(name);
@@ -73,6 +75,7 @@ export class Painter {
       this.textures.set(name, one);
     }
     one.data.set(values);
+    one.values = this.list.moving ? null : values;
     gl.bindTexture(gl.TEXTURE_2D, one.texture);
     gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, WIDE, rows, format, type, one.data);
   }

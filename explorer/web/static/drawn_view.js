@@ -2,7 +2,7 @@
 
 import { dolly, kept } from "./drawn_dolly.js";
 import { Labels, textScale } from "./drawn_labels.js";
-import { unpack } from "./drawn_message.js";
+import { recolored, unpack } from "./drawn_message.js";
 import { Motion } from "./drawn_motion.js";
 import { Painter } from "./drawn_paint.js";
 import { Pointer } from "./drawn_pointer.js";
@@ -66,6 +66,9 @@ export class DrawnView {
   receive(bytes) {
     const message = unpack(bytes);
     const present = this.motion?.last ?? this.list;
+    if (present) {
+      message.lists = message.lists.map((one) => (one.recolors ? recolored(present, one) : one));
+    }
     this.number = message.number;
     this.look = message.look;
     // News of a picture that is still on its way: the way goes on.
@@ -124,7 +127,8 @@ export class DrawnView {
   take(list) {
     this.painter.load(list, this.look);
     // What is between two lists is one object whose numbers change.
-    if (list !== this.list) {
+    if (list.labels === this.list?.labels) this.labels.list = list;  // in other colours
+    else if (list !== this.list) {
       this.labels.load(list, this.look, this.scale);
       this.placed = -Infinity;
     }
