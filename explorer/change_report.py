@@ -104,8 +104,8 @@ def _row(change: LayerChange) -> dict[str, Any]:
             {
                 "role": w.role,
                 "shape": list(w.pair.after.shape),
-                "dtype_before": w.pair.before.dtype,
-                "dtype_after": w.pair.after.dtype,
+                "dtype_before": w.pair.before.kind_of_element,
+                "dtype_after": w.pair.after.kind_of_element,
                 **_numbers(w.sums),
             }
             for w in change.weights

@@ -23,12 +23,8 @@ Shape = tuple[int | None, ...]
 class ByteRange:
     """A run of bytes in a file: where a tensor lies, uncompressed, in C order, little endian.
 
-    Attributes
-    ----------
-    file : str
-        Absolute path of the file.
-    offset, nbytes : int
-        Start and length in bytes; checked against the size of the file by the reader of a format.
+    `file` is an absolute path; `offset` and `nbytes` are checked against its size by the reader of
+    a format.
     """
 
     file: str
@@ -43,7 +39,7 @@ class Chunks:
     Attributes
     ----------
     shape : tuple of int
-        Elements per chunk, one entry per axis. Chunks at the upper edge are stored whole.
+        Elements per chunk; those at the upper edge are stored whole.
     pieces : tuple of (tuple of int, ByteRange)
         Index of a chunk's first element in the tensor, and its bytes as stored.
     filters : tuple of str
@@ -96,18 +92,22 @@ class Lanes:
     ----------
     word : str
         Numpy name of the integers in the file, for example ``"uint8"``.
-    bits : int
-        Per code; divides the bits of a word.
-    length : int
-        Codes along the packed axis.
+    bits, length : int
+        Per code, which divides those of a word; and codes along the packed axis.
     inner : int
-        Codes from one position of the packed axis to the next: 1 where it is the last axis.
+        Codes from one position of that axis to the next: 1 where it is the last one.
+    order : tuple of int
+        Of each position of a word, which lane holds it, 0 the lowest bits; empty for 0, 1, 2, …
+    shift : int
+        Added to each code, modulo the codes there are, before its sign is looked at.
     """
 
     word: str
     bits: int
     length: int
     inner: int = 1
+    order: tuple[int, ...] = ()
+    shift: int = 0
 
     @property
     def codes(self) -> int:
@@ -141,18 +141,27 @@ class TableAxis:
 class Packing:
     """How the codes in the file become numbers: ``(code - zero) * scale``, or ``/ scale``.
 
+    That times `gain` plus `offset`, each rounded to float32, is the number.
+
     Attributes
     ----------
     scale, zero : Weight or None
         Tables, of numbers or of codes themselves; the entry of a code is the sum over `axes` of
         ``position // block * step``, counted in C order.
     divide : bool
-        Whether codes are divided by their scale (Keras' symmetric modes).
     axes : tuple of TableAxis
         Lengths multiply to the number of codes, which lie in C order; they need not be those of
         the tensor's shape. Empty without a scale.
     lanes : Lanes or None
         Where several codes share a word of the file.
+    levels : Weight or None
+        The numbers that codes stand for, where not themselves; unsigned codes count from 0.
+    gain, offset : float
+    turned : bool
+        Whether a matrix lies in the file column by column: its codes, and `axes`, have the last
+        axis of the shape first.
+    told : str
+        What people call this kind of code: ``"int4 (GPTQ)"``.
     """
 
     scale: Weight | None = None
@@ -160,6 +169,11 @@ class Packing:
     divide: bool = False
     axes: tuple[TableAxis, ...] = ()
     lanes: Lanes | None = None
+    levels: Weight | None = None
+    gain: float = 1.0
+    offset: float = 0.0
+    turned: bool = False
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +190,12 @@ class Weight:
     shape : tuple of int
         Of the numbers, however they are stored.
     dtype : str
-        What an element is in the file: a numpy dtype name, ``"bfloat16"``, a small float such as
-        ``"float8_e4m3fn"``, a code of few bits such as ``"int4"``, or a GGML block type such as
-        ``"Q4_K"``. See `explorer.weights.codecs`.
+        What an element is in the file: a numpy dtype, ``"bfloat16"``, a small float such as
+        ``"float8_e4m3fn"``, a code such as ``"int4"``, or a GGML block type such as ``"Q4_K"``.
     where : ByteRange or Chunks or Pieces or Inline or None
         ``None`` when the file does not hold the bytes.
     packing : Packing or None
-        How codes become numbers, where the type alone does not tell.
+        Where the type alone does not tell how codes become numbers.
     axes : str
         What each axis of a kernel counts, a letter each: ``"o"`` out channels (of recurrent
         layers gates × cells), ``"i"`` in channels (of one group, where there are groups), ``"k"``
@@ -202,6 +215,11 @@ class Weight:
         """Number of elements."""
         return prod(self.shape)
 
+    @property
+    def kind_of_element(self) -> str:
+        """`dtype`, or what people call codes of this packing: to be shown."""
+        return self.packing.told if self.packing is not None and self.packing.told else self.dtype
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -212,18 +230,16 @@ class Layer:
     path : str
         Stable path, parts joined by ``/``: recorded scopes, then the layer's own name.
     kind : str
-        Class name in the format's own words, for example ``"Conv2D"``. Display only: it is never
-        imported.
+        Class name in the format's own words, to be shown only: ``"Conv2D"``.
     config : mapping
-        The layer's configuration as plain JSON values.
+        Plain JSON values.
     input_shapes : tuple of Shape
         One per input tensor of the layer's first call; empty when not recorded.
     output_shape : Shape or None
-        Of the first output tensor of the first call.
+        Of the first output of the first call.
     weights : tuple of Weight
     operation : str
-        The Keras layer that computes the same, whose roles and configuration are then used;
-        empty where that is `kind` itself.
+        The Keras layer whose roles and configuration are used; empty where that is `kind` itself.
     """
 
     path: str
@@ -265,10 +281,8 @@ class Scope:
     kind : str
         Class name, for example ``"Functional"``.
     config : mapping
-        Plain JSON values; may be empty.
     composite : bool
-        True when the file itself counts this as one layer (MultiHeadAttention, Bidirectional) and
-        the inner layers are its parts.
+        Whether the file counts this as one layer (MultiHeadAttention), the inner ones as its parts.
     """
 
     path: str
@@ -279,18 +293,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A data-flow edge between two layers.
+    """A data-flow edge between two layers, named by their paths.
 
     Attributes
     ----------
     source, target : str
-        Paths of layers.
     source_output, target_input : int
-        Which output tensor of the source goes to which input tensor of the target, from 0.
+        Which output of the source goes to which input of the target, from 0.
     call : int
         Which call of the target: a shared layer is called several times.
     shape : Shape or None
-        Of the tensor that flows.
     origin : {"recorded", "inferred"}
         Whether the file says so, or names suggest it.
     """
@@ -308,13 +320,7 @@ class Link:
 class FileStamp:
     """A file as it was when the network was read; a later difference means it was rewritten.
 
-    Attributes
-    ----------
-    path : str
-    size : int
-        Bytes.
-    mtime_ns : int
-        Time of the last change, nanoseconds.
+    `size` is in bytes, the time of the last change in nanoseconds.
     """
 
     path: str
@@ -324,14 +330,13 @@ class FileStamp:
 
 @dataclass(frozen=True)
 class Network:
-    """What a model file holds.
+    """What a model file holds, and the name of the format that read it.
 
     Attributes
     ----------
     name : str
         The model's own name, or the file's stem.
     format : str
-        Name of the format that read it, for example ``"keras"``.
     layers : tuple of Layer
         In topological order where links are recorded, else in the order of the file.
     scopes : tuple of Scope
@@ -340,9 +345,8 @@ class Network:
     links_known : bool
         False when the file records no links at all (a subclassed model): say so, draw none.
     files : tuple of FileStamp
-        Every file that holds bytes of this network.
     notes : tuple of str
-        Lines that a person should see, for example ``"links are not recorded"``.
+        Lines that a person should see.
     path : str
         Absolute path of what was opened, a file or a folder; empty where nothing was.
     """

@@ -30,7 +30,7 @@ def network_json(network: Network) -> dict[str, Any]:
                 "output_shape": None if layer.output_shape is None else list(layer.output_shape),
                 "parameters": layer.parameters,
                 "weights": [
-                    {"name": w.name, "shape": list(w.shape), "dtype": w.dtype}
+                    {"name": w.name, "shape": list(w.shape), "dtype": w.kind_of_element}
                     for w in layer.weights
                 ],
             }

@@ -37,6 +37,12 @@ def a_number(value: Any, limit: int = 2**62) -> int:
     return int(value)
 
 
+def a_factor(value: Any) -> float:
+    """A number that float32 can hold."""
+    need(type(value) in (int, float) and abs(value) < 1e38, "a number")
+    return float(value)
+
+
 def a_list(value: Any, limit: int = MOST) -> list[Any]:
     """A list of no more entries than a limit."""
     need(isinstance(value, list) and len(value) <= limit, "a list")

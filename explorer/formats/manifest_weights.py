@@ -9,6 +9,7 @@ from typing import Any
 
 from explorer.formats.manifest_checks import (
     MOST_DIMENSIONS,
+    a_factor,
     a_list,
     a_number,
     a_text,
@@ -64,7 +65,10 @@ class WeightWriter:
             "zero": self.weight(packing.zero),
             "divide": packing.divide,
             "axes": [[a.length, a.block, a.step, self.weight(a.index)] for a in packing.axes],
-            "lanes": lanes and [lanes.word, lanes.bits, lanes.length, lanes.inner],
+            "lanes": lanes
+            and [lanes.word, lanes.order, lanes.bits, lanes.length, lanes.inner, lanes.shift],
+            "levels": self.weight(packing.levels),
+            "last": [packing.gain, packing.offset, packing.turned, packing.told],
         }
 
     def _where(self, where: Where | None) -> Any:
@@ -125,10 +129,15 @@ class WeightParser:
         ]
         lanes = None
         if value["lanes"] is not None:
-            word, *counts = a_list(value["lanes"], 4)
-            lanes = Lanes(a_text(word, 40), *map(a_number, counts))
-        divide = value["divide"] is True
-        return Packing(table(value["scale"]), table(value["zero"]), divide, tuple(axes), lanes)
+            word, order, *counts = a_list(value["lanes"], 6)
+            bits, length, inner, shift = map(a_number, counts)
+            lanes = Lanes(a_text(word, 40), bits, length, inner, known_shape(order), shift)
+        gain, offset, turned, told = a_list(value["last"], 4)
+        return Packing(
+            table(value["scale"]), table(value["zero"]), value["divide"] is True, tuple(axes),
+            lanes, table(value["levels"]), a_factor(gain), a_factor(offset), turned is True,
+            a_text(told, 40),
+        )  # fmt: skip
 
     def _where(self, value: Any, shape: tuple[int, ...]) -> Where | None:
         if value is None:
@@ -173,6 +182,7 @@ def extent(weight: Weight) -> int:
     elif isinstance(where, Inline):
         size += len(where.data)
     if packing is not None:
-        tables = [packing.scale, packing.zero, *(axis.index for axis in packing.axes)]
+        indices = (axis.index for axis in packing.axes)
+        tables = [packing.scale, packing.zero, packing.levels, *indices]
         size += sum(extent(table) for table in tables if table is not None)
     return size

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, cast
 from explorer.formats.archive import Archive, is_zip, of_pytorch
 from explorer.formats.inferring import network_of_tensors
 from explorer.formats.pickles import Storage, Tensor, tensors_in, unpickle
+from explorer.formats.quantised import unpacked
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.shards import config_beside, index_in, is_index, sharded
 from explorer.formats.source import LARGEST_READ, Source
@@ -62,7 +63,9 @@ def read(source: Source) -> Network:
         file = source.part("pytorch_model.bin") if source.is_folder else source
         tensors = _tensors(file, notes)
     title = source.name if source.is_folder else PurePath(source.name).stem
-    return network_of_tensors(title, "pytorch", tensors, config_beside(source, notes), notes)
+    config = config_beside(source, notes)
+    tensors = unpacked(source, tensors, config, notes)
+    return network_of_tensors(title, "pytorch", tensors, config, notes)
 
 
 def _tensors(source: Source, notes: list[str]) -> list[Weight]:

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from explorer.formats.inferring import network_of_tensors
+from explorer.formats.quantised import unpacked
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.shards import config_beside, index_in, is_index, sharded
 from explorer.formats.source import LARGEST_READ, Source
@@ -70,6 +71,7 @@ def read(source: Source) -> Network:
         name = _whole(source.names()) if source.is_folder else None
         tensors = _tensors(source if name is None else source.part(name))
     config = config_beside(source, notes)
+    tensors = unpacked(source, tensors, config, notes)
     title = PurePath(source.name).stem if not source.is_folder else source.name
     return network_of_tensors(title, "safetensors", tensors, config, notes)
 

@@ -235,6 +235,6 @@ def _weight_row(weight: Weight) -> dict[str, Any]:
         "name": weight.name,
         "role": clean(weight.role),
         "shape": weight.shape,
-        "dtype": weight.dtype,
+        "dtype": weight.kind_of_element,
         "size": weight.size,
     }

@@ -75,7 +75,7 @@ def weight_statistics(
         raise NeuronautError(f"{name}: holds no numbers, its shape is {weight.shape}")
     return {
         "shape": weight.shape,
-        "dtype": weight.dtype,
+        "dtype": weight.kind_of_element,
         "size": weight.size,
         "codes": _is_code(weight),
         "summary": _summary(model, name, (weight,), stop, told),
@@ -127,7 +127,7 @@ def node_statistics(
         raise NeuronautError(f"{path or 'the network'}: holds no weights that can be read")
     return {
         "shape": (),
-        "dtype": ", ".join(sorted({w.dtype for w in weights})),
+        "dtype": ", ".join(sorted({w.kind_of_element for w in weights})),
         "size": sum(w.size for w in weights),
         "codes": False,
         "summary": _summary(model, f"node {path}", weights, stop, told),

@@ -152,6 +152,22 @@ def _described(connection: Connection, period: int) -> Iterator[str]:
         geometry = (m.offset, m.taps, m.tap_stride, m.major, m.major_stride, m.minor, m.diagonal,
                     m.minor_stride)  # fmt: skip
         yield f"{m.weight.name!r} {m.weight.dtype} {_place(m.weight)} {geometry}"
+        yield from _packed(m.weight)
+
+
+def _packed(weight: Weight) -> Iterator[str]:
+    """How codes become numbers, tables included; nothing where they are numbers."""
+    packing = weight.packing
+    if packing is None:
+        return
+    yield str([(a.length, a.block, a.step) for a in packing.axes])
+    last = (packing.divide, packing.gain, packing.offset, packing.turned, packing.lanes)
+    yield str(last)
+    tables = (packing.scale, packing.zero, packing.levels, *(a.index for a in packing.axes))
+    for table in tables:
+        if table is not None:
+            yield f"{table.name!r} {table.dtype} {_place(table)}"
+            yield from _packed(table)
 
 
 def _place(weight: Weight) -> str:

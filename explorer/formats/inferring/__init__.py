@@ -36,7 +36,8 @@ def network_of_tensors(
     form : str
         Name of the format.
     tensors : sequence of Weight
-        In the order of the file; roles are not looked at.
+        In the order of the file. A role stands for the name of a tensor whose own name does not
+        say to which module it belongs.
     config : mapping
         What the file or its neighbour tells of the architecture, in the words of Hugging Face's
         ``config.json``; empty where nothing is told.

@@ -77,6 +77,12 @@ def _settled(roles: Roles) -> Roles:
     return roles
 
 
+def _every_second(first: int) -> dict[str, Any]:
+    """The configuration of ``x[..., first::2]``."""
+    cut = {"class_name": "__slice__", "config": {"start": first, "stop": None, "step": 2}}
+    return {"key": [{"class_name": "__ellipsis__"}, cut]}
+
+
 class _Block:
     def __init__(
         self, wiring: Wiring, prefix: str, roles: Roles, config: Mapping[str, Any]
@@ -207,13 +213,7 @@ class _Block:
         fused, gate, up = (own.get(f"{part}{tail}") for part in ("gate_up", "gate", "up"))
         place = (fused or up or self.prefix).rpartition("/")[0] or self.prefix
         if fused is not None and wiring.feed(read, fused):
-            half = wiring.width(fused) // 2
-            split = wiring.add(f"{place}/split", "split", "Split",
-                               {"axis": -1, "indices_or_sections": 2}, [fused])  # fmt: skip
-            active = wiring.add(f"{place}/act", act, "Activation", {}, [], half)
-            wiring.feed(split, active, 0, half)
-            inner = wiring.add(f"{place}/multiply", "Multiply", "Multiply", {}, [active], half)
-            wiring.feed(split, inner, 1, half)
+            inner = self._gated(place, fused, act)
         elif up is None or not wiring.feed(read, up):
             return read
         elif gate is not None and wiring.feed(read, gate):
@@ -223,6 +223,26 @@ class _Block:
             inner = wiring.add(f"{place}/act", act, "Activation", {}, [up])
         down = own.get(f"down{tail}")
         return wiring.chain(inner, down) if down is not None else inner
+
+    def _gated(self, place: str, fused: str, act: str) -> str:
+        """Gate and up of one projection: one after the other, or each unit of both in turn."""
+        wiring = self.wiring
+        half = wiring.width(fused) // 2
+        if wiring.layers[fused].config.get("interleaved"):
+            gate, up = (
+                wiring.add(f"{place}/{name}_rows", "slice", "GetItem", _every_second(at), [fused],
+                           half)
+                for at, name in enumerate(("gate", "up"))
+            )  # fmt: skip
+            active = wiring.add(f"{place}/act", act, "Activation", {}, [gate], half)
+            return wiring.add(f"{place}/multiply", "Multiply", "Multiply", {}, [active, up], half)
+        split = wiring.add(f"{place}/split", "split", "Split",
+                           {"axis": -1, "indices_or_sections": 2}, [fused])  # fmt: skip
+        active = wiring.add(f"{place}/act", act, "Activation", {}, [], half)
+        wiring.feed(split, active, 0, half)
+        inner = wiring.add(f"{place}/multiply", "Multiply", "Multiply", {}, [active], half)
+        wiring.feed(split, inner, 1, half)
+        return inner
 
     def state_space(self, read: str) -> str:
         """The mixer of Mamba: a convolution along time, a recurrence, and a gate beside them."""

@@ -65,7 +65,8 @@ def _made(module: Module, turned: frozenset[str]) -> Iterator[Layer]:
     if any(leaf.startswith("weight_ih_l") for leaf in own):
         yield from _recurrent(module)
     elif weight is None:
-        yield Layer(name, "Module", weights=_roles(own, {}))
+        packed = any(leaf.startswith("packed_") for leaf in own)
+        yield Layer(name, "Packed" if packed else "Module", weights=_roles(own, {}))
     elif len(weight.shape) >= 3:
         yield _conv(module, weight)
     elif len(weight.shape) == 2 and _looks_up(name.lower()):
@@ -96,7 +97,10 @@ def _linear(module: Module, weight: Weight, turned: bool) -> Layer:
     out = weight.shape[1 if turned else 0]
     kind, axes = ("Conv1D", "io") if turned else ("Linear", "oi")
     weights = _roles(module.tensors, {"weight": "kernel"}, axes)
-    return Layer(module.name, kind, {"units": out}, (), None, weights, "Dense")
+    config: dict[str, Any] = {"units": out}
+    if "gate_up_proj_blocks" in weight.name:  # of gpt-oss: rows of gate and up take turns
+        config["interleaved"] = True
+    return Layer(module.name, kind, config, (), None, weights, "Dense")
 
 
 def _conv(module: Module, weight: Weight) -> Layer:

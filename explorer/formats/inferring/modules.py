@@ -38,12 +38,13 @@ def modules_of(tensors: Sequence[Weight]) -> list[Module]:
     Parameters
     ----------
     tensors : sequence of Weight
-        Names are parts joined by ``.``, or by ``/`` where no name has a dot.
+        Names are parts joined by ``.``, or by ``/`` where no name has a dot. A role stands for
+        the name of a tensor that belongs elsewhere than its name says.
     """
     mark = "." if any("." in t.name for t in tensors) else "/"
     found: dict[tuple[str, ...], dict[str, Weight]] = {}
     for tensor in tensors:
-        for path, leaf, own in _experts(tensor.name.split(mark), tensor):
+        for path, leaf, own in _experts((tensor.role or tensor.name).split(mark), tensor):
             found.setdefault(tuple(path) or (leaf,), {})[leaf] = own
     around = {path[:n] for path in found for n in range(1, len(path))}
     return [

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from explorer.network import Weight
 from explorer.weights.codecs import affine, ggml, small_floats
-from explorer.weights.codecs.kinds import SHORT, is_block
+from explorer.weights.codecs.kinds import is_block, is_signed
 from explorer.weights.codecs.lanes import read_lanes
+from explorer.weights.codecs.pieces import pieces
 
 Array = NDArray[Any]
 Run = tuple[int, int, int, int]
@@ -44,33 +45,75 @@ def numbers(weight: Weight, run: Run, read: Read, entries: affine.Entries) -> Ar
     """
     if is_block(weight):
         return _blocks(weight, run, read, ggml.decode)
-    found = elements(weight, codes(weight, run, read))
     packing = weight.packing
+    if packing is not None and packing.turned:
+        return _turned(weight, run, lambda own: _scaled(weight, own, read, entries))
+    return _scaled(weight, run, read, entries)
+
+
+def _scaled(weight: Weight, run: Run, read: Read, entries: affine.Entries) -> Array:
+    """Numbers of runs in the order of the file."""
+    packing, found = weight.packing, _codes(weight, run, read)
+    if packing is not None and packing.levels is not None:
+        levels = entries(packing.levels, 0, packing.levels.size).astype(np.float32, copy=False)
+        found = small_floats.looked_up(levels, found)
+    else:
+        found = elements(weight, found)
     if packing is None or packing.scale is None:
         return found
-    return affine.apply(packing, found, run, entries)
+    made = affine.apply(packing, found, run, entries)
+    with np.errstate(all="ignore"):  # what is not finite stays so
+        if packing.gain != 1:
+            made *= np.float32(packing.gain)
+        if packing.offset:
+            made += np.float32(packing.offset)
+    return made
+
+
+def _turned(weight: Weight, run: Run, read: Callable[[Run], Array]) -> Array:
+    """Runs of a matrix that lies in the file column by column."""
+    height, length = weight.shape
+    _, rows, _, width = run
+    out: Array | None = None
+    for piece in pieces(*run, length):
+        together = piece.lines if piece.step == 1 else 1
+        for at in range(0, piece.lines, together):
+            line, start = piece.line + at * piece.step, piece.at + at * piece.columns
+            found = read((piece.column * height + line, piece.columns, height, together))
+            if out is None:
+                out = np.empty(rows * width, found.dtype)
+            into = out[start : start + together * piece.columns]
+            into.reshape(together, piece.columns)[...] = found.T
+    assert out is not None
+    return out.reshape(rows, width)
 
 
 def codes(weight: Weight, run: Run, read: Read) -> Array:
     """Codes of runs of elements, as the file has them; plain numbers where they are no codes."""
     if is_block(weight):
         return _blocks(weight, run, read, ggml.read_codes)
+    if weight.packing is not None and weight.packing.turned:
+        return _turned(weight, run, lambda own: _codes(weight, own, read))
+    return _codes(weight, run, read)
+
+
+def _codes(weight: Weight, run: Run, read: Read) -> Array:
+    """Codes of runs in the order of the file."""
     lanes = weight.packing.lanes if weight.packing is not None else None
     if lanes is None:
         return read(weight, *run)
-    signed = weight.dtype in SHORT and SHORT[weight.dtype][1]
 
     def words(first: int, rows: int, stride: int, width: int) -> Array:
         return read(weight, first, rows, stride, width)
 
-    return read_lanes(lanes, bool(signed), words, run)
+    return read_lanes(lanes, is_signed(weight), words, run)
 
 
 def is_plain(weight: Weight) -> bool:
     """Whether each stored item is one element, which needs no scale."""
     packing = weight.packing
     return not is_block(weight) and (
-        packing is None or (packing.lanes is None and packing.scale is None)
+        packing is None or (packing.lanes is None and packing.scale is None and not packing.turned)
     )
 
 

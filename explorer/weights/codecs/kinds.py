@@ -30,6 +30,11 @@ def is_block(weight: Weight) -> bool:
     return weight.dtype in ggml.BLOCKS
 
 
+def is_signed(weight: Weight) -> bool:
+    """Whether codes of one byte or less are in two's complement."""
+    return weight.dtype == "int8" or bool(SHORT.get(weight.dtype, (0, False))[1])
+
+
 def item_dtype(weight: Weight) -> np.dtype[Any]:
     """The type of what lies in the file one after the other: elements, words or blocks."""
     if weight.packing is not None and weight.packing.lanes is not None:
@@ -117,7 +122,7 @@ def code_range(weight: Weight) -> tuple[int, ...]:
         return tuple(range(1 << small_floats.TABLES[weight.dtype].bits))
     if weight.packing is None or weight.packing.scale is None:
         return ggml.codes_of(weight.dtype)
-    bits, signed = SHORT.get(weight.dtype, (8, weight.dtype == "int8"))
+    bits, signed = SHORT.get(weight.dtype, (8, 0))[0], is_signed(weight)
     if weight.dtype not in SHORT and weight.dtype not in ("int8", "uint8"):
         return ()
     low = -(1 << (bits - 1)) if signed else 0
@@ -163,10 +168,13 @@ def _packing_problems(weight: Weight, packing: Packing, depth: int) -> Iterator[
         yield "scales beside those in its blocks"
         return
     yield from _lane_problems(weight, packing)
+    if packing.turned and (len(weight.shape) != 2 or isinstance(weight.where, Chunks)):
+        yield "columns one after the other, but not of a matrix"
     if packing.scale is None:
-        if packing.zero is not None or packing.axes:
+        if packing.zero is not None or packing.axes or packing.levels is not None:
             yield "zero points without scales"
         return
+    yield from _level_problems(weight, packing.levels, depth)
     lengths = [axis.length for axis in packing.axes]
     if len(lengths) > _MOST_AXES or prod(lengths) != weight.size:
         yield "scales for another number of codes"
@@ -188,6 +196,18 @@ def _packing_problems(weight: Weight, packing: Packing, depth: int) -> Iterator[
             yield f"its scales have {wrong}"
 
 
+def _level_problems(weight: Weight, levels: Weight | None, depth: int) -> Iterator[str]:
+    if levels is None:
+        return
+    if weight.dtype not in ("uint2", "uint4", "uint8"):
+        yield f"numbers for codes of type {weight.dtype}"
+    elif levels.size != 1 << int(weight.dtype[4:]) or not is_number(levels):
+        yield f"{levels.size} numbers for codes of type {weight.dtype}"
+    wrong = problem(levels, depth + 1)
+    if wrong:
+        yield f"the numbers of its codes have {wrong}"
+
+
 def _axis_problems(axis: TableAxis, depth: int) -> Iterator[str]:
     if axis.block < 1 or axis.step < 0:
         yield "scales in groups of an impossible size"
@@ -207,11 +227,16 @@ def _lane_problems(weight: Weight, packing: Packing) -> Iterator[str]:
             yield "codes of few bits without the words that hold them"
         return
     form = small_floats.TABLES.get(weight.dtype)
-    bits = SHORT[weight.dtype][0] if weight.dtype in SHORT else form.bits if form else 0
+    whole = 8 if weight.dtype in ("int8", "uint8") else 0
+    bits = SHORT[weight.dtype][0] if weight.dtype in SHORT else form.bits if form else whole
     if lanes.word not in ("int8", "uint8", "int16", "uint16", "int32", "uint32"):
         yield "words of an unknown type"
-    elif lanes.bits != bits or bits not in (2, 4):
+    elif lanes.bits != bits or bits not in (2, 4, 8):
         yield f"{lanes.bits} bits for a code of type {weight.dtype}"
+    elif lanes.order and sorted(lanes.order) != list(range(lanes.codes)):
+        yield "codes of a word in an impossible order"
+    elif not 0 <= lanes.shift < 1 << bits:
+        yield "codes shifted by more than there are"
     line = lanes.length * lanes.inner
     if lanes.length < 0 or lanes.inner < 1 or (weight.size % line if line else weight.size):
         yield "codes that fill no whole lines of words"

@@ -52,7 +52,7 @@ def _along(lanes: Lanes, signed: bool, items: Items, piece: Piece) -> Array:
     n, words = lanes.codes, -(-lanes.length // lanes.codes)
     start, stop = piece.column // n, -(-(piece.column + piece.columns) // n)
     read = items(piece.line * words + start, piece.lines, piece.step * words, stop - start)
-    codes = _all_codes(_unsigned(read), lanes.bits, signed)
+    codes = _all_codes(_unsigned(read), lanes, signed)
     skip = piece.column - start * n
     return codes[:, skip : skip + piece.columns]
 
@@ -68,12 +68,13 @@ def _across(lanes: Lanes, signed: bool, items: Items, piece: Piece) -> Array:
         for r in runs
     ]
     read = _unsigned(np.concatenate(found) if len(found) > 1 else found[0])
-    shifts = (position % n * lanes.bits).astype(read.dtype)[:, None]
+    lane = np.array(lanes.order or range(n))[position % n]
+    shifts = (lane * lanes.bits).astype(read.dtype)[:, None]
     out = np.empty((piece.lines, piece.columns), np.int8 if signed else np.uint8)
     step = max(_BLOCK // piece.columns, 1)
     for start in range(0, piece.lines, step):
         part = slice(start, start + step)
-        out[part] = _signed(read[inverse[part]] >> shifts[part], lanes.bits, signed)
+        out[part] = _codes(read[inverse[part]] >> shifts[part], lanes.bits, signed, lanes.shift)
     return out
 
 
@@ -81,9 +82,11 @@ def _unsigned(words: Array) -> Array:
     return words.view(f"u{words.dtype.itemsize}")
 
 
-def _signed(codes: Array, bits: int, signed: bool) -> Array:
-    """The lowest bits of words as codes of one byte."""
-    low: Array = (codes & codes.dtype.type((1 << bits) - 1)).astype(np.uint8)
+def _codes(words: Array, bits: int, signed: bool, shift: int) -> Array:
+    """The lowest bits of words, shifted, as codes of one byte."""
+    word = words.dtype.type
+    moved = words + word(shift) if shift else words  # what overflows is above the bits kept
+    low: Array = (moved & word((1 << bits) - 1)).astype(np.uint8)
     if not signed:
         return low
     # Shifted to the top and, as a signed number, back: the sign bit fills what is above.
@@ -93,19 +96,26 @@ def _signed(codes: Array, bits: int, signed: bool) -> Array:
 
 
 @cache
-def _byte_table(bits: int, signed: bool) -> tuple[Array, np.dtype[Any]]:
+def _byte_table(bits: int, signed: bool, shift: int) -> tuple[Array, np.dtype[Any]]:
     """The codes of every byte, those of one byte as one integer; and the type of a code."""
     every = np.arange(256, dtype=np.uint8)
-    lanes = [_signed(every >> (bits * i), bits, signed) for i in range(8 // bits)]
+    lanes = [_codes(every >> (bits * i), bits, signed, shift) for i in range(8 // bits)]
     codes = np.stack(lanes, axis=1)
     return codes.view(f"u{8 // bits}").reshape(-1), codes.dtype
 
 
-def _all_codes(words: Array, bits: int, signed: bool) -> Array:
-    """All codes of words, the first from the lowest bits; shape (rows, words * codes)."""
+def _all_codes(words: Array, lanes: Lanes, signed: bool) -> Array:
+    """All codes of words, in the order of their positions; shape (rows, words * codes)."""
+    found, bits = words.view(np.uint8), lanes.bits  # little endian: the lowest byte lies first
     if bits == 8:
-        codes = words.view(np.uint8)  # little endian: the lowest byte lies first
-        return codes.view(np.int8) if signed else codes
-    # Looked up byte by byte: one access gives all codes of a byte, in order.
-    numbers, dtype = _byte_table(bits, signed)
-    return looked_up(numbers, words.view(np.uint8)).view(dtype)
+        codes = found.view(np.int8) if signed and not lanes.shift else found
+        if lanes.shift:
+            codes = _codes(found, bits, signed, lanes.shift)
+    else:
+        # Looked up byte by byte: one access gives all codes of a byte, in order.
+        numbers, dtype = _byte_table(bits, signed, lanes.shift)
+        codes = looked_up(numbers, found).view(dtype)
+    if not lanes.order:
+        return codes
+    in_words = codes.reshape(len(codes), -1, lanes.codes)
+    return np.ascontiguousarray(in_words[:, :, list(lanes.order)]).reshape(codes.shape)
