@@ -21,6 +21,7 @@ Stretch = tuple[int, int]
 """Offset and number of bytes."""
 Bytes = NDArray[np.uint8]
 Work = Callable[[Bytes], float]
+_PAGE = 4096
 
 
 class Spent(NamedTuple):
@@ -66,15 +67,20 @@ def cut(stretches: Iterable[Stretch], block: int) -> list[Stretch]:
 
 
 def time_to_pass(
-    path: Path, stretches: Iterable[Stretch], work: Work, threads: int = 1, block: int = 4 << 20
-) -> Spent:
-    """Time to read stretches of a file block by block and do some work on each block."""
+    path: Path, stretches: Iterable[Stretch], work: Work, threads: int = 1, block: int = 4 << 20,
+    direct: bool = False,
+) -> Spent:  # fmt: skip
+    """Time to read stretches of a file block by block and do some work on each block.
+
+    Past the page cache, `direct`, stretches must begin and blocks end at multiples of 4096.
+    """
     pieces = cut(stretches, block)
     waiting, lock = iter(pieces), threading.Lock()
     results: list[float] = []
 
     def run() -> None:
-        buffer = np.empty(block, np.uint8)
+        whole = np.empty(block + _PAGE, np.uint8)
+        buffer = whole[-whole.ctypes.data % _PAGE :][:block]
         view, best = memoryview(buffer.data), 0.0
         while True:
             with lock:
@@ -84,14 +90,16 @@ def time_to_pass(
             offset, nbytes = piece
             done = 0
             while done < nbytes:
-                got = os.preadv(descriptor, [view[done:nbytes]], offset + done)
+                got = os.preadv(
+                    descriptor, [view[done : block if direct else nbytes]], offset + done
+                )
                 if not got:
                     raise OSError(f"{path} ends early")
                 done += got
             best = max(best, work(buffer[:nbytes]))
         results.append(best)
 
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | (os.O_DIRECT if direct else 0))
     try:
         started, busy = time.perf_counter(), time.process_time()
         hands = [threading.Thread(target=run) for _ in range(threads)]
@@ -144,11 +152,12 @@ others; further ones are the quickest that come to the same number, and to no ot
 """
 
 
-def disk_rate(path: Path, most: int, threads: int) -> float:
+def disk_rate(path: Path, most: int, threads: int, direct: bool = False) -> float:
     """Bytes per second of reading the file in order, cold, the best of two."""
     size = min(path.stat().st_size, most)
     best = np.inf
     for _ in range(2):
         drop_from_cache(path)
-        best = min(best, time_to_pass(path, [(0, size)], nothing, threads, 8 << 20).wall)
+        spent = time_to_pass(path, [(0, size)], nothing, threads, 8 << 20, direct)
+        best = min(best, spent.wall)
     return size / best

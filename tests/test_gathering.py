@@ -27,7 +27,7 @@ def bands(monkeypatch):
     (connection,) = connections_of(layer)
     plan = plan_of(connection, 100)
     level0 = Level0(ArrayReader({"kernel": array}))
-    made = [measured(plan.parts[t.part], t.band, level0) for t in plan.tasks]
+    made = measured([(plan.parts[t.part], t.band) for t in plan.tasks], level0)
     yield plan, made, array
     clear_plans()
 

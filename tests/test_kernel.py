@@ -45,7 +45,7 @@ def bands_of(tmp_path: Path, stored: np.ndarray, dtype: str):
     assert grid.stored
     assert grid.lines
     with WeightReader(file.network(weight)) as reader:
-        return grid, [measure(matrix, grid, b, Level0(reader)) for b in range(grid.bands)]
+        return grid, measure([(matrix, grid, b) for b in range(grid.bands)], Level0(reader))
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ from raw_network import sections, stamp, write
 from explorer.errors import ModelError
 from explorer.network import Network
 from explorer.pyramid import remote
-from explorer.pyramid.building import Piece, build_all
+from explorer.pyramid.building import build_all
+from explorer.pyramid.plan import Piece
 from explorer.pyramid.pyramid import Pyramid
 from explorer.pyramid.remote import RemoteWork, close_idle, maker
 from explorer.weights.connections import Connection

@@ -6,7 +6,7 @@ weights are and their squares fit, else in double; pieces are added up in double
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from explorer.pyramid import kernel
 from explorer.pyramid.grid import SIDE, TILE_ROWS, Grid
-from explorer.pyramid.kept_memory import room
+from explorer.pyramid.kept_memory import Room, room
 from explorer.pyramid.kernel import Form, Sums
 from explorer.pyramid.level0 import Level0, Values
+from explorer.pyramid.reading_ahead import reading_ahead
 from explorer.weights.connections import Matrix
 
 F8 = NDArray[np.float64]
@@ -54,48 +55,69 @@ class Band:
     over_columns: F8 | None
 
 
-def measure(matrix: Matrix, grid: Grid, band: int, level0: Level0) -> Band:
-    """Read a band once and sum it up.
+Order = tuple[Matrix, Grid, int]
+"""A matrix that is not diagonal, its cuts, and the number of a band."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Rows and columns of a matrix that are read together, for one of several bands."""
+
+    order: int
+    matrix: Matrix
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+
+def measure(orders: Sequence[Order], level0: Level0) -> list[Band]:
+    """Read bands once and sum them up; what is next is read while what is there is summed.
 
     Parameters
     ----------
-    matrix : Matrix
-        Not diagonal.
-    grid : Grid
-        Of the matrix.
-    band : int
+    orders : sequence of (Matrix, Grid, int)
+        Best in the order of the file.
     level0 : Level0
         Where the weights are read.
     """
-    first, stop = grid.band_rows(band)
-    sheet = _Sheet.empty(grid, stop - first)
-    for r0, r1, c0, c1 in _reads(grid, first, stop):
-        form, taps = _taps(matrix, (r0, r1), (c0, c1), level0)
-        for rows, columns in _pieces(r1 - r0, c1 - c0):
-            piece = [t[rows, columns] for t in taps]
-            sheet.add(form, piece, r0 - first + rows.start, c0 + columns.start)
-    return sheet.band()
+    ranges = [grid.band_rows(band) for _, grid, band in orders]
+    sheets = [
+        _Sheet.empty(grid, stop - first)
+        for (_, grid, _), (first, stop) in zip(orders, ranges, strict=True)
+    ]
+    reads = [
+        _Read(at, matrix, rows, columns)
+        for at, (matrix, grid, _) in enumerate(orders)
+        for rows, columns in _reads(grid, *ranges[at])
+    ]
+    own = room()
+    with reading_ahead(lambda read, place: _taps(read, level0, own, place), reads) as arriving:
+        for read, (form, taps) in arriving:
+            (r0, r1), (c0, c1) = read.rows, read.columns
+            top = ranges[read.order][0]
+            for rows, columns in _pieces(r1 - r0, c1 - c0):
+                piece = [t[rows, columns] for t in taps]
+                sheets[read.order].add(form, piece, r0 - top + rows.start, c0 + columns.start)
+    return [sheet.band() for sheet in sheets]
 
 
-def _taps(
-    matrix: Matrix, rows: tuple[int, int], columns: tuple[int, int], level0: Level0
-) -> tuple[Form, list[Values]]:
+def _taps(read: _Read, level0: Level0, own: Room, place: int) -> tuple[Form, list[Values]]:
     """What the taps of a part of a matrix are, and they: as they are stored, if that is known."""
+    matrix = read.matrix
     if matrix.taps == 1:
-        kept = room().bytes
-        found = level0.stored(matrix, rows, columns, lambda nbytes: kept("stored", nbytes))
+        name = f"stored {place}"
+        found = level0.stored(matrix, read.rows, read.columns, lambda n: own.bytes(name, n))
         if found is not None:
             return kernel.STORED[matrix.weight.dtype], [found]
-    return kernel.NUMBERS, list(level0.taps(matrix, [rows], columns, keep=False))
+    return kernel.NUMBERS, list(level0.taps(matrix, [read.rows], read.columns, keep=False))
 
 
-def _reads(grid: Grid, first: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+def _reads(grid: Grid, first: int, stop: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """Rows and columns that are read together."""
     panel = grid.columns if SIDE * grid.columns <= _WIDE else _PANEL
     step = SIDE * max(1, _READ // (SIDE * grid.taps * panel))
     for r0 in range(first, stop, step):
         for c0 in range(0, grid.columns, panel):
-            yield r0, min(stop, r0 + step), c0, min(grid.columns, c0 + panel)
+            yield (r0, min(stop, r0 + step)), (c0, min(grid.columns, c0 + panel))
 
 
 def _pieces(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:

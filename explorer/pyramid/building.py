@@ -17,15 +17,13 @@ from explorer.pyramid.bands import Band
 from explorer.pyramid.gathering import Gathered
 from explorer.pyramid.level0 import Level0
 from explorer.pyramid.measuring import Measuring
-from explorer.pyramid.plan import Part, measured
+from explorer.pyramid.plan import Piece, measured
 from explorer.weights.connections import Connection
 
 _JOB_BYTES = 32 << 20
 _AHEAD = 4  # jobs waiting for each worker: results are small, but must not pile up
 _PATIENCE = 0.2  # seconds between two looks whether it was cancelled
 
-Piece = tuple[Part, int]
-"""A part and the number of one of its bands."""
 Work = Callable[[Sequence[Piece]], list[Band]]
 """Measures some bands, wherever it runs."""
 
@@ -52,11 +50,7 @@ class _Job:
 
 def here(level0: Level0) -> Work:
     """Measuring in this process."""
-    return partial(_measured_here, level0)
-
-
-def _measured_here(level0: Level0, pieces: Sequence[Piece]) -> list[Band]:
-    return [measured(part, band, level0) for part, band in pieces]
+    return partial(measured, level0=level0)
 
 
 def build_all(

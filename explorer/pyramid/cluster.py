@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.errors import NeuronautError
 from explorer.pyramid.bands import Band
-from explorer.pyramid.building import Piece, Work
+from explorer.pyramid.building import Work
+from explorer.pyramid.plan import Piece
 from explorer.pyramid.remote import close_idle, maker
 
 if TYPE_CHECKING:

@@ -278,7 +278,7 @@ class Measuring:
 
     def _do(self, plan: Plan, at: int, work: _Work) -> None:
         task = plan.tasks[at]
-        band = measured(plan.parts[task.part], task.band, self.level0)
+        (band,) = measured([(plan.parts[task.part], task.band)], self.level0)
         with work.lock:
             work.done.add(at, band)
             work.nbytes += plan.told(at)

@@ -6,7 +6,7 @@ The plan follows from the shapes in the file alone, so every process comes to th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -40,6 +40,10 @@ class Part:
     matrix: Matrix
     grid: Grid
     folded: bool = False
+
+
+Piece = tuple[Part, int]
+"""A part and the number of one of its bands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +131,14 @@ def folded(matrix: Matrix, period: int) -> Matrix | None:
     return replace(matrix, taps=rows // period, major=period, tap_stride=stride)
 
 
-def measured(part: Part, band: int, level0: Level0) -> Band:
-    """Do one task."""
-    if part.matrix.diagonal:
-        return measure_diagonal(part.matrix, level0)
-    return measure(part.matrix, part.grid, band, level0)
+def measured(pieces: Sequence[Piece], level0: Level0) -> list[Band]:
+    """Do some tasks, best in the order of the file."""
+    plain = [(p.matrix, p.grid, band) for p, band in pieces if not p.matrix.diagonal]
+    bands = iter(measure(plain, level0))
+    return [
+        measure_diagonal(part.matrix, level0) if part.matrix.diagonal else next(bands)
+        for part, _ in pieces
+    ]
 
 
 def signature(connection: Connection, period: int) -> bytes:

@@ -23,9 +23,8 @@ import numpy as np
 from explorer.errors import ModelError
 from explorer.network import FileStamp, Network
 from explorer.pyramid.bands import Band
-from explorer.pyramid.building import Piece
 from explorer.pyramid.level0 import Level0
-from explorer.pyramid.plan import PLAN, measured
+from explorer.pyramid.plan import PLAN, Piece, measured
 from explorer.weights.weight_reader import WeightReader
 
 _END = 64 << 10  # bytes looked at where a file begins and where it ends
@@ -145,7 +144,7 @@ class RemoteWork:
             If this process cannot read the files, sees others, or they change.
         """
         with _opened(self) as level0:
-            return [measured(part, band, level0) for part, band in pieces]
+            return measured(pieces, level0)
 
 
 @dataclass(eq=False)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from explorer.errors import ModelError
 from explorer.network import ByteRange, Chunks, FileStamp, Inline, Network, Pieces, Weight
 from explorer.weights.codecs import item_dtype, problem
+from explorer.weights.direct_reads import DirectReads
 
 CHANGED = "the file changed while it was open; open it again"
 #: A stretch of file that is read through rather than jumped over.
@@ -53,6 +54,7 @@ class StoredItems:
         self._closed = False
         self._reading = 0
         self._decoded: dict[str, Array] = {}
+        self._direct = DirectReads()
         self._sound: dict[str, Weight] = {}
         try:
             for path in self._stamps:
@@ -74,6 +76,7 @@ class StoredItems:
         A number that is in use must not come to mean another file.
         """
         if self._closed and not self._reading:
+            self._direct.close()
             for descriptor, _ in self._open.values():
                 os.close(descriptor)
             self._open.clear()
@@ -119,7 +122,8 @@ class StoredItems:
         first, rows, stride, width : int
             In items: elements, or the words or blocks that several elements share.
         out : array of `item_dtype`, shape (rows, width), optional
-            Contiguous; filled, where the items lie uncompressed in the file.
+            Contiguous; filled, where the items lie uncompressed in the file. Whoever reads so
+            reads a file through once: what is large goes past the page cache, if not in it.
 
         Returns
         -------
@@ -183,13 +187,14 @@ class StoredItems:
         place, dtype = weight.where, item_dtype(weight)
         first, rows, stride, width = run
         assert isinstance(place, ByteRange | Pieces | Inline)
+        once = out is not None
         if out is None:
             out = np.empty((rows, width), dtype)
         at, step = first * dtype.itemsize, stride * dtype.itemsize
         for path in _files(weight):
             self._check(path)
         if stride == width or rows == 1:
-            self._fill(place, at, out.reshape(-1))
+            self._fill(place, at, out.reshape(-1), once)
         elif stride < width or step - width * dtype.itemsize > GAP:
             for row in range(rows):
                 self._fill(place, at + row * step, out[row])
@@ -277,7 +282,7 @@ class StoredItems:
         if _differs(held, stamp) or (named.st_dev, named.st_ino) != identity:
             raise ModelError(path, CHANGED)
 
-    def _fill(self, place: _Run, offset: int, out: Array) -> None:
+    def _fill(self, place: _Run, offset: int, out: Array, once: bool = False) -> None:
         """Fill an array with bytes of a tensor, from `offset` on."""
         if not out.nbytes:
             return
@@ -285,7 +290,7 @@ class StoredItems:
         if isinstance(place, Inline):
             view[:] = place.data[offset : offset + len(view)]
         elif isinstance(place, ByteRange):
-            self._fill_from(place.file, place.offset + offset, view)
+            self._fill_from(place.file, place.offset + offset, view, once)
         else:
             start = done = 0
             for part in place.parts:
@@ -296,10 +301,10 @@ class StoredItems:
                     done += count
                 start += part.nbytes
 
-    def _fill_from(self, path: str, offset: int, view: memoryview) -> None:
+    def _fill_from(self, path: str, offset: int, view: memoryview, once: bool = False) -> None:
         """Fill memory with bytes of a file."""
         descriptor = self._descriptor(path)
-        done = 0
+        done = self._direct.fill(descriptor, offset, view) if once else 0
         while done < len(view):
             try:
                 count = os.preadv(descriptor, [view[done:]], offset + done)

@@ -1,0 +1,148 @@
+"""What is read past the page cache is what lies in the file, and what cannot be is left alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from codec_files import File
+
+from explorer.errors import ModelError
+from explorer.pyramid.reading_ahead import reading_ahead
+from explorer.weights import direct_reads
+from explorer.weights.direct_reads import LEAST, DirectReads
+from explorer.weights.weight_reader import WeightReader
+
+BYTES = np.random.default_rng(5).integers(0, 256, (5 << 20) + 12_345).astype(np.uint8)
+
+
+@pytest.fixture
+def nothing_cached(monkeypatch):
+    """As if no file lay in the page cache."""
+    monkeypatch.setattr(direct_reads, "_is_cached", lambda descriptor, offset: False)
+
+
+@pytest.fixture
+def descriptor(tmp_path: Path):
+    """Of a file that can be read past the cache."""
+    path = tmp_path / "f"
+    path.write_bytes(BYTES.tobytes())
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
+    except (AttributeError, OSError):
+        pytest.skip("nothing here can be read past the cache")
+    opened = os.open(path, os.O_RDONLY)
+    yield opened
+    os.close(opened)
+
+
+@pytest.mark.parametrize(
+    ("offset", "nbytes"),
+    [(0, LEAST), (5, LEAST + 1), (4096, 3 << 20), (123_457, (4 << 20) + 999), (12_345, 5 << 20)],
+)
+def test_bytes_are_those_of_the_file(nothing_cached, descriptor, offset, nbytes):
+    reads, out = DirectReads(), np.zeros(nbytes, np.uint8)
+    assert reads.fill(descriptor, offset, out.data) == nbytes
+    np.testing.assert_array_equal(out, BYTES[offset : offset + nbytes])
+    reads.close()
+
+
+def test_a_file_that_ends_early_gives_what_it_has(nothing_cached, descriptor):
+    reads, out = DirectReads(), np.zeros(2 << 20, np.uint8)
+    offset = len(BYTES) - (1 << 20) - 7
+    done = reads.fill(descriptor, offset, out.data)
+    assert done == (1 << 20) + 7
+    np.testing.assert_array_equal(out[:done], BYTES[offset:])
+    reads.close()
+
+
+def test_small_and_cached_reads_are_ordinary(nothing_cached, descriptor, monkeypatch):
+    reads, out = DirectReads(), np.zeros(LEAST, np.uint8)
+    assert reads.fill(descriptor, 0, out[:-1].data) == 0
+    monkeypatch.setattr(direct_reads, "_is_cached", lambda descriptor, offset: True)
+    assert reads.fill(descriptor, 0, out.data) == 0
+    assert not out.any()
+    reads.close()
+
+
+def test_the_cache_is_asked_or_ordinary_reading_does(descriptor):
+    os.pread(descriptor, 1 << 20, 0)
+    assert direct_reads._is_cached(descriptor, 0)
+    assert direct_reads._is_cached(-1, 0)  # nobody can tell
+
+
+def test_a_file_system_that_refuses_is_asked_once(nothing_cached, descriptor, monkeypatch):
+    asked, preadv = [], os.preadv
+
+    def refuse(opened, buffers, offset):
+        if opened == descriptor:
+            return preadv(opened, buffers, offset)
+        asked.append(opened)
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    reads, out = DirectReads(), np.zeros(LEAST, np.uint8)
+    assert reads.fill(descriptor, 0, out.data) == 0
+    assert reads.fill(descriptor, 0, out.data) == 0
+    assert len(asked) == 1
+    reads.close()
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("refused", [False, True])
+def test_weights_are_read_alike(tmp_path, monkeypatch, cached, refused):
+    monkeypatch.setattr(direct_reads, "_is_cached", lambda descriptor, offset: cached)
+    if refused:
+        monkeypatch.setattr(direct_reads, "_through", _refuse)
+    values = np.random.default_rng(1).normal(size=(700, 1000)).astype(np.float32)
+    file = File(tmp_path / "f")
+    weight = file.add("w", values, "float32", values.shape)
+    with WeightReader(file.network(weight)) as reader:
+        run = (3 * 1000, 690, 1000, 1000)
+        found = reader.read_stored(weight, run, lambda nbytes: np.zeros(nbytes, np.uint8))
+    np.testing.assert_array_equal(found, values[3:693])
+
+
+def _refuse(*arguments):
+    raise OSError(22, "Invalid argument")
+
+
+def test_a_truncated_file_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(direct_reads, "_is_cached", lambda descriptor, offset: False)
+    values = np.ones((700, 1000), np.float32)
+    file = File(tmp_path / "f")
+    weight = file.add("w", values, "float32", values.shape)
+    with WeightReader(file.network(weight)) as reader:
+        os.truncate(tmp_path / "f", 2_000_000)
+        with pytest.raises(ModelError, match="changed"):
+            reader.read_stored(weight, (0, 700, 1000, 1000), lambda n: np.zeros(n, np.uint8))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_reading_ahead_keeps_the_order_and_one_place_untouched(count):
+    places = [-1, -1]
+
+    def read(request, place):
+        places[place] = request
+        return place
+
+    seen = []
+    with reading_ahead(read, list(range(count))) as arriving:
+        for request, place in arriving:
+            assert places[place] == request  # whatever is read ahead goes to the other one
+            seen.append(request)
+    assert seen == list(range(count))
+
+
+def test_what_reading_ahead_cannot_read_is_told_in_its_turn():
+    def read(request, place):
+        if request == 2:
+            raise ModelError("file", "cannot be read")
+        return request
+
+    with reading_ahead(read, [0, 1, 2, 3]) as arriving:
+        assert [next(arriving)[0], next(arriving)[0]] == [0, 1]
+        with pytest.raises(ModelError, match="cannot be read"):
+            next(arriving)
