@@ -23,6 +23,7 @@ from explorer.weights.units import (
     channel_axis,
     heads_of,
     incoming,
+    keeps_second,
     units_of,
     vocabulary,
     whole,
@@ -153,7 +154,8 @@ def _reshape(p: _Pass) -> UnitMap | None:
     if len(out) == 2 and len(shape) > 2:
         return _flat(p)
     if p.axis_in not in (-1, len(shape) - 1):
-        return None
+        kept = p.axis_in == p.axis_out == 1 and keeps_second(out, shape)
+        return _same(p) if kept else None
     if p.n_in == p.n_out and whole(out[-1]) == whole(shape[-1]):
         return UnitMap(p.n_out, p.n_in)
     run = 1
@@ -165,9 +167,12 @@ def _reshape(p: _Pass) -> UnitMap | None:
 
 
 def _permuted(p: _Pass, order: list[int]) -> UnitMap | None:
-    """`order[j]` is the input axis that becomes output axis j, batch counted."""
+    """`order[j]` is the input axis that becomes output axis j, batch counted.
+
+    Where the batch goes does not matter: PyTorch and ONNX run over time first.
+    """
     rank = len(order)
-    if sorted(order) != list(range(rank)) or order[0] != 0:
+    if sorted(order) != list(range(rank)) or not p.axis_in % rank:
         return None
     return _same(p) if order[p.axis_out % rank] == p.axis_in % rank else None
 

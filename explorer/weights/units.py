@@ -236,6 +236,13 @@ def memo(network: Network, name: str, build: Any) -> Any:
     return store[name]
 
 
+def keeps_second(out: Shape | None, given: Shape | None) -> bool:
+    """Whether a reshape leaves batch and channels alone and changes what comes behind them."""
+    if out is None or given is None or min(len(out), len(given)) < 3:
+        return False
+    return out[1] == given[1] and whole(out[1]) > 0 and out[0] == given[0]
+
+
 def _before(layer: Layer, axis: int) -> int | None:
     """Which axis of its input a layer makes the channel axis of its output."""
     if layer.op not in ("Transpose", "Permute"):
@@ -265,6 +272,11 @@ def _channel_axes(network: Network) -> dict[str, int]:
             axes[layer.path] = own
         elif layer.op in passes and sources:
             axes[layer.path] = sources[0]
+        elif layer.op == "Reshape" and 1 in sources:
+            given = next(k.shape or layers[k.source].output_shape for k in into.of(layer.path)
+                         if axes.get(k.source) == 1)  # fmt: skip
+            if keeps_second(layer.output_shape, given):
+                axes[layer.path] = 1
     for layer in reversed(network.layers):  # an input takes the axis of what reads it
         if layer.path in axes or layer.op not in passes | {"InputLayer", "Transpose", "Permute"}:
             continue

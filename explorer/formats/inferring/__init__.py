@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from explorer.formats.inferring.layers import layers_of, turned_names
+from explorer.formats.inferring.layers import layers_of, single_channel, turned_names
 from explorer.formats.inferring.modules import modules_of
 from explorer.formats.inferring.stacks import stacks_of, wire_stacks
 from explorer.formats.inferring.wiring import Wiring
@@ -48,8 +48,8 @@ def network_of_tensors(
     Network
     """
     names, modules = Names(), modules_of(tensors)
-    turned = turned_names(modules)
-    layers = [layer for module in modules for layer in layers_of(module, names, turned)]
+    turned, single = turned_names(modules), single_channel(modules)
+    layers = [layer for module in modules for layer in layers_of(module, names, turned, single)]
     wiring = Wiring(layers, names)
     wire_stacks(wiring, stacks_of(layers), config)
     known = bool(wiring.links)

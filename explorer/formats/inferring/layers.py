@@ -6,6 +6,7 @@ compute is told in the words that `explorer.weights` knows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,9 +25,12 @@ _NORM = {
     "running_var": "moving_variance",
 }
 _CELLS = {4: "LSTM", 3: "GRU", 1: "RNN"}
+Path = tuple[str, ...]
 
 
-def layers_of(module: Module, names: Names, turned: frozenset[str]) -> list[Layer]:
+def layers_of(
+    module: Module, names: Names, turned: frozenset[str], single: frozenset[Path] = frozenset()
+) -> list[Layer]:
     """The layers of a module, most often one.
 
     Parameters
@@ -36,11 +40,26 @@ def layers_of(module: Module, names: Names, turned: frozenset[str]) -> list[Laye
         Hands out the paths.
     turned : frozenset of str
         As from `turned_names`.
+    single : frozenset of tuple of str
+        As from `single_channel`.
     """
     prefix = "".join(f"{clean(part)}/" for part in module.path[:-1])
-    return [
-        replace(layer, path=names.unique(prefix, layer.path)) for layer in _made(module, turned)
-    ]
+    made = _made(module, turned, module.path in single)
+    return [replace(layer, path=names.unique(prefix, layer.path)) for layer in made]
+
+
+def single_channel(modules: Sequence[Module]) -> frozenset[Path]:
+    """Paths of convolutions that read one channel, as of a grey image: they are not depthwise.
+
+    A depthwise one has kernels of the same shape, but there something else in the file must give
+    as many channels as it takes.
+    """
+    shapes = [(m.path, w.shape) for m in modules if (w := m.tensors.get("weight")) is not None]
+    given = Counter(shape[0] for _, shape in shapes if len(shape) > 1 and shape[1] > 1)
+    return frozenset(
+        path for path, shape in shapes
+        if len(shape) > 3 and shape[1] == 1 and not given[shape[0]]
+    )  # fmt: skip
 
 
 def turned_names(modules: Sequence[Module]) -> frozenset[str]:
@@ -59,7 +78,7 @@ def turned_names(modules: Sequence[Module]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _made(module: Module, turned: frozenset[str]) -> Iterator[Layer]:
+def _made(module: Module, turned: frozenset[str], single: bool) -> Iterator[Layer]:
     own, name = module.tensors, module.name or "weights"
     weight = own.get("weight")
     if any(leaf.startswith("weight_ih_l") for leaf in own):
@@ -68,7 +87,7 @@ def _made(module: Module, turned: frozenset[str]) -> Iterator[Layer]:
         packed = any(leaf.startswith("packed_") for leaf in own)
         yield Layer(name, "Packed" if packed else "Module", weights=_roles(own, {}))
     elif len(weight.shape) >= 3:
-        yield _conv(module, weight)
+        yield _conv(module, weight, single)
     elif len(weight.shape) == 2 and _looks_up(name.lower()):
         roles = _roles(own, {"weight": "embeddings"})
         yield Layer(name, "Embedding", {}, (), None, roles)
@@ -103,11 +122,11 @@ def _linear(module: Module, weight: Weight, turned: bool) -> Layer:
     return Layer(module.name, kind, config, (), None, weights, "Dense")
 
 
-def _conv(module: Module, weight: Weight) -> Layer:
+def _conv(module: Module, weight: Weight, single: bool) -> Layer:
     """A convolution. How many groups it has is not told: one, or as many as in channels."""
     rank = len(weight.shape) - 2
     config: dict[str, Any] = {"data_format": "channels_first"}
-    if weight.shape[1] == 1 and weight.shape[0] > 1:
+    if weight.shape[1] == 1 and weight.shape[0] > 1 and not single:
         config["groups"] = weight.shape[0]
     weights = _roles(module.tensors, {"weight": "kernel"}, "oi" + "k" * rank)
     return Layer(module.name, f"Conv{rank}d", config, (), None, weights, f"Conv{rank}D")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from explorer.network import ByteRange, Weight
 
 _STACKED = "_exps"  # what llama.cpp calls the matrices of all experts in one tensor
+_PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
 _MOST_EXPERTS = 1024
 
 
@@ -44,7 +45,9 @@ def modules_of(tensors: Sequence[Weight]) -> list[Module]:
     mark = "." if any("." in t.name for t in tensors) else "/"
     found: dict[tuple[str, ...], dict[str, Weight]] = {}
     for tensor in tensors:
-        for path, leaf, own in _experts((tensor.role or tensor.name).split(mark), tensor):
+        *above, last = (tensor.role or tensor.name).split(mark)
+        parts = _projections(above, last, tensor) or _experts(above, last, tensor)
+        for path, leaf, own in parts:
             found.setdefault(tuple(path) or (leaf,), {})[leaf] = own
     around = {path[:n] for path in found for n in range(1, len(path))}
     return [
@@ -53,9 +56,28 @@ def modules_of(tensors: Sequence[Weight]) -> list[Module]:
     ]
 
 
-def _experts(parts: list[str], tensor: Weight) -> Iterator[tuple[list[str], str, Weight]]:
+def _projections(path: list[str], leaf: str, tensor: Weight) -> list[tuple[list[str], str, Weight]]:
+    """Query, key and value of PyTorch's ``MultiheadAttention``, told apart; empty for others."""
+    if leaf.endswith("_proj_weight") and leaf[:1] in _PROJECTIONS and len(leaf) == 13:
+        return [([*path, _PROJECTIONS[leaf[0]]], "weight", tensor)]
+    rows = tensor.shape[0] // 3 if tensor.shape else 0
+    whole = {"in_proj_weight": (3 * rows, rows), "in_proj_bias": (3 * rows,)}.get(leaf)
+    if not rows or tensor.shape != whole or not isinstance(tensor.where, ByteRange):
+        return []
+    each = tensor.where.nbytes // 3
+    found = []
+    for number, name in enumerate(_PROJECTIONS.values()):
+        where = replace(tensor.where, offset=tensor.where.offset + number * each, nbytes=each)
+        own = replace(
+            tensor, name=f"{tensor.name}[{number * rows}:{(number + 1) * rows}]",
+            shape=(rows, *tensor.shape[1:]), where=where,
+        )  # fmt: skip
+        found.append(([*path, name], leaf.removeprefix("in_proj_"), own))
+    return found
+
+
+def _experts(path: list[str], leaf: str, tensor: Weight) -> Iterator[tuple[list[str], str, Weight]]:
     """Path, last part and tensor; a tensor that holds all experts' matrices as one per expert."""
-    *path, leaf = parts
     stacked = bool(path) and path[-1].endswith(_STACKED) and len(tensor.shape) in (2, 3)
     if not stacked or tensor.shape[0] > _MOST_EXPERTS or not isinstance(tensor.where, ByteRange):
         yield path, leaf, tensor
