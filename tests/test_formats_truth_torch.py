@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from truth import GATES, Array, attend, close, grouped, gru, held, lstm, told
-from truth_torch import Net, Oracle, network, written
+from truth_torch import Oracle, network, written
 
 from explorer.open_model import OpenModel
 
