@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from explorer import formats
 from explorer.errors import NeuronautError
-from explorer.live import saved
+from explorer.live.objects import network_of
 from explorer.open_model import OpenModel
 from explorer.panel.asking import Numbers
 from explorer.scene_file import resolve_source, save_scene
@@ -32,9 +31,10 @@ def open_network(
 
     Parameters
     ----------
-    source : path, keras.Model, torch.nn.Module or onnx.ModelProto
-        A live model is saved to a temporary file, which is removed when the view is closed. A file
-        is read statically: nothing in it is run or imported.
+    source : path, keras.Model, torch.nn.Module, onnx.ModelProto or networkx.DiGraph
+        A live model is saved to a temporary file, which is removed when the view is closed; a
+        graph's edges are taken as they are now. A file is read statically: nothing in it is run or
+        imported.
     example : sequence, optional
         Inputs of a ``torch.nn.Module``, which is called with them to record its graph.
 
@@ -55,8 +55,8 @@ def open_network(
         return View(OpenModel.open(str(path)), state)
     folder = tempfile.TemporaryDirectory(prefix="neuronaut-")
     try:
-        path = saved(source, Path(folder.name), example)
-        return View(OpenModel(formats.open_network(str(path)), lasting=False), None, folder)
+        network = network_of(source, Path(folder.name), example)
+        return View(OpenModel(network, lasting=False), None, folder)
     except BaseException:
         folder.cleanup()
         raise

@@ -140,8 +140,7 @@ class _Coverage:
     def _visit(self, layer: int, arrivals: list[_Arrival]) -> None:
         passing, (first, stop) = self.passing, self.span
         if passing.ends(layer):
-            for number in passing.table.of_layer(layer):
-                self._feed(number, arrivals)
+            self._feed(arrivals)
             return
         if passing.clear(layer):
             self._pass_on((layer, 0, 0), passing.onward(layer, self.span), arrivals)
@@ -189,8 +188,9 @@ class _Coverage:
             whole = 0
         return whole, {g: labels for g, labels in made.items() if labels.max(initial=-1) >= 0}
 
-    def _feed(self, number: int, arrivals: list[_Arrival]) -> None:
-        for link, whole, parts in arrivals:
+    def _feed(self, arrivals: list[_Arrival]) -> None:
+        for number, at in self.passing.read_by([link for link, _, _ in arrivals]):
+            link, whole, parts = arrivals[at]
             way = self.passing.feeds(link, number)
             if way is None:
                 continue

@@ -84,12 +84,15 @@ class UnitEdges:
         shift = model.shift(places.layer(source)) if places.open[source] else 0
         found: dict[int, list[I4]] = {}
         direct: set[int] = set()
+        into: dict[int, list[int]] = {}  # links by the input that they lead to
+        for k, port in zip(links.tolist(), model.graph.link_ports[links, 1].tolist(), strict=True):
+            into.setdefault(port, []).append(k)
         for number in table.of_layer(layer):
             connection = table.connections[number]
             if connection.input < 0 and source == target:
                 units = np.arange(connection.in_units, dtype=np.int32) + np.int32(shift)
                 found[number] = [units]
-            for k in links.tolist():
+            for k in into.get(connection.input, ()):
                 way = model.passing.feeds(k, number)
                 if way is None:
                     continue
@@ -106,11 +109,9 @@ class UnitEdges:
         """What flows from an open layer into a closed node, through weightless layers in it."""
         model, (source, target) = self._model, rows
         span, chosen = places.span(target), links.tolist()
-        heads = model.graph.link_ends[links, 1].tolist()
+        passing = model.passing
         direct = frozenset(
-            k
-            for k, layer in zip(chosen, heads, strict=True)
-            if any(model.passing.feeds(k, n) is not None for n in model.table.of_layer(layer))
+            k for k in chosen if any(passing.feeds(k, n) is not None for n in passing.reading(k))
         )
         alike = self._unchanged(span, chosen, model.shift(places.layer(source)))
         if alike is not None:

@@ -33,12 +33,15 @@ class Inflow:
         ends = passing.all_ends[order]
         links, numbers = passing.all_feeds()
         self._earliest = np.full(len(table), len(order), np.int32)
-        low, odd = self._back(passing, ends)
+        low, hard = self._back(passing, ends)
         np.minimum.at(self._earliest, numbers, low[self._source[links]])
         fed_by = place[table.layer]
         self._by_place = np.argsort(fed_by, kind="stable").astype(np.int32)
         self._places: I4 = fed_by[self._by_place]
-        self._odd = np.concatenate(([0], np.cumsum(odd)))
+        # A link that runs back to where units end passes nothing on, but feeds from behind.
+        odd = hard.copy()
+        odd[self._target[self._source >= self._target]] = True
+        self._hard, self._odd = (np.append(0, np.cumsum(there)) for there in (hard, odd))
         feeds = np.zeros(len(self._source), bool)
         feeds[links] = True
         leads = self._forward(passing, ends, feeds)
@@ -58,12 +61,12 @@ class Inflow:
         self._fed_by = _Lists(links, numbers, len(self._source))
 
     def _back(self, passing: Passing, ends: NDArray[np.bool_]) -> tuple[I4, NDArray[np.bool_]]:
-        """Earliest place that feeds what stands at each, and places where that is not all."""
+        """Earliest place that feeds what stands at each, and places that mix what they pass on."""
         layers = passing.order
         clear = ~ends
         clear[clear] = [passing.clear(layers[at]) for at in np.flatnonzero(clear).tolist()]
-        odd = passing.all_passes[np.asarray(layers, np.int64)] & ~clear
-        odd[self._target[self._source >= self._target]] = True
+        hard = passing.all_passes[np.asarray(layers, np.int64)] & ~clear
+        hard[self._target[(self._source >= self._target) & ~ends[self._target]]] = True
         through = np.flatnonzero(clear[self._target])
         through = through[np.argsort(self._target[through], kind="stable")]
         low = list(range(len(layers)))
@@ -73,7 +76,7 @@ class Inflow:
         ):
             if low[source] < low[target]:
                 low[target] = low[source]
-        return np.array(low, np.int32), odd
+        return np.array(low, np.int32), hard
 
     def _forward(
         self, passing: Passing, ends: NDArray[np.bool_], feeds: NDArray[np.bool_]
@@ -109,10 +112,11 @@ class Inflow:
         -------
         dict of int: int, or None
             By the number of a connection, a bit for each group that feeds it, in all its units;
-            ``None`` where the node holds layers that choose or mix units, or links that run back.
+            ``None`` where the node holds layers that choose or mix units, or that pass them on to
+            what stands before them.
         """
         first, stop = span
-        if self._odd[stop] != self._odd[first]:
+        if self._hard[stop] != self._hard[first]:
             return None
         at: dict[int, int] = {}  # by place
         found: dict[int, int] = {}

@@ -7,7 +7,7 @@ the node holds: a walk back from each of them would be quadratic on a residual s
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,7 @@ class Passing:
         self._sizes: list[int] = sizes.tolist()
         self._unknown: set[int] = set()
         self.leads: list[bool] = [True] * len(self._links)
+        self._reading: dict[int, dict[int, list[int]]] = {}
         self._ports: dict[int, tuple[Port, ...]] = {}
         self._steps: dict[tuple[int, int, int], UnitMap | None] = {}
         like = classes(network)
@@ -207,8 +208,7 @@ class Passing:
             at = heapq.heappop(queue)
             layer, arrivals = self.order[at], arrived.pop(at)
             if self.ends(layer):
-                for number in self.table.of_layer(layer):
-                    self._feed(number, arrivals, found)
+                self._feed(arrivals, found)
                 continue
             for output, count, links in self.ports(layer):
                 onward = [k for k in links if self.leads[k] and first <= place[target[k]] < stop]
@@ -252,24 +252,39 @@ class Passing:
         links, numbers : int32 array, shape (n,)
             Pairs of them.
         """
-        table, into = self.table, self._network.link_ports[:, 1]
-        first, stop = table.spans[self._network.link_ends[:, 1]].T
-        links = np.repeat(np.arange(len(into)), stop - first)
-        numbers = ranges(first, stop)
-        inputs = np.array([c.input for c in table.connections], np.int32)
+        table, into = self.table, self._network.link_ports[:, 1].astype(np.int64)
+        inputs = np.array([c.input for c in table.connections], np.int64)
         counts = np.array([c.in_units for c in table.connections], np.int64)
-        own = into[links] == inputs[numbers]
-        links, numbers = links[own], numbers[own]
+        most = int(max(into.max(initial=0), inputs.max(initial=0))) + 2
+        read = table.layer.astype(np.int64) * most + inputs + 1  # an input of a layer
+        given = self._network.link_ends[:, 1].astype(np.int64) * most + into + 1
+        order = np.argsort(read, kind="stable")
+        first, stop = (np.searchsorted(read[order], given, side) for side in ("left", "right"))
+        links = np.repeat(np.arange(len(into)), stop - first)
+        numbers = order[ranges(first, stop)]
         known = np.array([self.channels(k) for k in links.tolist()], np.int64)
         count = counts[numbers]
         fits = (known == 0) | (known == count)
         fits |= (count % np.maximum(known, 1) == 0) & (count <= LARGEST_MAP)
         return links[fits].astype(np.int32), numbers[fits].astype(np.int32)
 
-    def _feed(
-        self, number: int, arrivals: list[tuple[int, I4]], found: dict[int, list[I4]]
-    ) -> None:
-        for link, labels in arrivals:
+    def reading(self, link: int) -> Sequence[int]:
+        """Numbers of the connections that read the input that a link leads to."""
+        layer = self.target[link]
+        found = self._reading.get(layer)
+        if found is None:
+            found = self._reading[layer] = {}
+            for number in self.table.of_layer(layer):
+                found.setdefault(self.table.connections[number].input, []).append(number)
+        return found.get(self._links[link].target_input, ())
+
+    def read_by(self, links: Sequence[int]) -> list[tuple[int, int]]:
+        """Numbers of the connections that read any of some links, each with the link's position."""
+        return sorted((n, at) for at, link in enumerate(links) for n in self.reading(link))
+
+    def _feed(self, arrivals: list[tuple[int, I4]], found: dict[int, list[I4]]) -> None:
+        for number, at in self.read_by([link for link, _ in arrivals]):
+            link, labels = arrivals[at]
             way = self.feeds(link, number)
             if way is not None:
                 _merge(found.setdefault(number, []), along(labels, way))
@@ -298,10 +313,8 @@ class Passing:
         while todo and len(seen) < MOST_WAYS:
             link = todo.pop()
             layer = self.target[link]
-            for number in self.table.of_layer(layer):
-                connection = self.table.connections[number]
-                if connection.input == self._links[link].target_input:
-                    return connection.in_units
+            if reading := self.reading(link):
+                return self.table.connections[reading[0]].in_units
             if self.ends(layer) or self._layers[layer].op not in SAME:
                 continue
             onward = self.out(layer)

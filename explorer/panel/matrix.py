@@ -291,11 +291,12 @@ def weight_matrix(
 
 
 def _connection(model: OpenModel, layer: Layer, weight: Weight) -> Connection | None:
-    """The connection that a weight is, but for diagonal ones."""
+    """The connection that a weight is, but for diagonal ones and for one of several."""
     for connection in model.wires.connections(layer.path):
         matrices = connection.matrices
         if matrices and all(m.weight.name == weight.name for m in matrices):
-            return None if matrices[0].diagonal else connection
+            whole = connection.weights == weight.size
+            return None if matrices[0].diagonal or not whole else connection
     return None
 
 

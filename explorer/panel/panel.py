@@ -15,6 +15,7 @@ from explorer.panel.compared import layer_rows
 from explorer.tree import lod
 from explorer.tree.hierarchy import Node, shape_text
 from explorer.tree.lod import UnitRange
+from explorer.weights.edge_lists import UNITS, UnitNames
 
 MOST_ROWS = 60
 MOST_TEXT = 240
@@ -117,9 +118,10 @@ def config_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     Parameters
     ----------
     config : mapping
-        Plain JSON values.
+        Plain JSON values; those whose keys begin with ``_`` are not for people.
     """
     rows = []
+    config = {k: v for k, v in config.items() if not str(k).startswith("_")}
     for key, value in list(config.items())[:MOST_ROWS]:
         rows.append((clean(str(key)), clean(_short(value))))
     if len(config) > MOST_ROWS:
@@ -219,12 +221,17 @@ def _unit_panel(
         ("output of the layer", shape_text(layer.output_shape)),
     ]
     title = unit_title(model.hierarchy, index, here, model.units_of)
+    named = layer.config.get(UNITS) if here.count == 1 else None
+    config: Mapping[str, Any] = {}
+    if isinstance(named, UnitNames):
+        facts.insert(0, ("node", clean(named.names[here.start])))
+        config = named.attributes[here.start]
     return {
         "path": path,
         "title": f"{layer.name} {title}",
         "kind": what,
         "facts": facts,
-        "config": [],
+        "config": config_rows(config),
         "weights": [],
         "children": [],
     }

@@ -12,6 +12,7 @@ from math import prod
 
 from explorer.network import Layer, Weight
 from explorer.weights.codecs import is_number
+from explorer.weights.edge_lists import KEY, EdgeList
 from explorer.weights.kernels import Kernel, kernel_of
 from explorer.weights.units import einsum_letters, gates_of, whole
 
@@ -311,11 +312,35 @@ def _einsum(layer: Layer) -> tuple[Connection, ...]:
     return _one(layer, (out_units, in_units), made)
 
 
+def _edges(layer: Layer) -> tuple[Connection, ...]:
+    """Edges of a graph: a connection per input, whose matrix leaves out what has no edge."""
+    told, units = layer.config.get(KEY), (layer.output_shape or (0,))[-1] or 0
+    if not isinstance(told, EdgeList):
+        return ()
+    if not told.sizes:
+        (weight,) = layer.weights
+        return tuple(
+            Connection(layer.path, port, f"edges {port}", 1, 1, (Matrix(weight, i, 1, 0, 1, 1, 1),))
+            for i, port in enumerate(told.ports)
+        )
+    made = []
+    for weight, port, size, boxes in zip(
+        layer.weights, told.ports, told.sizes, told.boxes, strict=True
+    ):
+        pieces, at = [], 0
+        for out, rows, inside, columns in boxes:
+            pieces.append(Matrix(weight, at, 1, 0, rows, columns, columns, True, out, inside))
+            at += rows * columns
+        made.append(Connection(layer.path, port, weight.role, units, size, tuple(pieces)))
+    return tuple(made)
+
+
 _Rule = Callable[[Layer], tuple[Connection, ...]]
 _RULES: dict[str, _Rule] = {
     "Dense": _dense,
     "EinsumDense": _einsum,
     "Embedding": _embedding,
+    "SparseDense": _edges,
     **dict.fromkeys(("SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU"), _recurrent),
 }
 for _d in "123":

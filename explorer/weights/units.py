@@ -196,7 +196,7 @@ class LinkGroups:
         ends = np.fromiter((at.get(path, -1) for path in paths), np.int32, len(network.links))
         self._order = np.argsort(ends, kind="stable")
         self._starts = np.searchsorted(ends[self._order], np.arange(len(network.layers) + 1))
-        self._first: dict[str, dict[int, Link]] = {}
+        self._ports: dict[str, dict[int, list[Link]]] = {}
 
     def of(self, path: str) -> tuple[Link, ...]:
         """The links of a layer; none where there is no such layer."""
@@ -206,14 +206,18 @@ class LinkGroups:
         first, stop = self._starts[at : at + 2].tolist()
         return tuple(self._links[k] for k in self._order[first:stop].tolist())
 
-    def first_into(self, path: str, port: int) -> Link | None:
-        """The first of a layer's links to one of its inputs; looked up once for all inputs."""
-        found = self._first.get(path)
+    def into(self, path: str, port: int) -> list[Link]:
+        """A layer's links to one of its inputs; looked up once for all inputs."""
+        found = self._ports.get(path)
         if found is None:
-            found = self._first[path] = {}
+            found = self._ports[path] = {}
             for link in self.of(path):
-                found.setdefault(link.target_input, link)
-        return found.get(port)
+                found.setdefault(link.target_input, []).append(link)
+        return found.get(port, [])
+
+    def first_into(self, path: str, port: int) -> Link | None:
+        """The first of a layer's links to one of its inputs."""
+        return next(iter(self.into(path, port)), None)
 
 
 def incoming(network: Network) -> LinkGroups:

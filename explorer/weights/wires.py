@@ -139,11 +139,10 @@ class Wires:
         found: list[Entry] = []
         seen: set[tuple[str, int, tuple[int, bytes]]] = set()
         todo: list[tuple[Link, UnitMap]] = []
-        for link in self.incoming(layer_path):
-            if link.target_input == connection.input:
-                first = carried(connection.in_units, self.flow(link))
-                if first is not None:
-                    todo.append((link, first))
+        for link in incoming(self.network).into(layer_path, connection.input):
+            first = carried(connection.in_units, self.flow(link))
+            if first is not None:
+                todo.append((link, first))
         todo.reverse()
         while todo:
             link, way = todo.pop()

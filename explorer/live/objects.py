@@ -1,4 +1,4 @@
-"""Objects of a running program, saved to a file so that they open like any other.
+"""Objects of a running program: models are saved to a file so that they open like any other.
 
 Nothing is imported for it: whoever holds such an object has its framework loaded already.
 """
@@ -10,7 +10,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from explorer import formats
 from explorer.errors import NeuronautError
+from explorer.live.graph import network_of_graph
+from explorer.network import Network
+
+
+def network_of(source: Any, folder: Path, example: Sequence[Any] | None = None) -> Network:
+    """The network that a live object is.
+
+    Parameters
+    ----------
+    source : keras.Model, torch.nn.Module, onnx.ModelProto or networkx.DiGraph
+    folder, example
+        As for `saved`.
+
+    Returns
+    -------
+    Network
+        As the file reads that a model was saved to; that of a graph is made in memory.
+
+    Raises
+    ------
+    NeuronautError
+        If it is none of these, cannot be saved, or does not hold what a network must.
+    """
+    networkx = sys.modules.get("networkx")
+    if networkx is None or not isinstance(source, networkx.Graph):
+        return formats.open_network(str(saved(source, folder, example)))
+    if example is not None:
+        raise NeuronautError("an example input is used with a torch.nn.Module alone")
+    return network_of_graph(source)
 
 
 def saved(source: Any, folder: Path, example: Sequence[Any] | None = None) -> Path:
@@ -47,8 +77,8 @@ def saved(source: Any, folder: Path, example: Sequence[Any] | None = None) -> Pa
     save = getattr(source, "save", None)
     if save is None:
         raise NeuronautError(
-            f"cannot open a {type(source).__name__}: give a path, a Keras model, a torch.nn.Module"
-            " or an onnx.ModelProto"
+            f"cannot open a {type(source).__name__}: give a path, a Keras model, a torch.nn.Module,"
+            " an onnx.ModelProto or a networkx.DiGraph"
         )
     path = folder / f"{name}.keras"
     save(path, include_optimizer=False)

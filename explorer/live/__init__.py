@@ -1,0 +1,1 @@
+"""Objects of a running program as networks."""
