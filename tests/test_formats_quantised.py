@@ -220,7 +220,15 @@ def test_a_large_matrix_is_measured_as_it_is(tmp_path: Path) -> None:
     case = files.gptq(rng, (2056, 2080), 4, 128, True)
     state = _embedded(case)
     state.pop("model.layers.0.mlp.down_proj.weight")
-    with OpenModel(read(tmp_path, state, case.hints)) as model:
+    network = read(tmp_path, state, case.hints)
+    weight = _kernel(_layer(network, "model/layers/0/mlp/up_proj"))
+    flat = case.matrix.reshape(-1)
+    with WeightReader(network) as reader:  # near each other, and far apart
+        for count in (3000, 2):
+            starts = np.append(rng.integers(0, flat.size - 70, count), [0, flat.size - 70])
+            parts = flat[starts[:, None] + np.arange(70)]
+            np.testing.assert_array_equal(reader.read_many(weight, starts, 70), parts)
+    with OpenModel(network) as model:
         found = edges_json(model, "embed_tokens", "up_proj", top=30)
     assert case.matrix.size > WHOLE
     flat = np.abs(case.matrix).reshape(-1)
@@ -229,6 +237,29 @@ def test_a_large_matrix_is_measured_as_it_is(tmp_path: Path) -> None:
     share = np.sum(np.square(expected, dtype=float)) / np.sum(np.square(flat, dtype=float))
     np.testing.assert_allclose(found["total_weights"], flat.size)
     np.testing.assert_allclose(found["shown_share_of_sum_sq"], share, rtol=1e-4)
+
+
+def test_floats_of_four_bits_that_are_a_type_of_the_file(tmp_path: Path) -> None:
+    case = files.nvfp4(np.random.default_rng(3), (6, 48), False)
+    header = {"alone": {"dtype": "F4", "shape": [6, 48], "data_offsets": [0, 144]}}
+    data, at = case.state["fc.weight"].tobytes() * 2, 288
+    header["fc.weight"] = {"dtype": "F4", "shape": [6, 48], "data_offsets": [144, 288]}
+    for name, dtype in (("fc.weight_scale", "F8_E4M3"), ("fc.weight_scale_2", "F32")):
+        array = case.state[name]
+        span = [at, at + array.nbytes]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": span}
+        data, at = data + array.tobytes(), span[1]
+    told = json.dumps(header).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(told).to_bytes(8, "little") + told + data)
+    network = files.reread(path)
+    weight = _kernel(_layer(network))
+    alone = next(w for la in network.layers for w in la.weights if w.name == "alone")
+    bytes_ = case.state["fc.weight"]
+    codes = np.stack([bytes_ & 15, bytes_ >> 4], axis=-1).reshape(6, 48)
+    with WeightReader(network) as reader:
+        np.testing.assert_array_equal(reader.read(weight), case.matrix)
+        np.testing.assert_array_equal(reader.read(alone), files.E2M1[codes])
 
 
 def test_files_of_pytorch_too(tmp_path: Path) -> None:

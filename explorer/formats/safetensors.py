@@ -21,7 +21,7 @@ from explorer.formats.record import Format, UnreadableError
 from explorer.formats.shards import config_beside, index_in, is_index, sharded
 from explorer.formats.source import LARGEST_READ, Source
 from explorer.formats.text import parse_json
-from explorer.network import ByteRange, Network, Weight
+from explorer.network import ByteRange, Lanes, Network, Packing, Weight
 from explorer.plain_text import clean
 
 # Bits per element and the name here; complex numbers are no weights.
@@ -31,10 +31,10 @@ _DTYPES: dict[str, tuple[int, str]] = {
     "I64": (64, "int64"), "F16": (16, "float16"), "BF16": (16, "bfloat16"), "F32": (32, "float32"),
     "F64": (64, "float64"), "F8_E4M3": (8, "float8_e4m3fn"), "F8_E5M2": (8, "float8_e5m2"),
     "F8_E8M0": (8, "float8_e8m0fnu"), "F8_E4M3FNUZ": (8, "float8_e4m3fnuz"),
-    "F8_E5M2FNUZ": (8, "float8_e5m2fnuz"), "C64": (64, "complex64"), "F4": (4, "float4"),
+    "F8_E5M2FNUZ": (8, "float8_e5m2fnuz"), "C64": (64, "complex64"), "F4": (4, "float4_e2m1fn"),
     "F6_E2M3": (6, "float6"), "F6_E3M2": (6, "float6"),
 }  # fmt: skip
-_UNREAD = ("complex64", "float4", "float6")
+_UNREAD = ("complex64", "float6")
 _INDEX = re.compile(r"\.safetensors\.index\.json$")
 _SHARD = re.compile(r"^(.*)-\d{5}-of-(\d{5})\.safetensors$")
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -140,7 +140,9 @@ def _entry(source: Source, name: str, entry: Any) -> tuple[Weight, int, int]:
     base = 8 + int.from_bytes(source.pread(0, 8), "little")
     start, stop = base + span[0], base + span[1]
     where = None if dtype in _UNREAD else ByteRange(source.path, start, stop - start)
-    return Weight(name, "", tuple(shape), dtype, where), start, stop
+    # Two floats of four bits share a byte, the first in its low bits, as in PyTorch.
+    packing = Packing(lanes=Lanes("uint8", 4, prod(shape))) if bits == 4 else None
+    return Weight(name, "", tuple(shape), dtype, where, packing), start, stop
 
 
 FORMAT = Format("safetensors", matches, read)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,8 @@ TABLE_BYTES = 16 << 20
 """Tables of scales up to this size are read whole and kept; of larger ones the parts in use."""
 KEPT_BYTES = 64 << 20
 """Most bytes of tables that are kept."""
+_TOGETHER = 1 << 18  # elements of short runs that are decoded at once
+_SPARSE = 512  # words between two that are wanted, on average, where each is read alone
 
 Array = NDArray[Any]
 Run = tuple[int, int, int, int]
@@ -198,6 +201,8 @@ class WeightReader:
             return np.empty((len(starts), max(width, 0)), number_dtype(weight))
         if starts.min() < 0 or starts.max() + width > weight.size:
             raise IndexError(f"runs of {width} beyond {weight.size} elements")
+        if decode.is_scattered(weight):
+            return self._scattered(weight, starts, width)
         if not decode.is_plain(weight):
             runs = ((start, 1, 0, width) for start in starts.tolist())
             return np.concatenate([self._numbers(weight, run) for run in runs])
@@ -252,13 +257,45 @@ class WeightReader:
             self._stored.check_sound(weight)
             if not run[3]:
                 return np.empty((run[1], 0), number_dtype(weight))
-            try:
-                return decode.numbers(weight, run, self._stored.read, self._entries)
-            except OutsideError:
-                raise ModelError(
-                    self._stored.place_of(weight),
-                    f"{weight.name} cannot be read: its group index names scales that do not exist",
-                ) from None
+            found = partial(decode.numbers, weight, run, self._stored.read, self._entries)
+            return self._decoded(weight, found)
+
+    def _decoded(self, weight: Weight, read: Callable[[], Array]) -> Array:
+        """What `read` gives; an index that leads nowhere is told as an error of the file."""
+        try:
+            return read()
+        except OutsideError:
+            raise ModelError(
+                self._stored.place_of(weight),
+                f"{weight.name} cannot be read: its group index names scales that do not exist",
+            ) from None
+
+    def _scattered(self, weight: Weight, starts: NDArray[np.int64], width: int) -> Array:
+        """Many short runs of a matrix that lies column by column."""
+        out = np.empty((len(starts), width), np.float32)
+        together, words_at = max(_TOGETHER // width, 1), partial(self._words, weight)
+        with self._stored.in_use(weight):
+            self._stored.check_sound(weight)
+            for first in range(0, len(starts), together):
+                part = slice(first, first + together)
+                at = starts[part, None] + np.arange(width)
+                found = partial(decode.scattered_numbers, weight, at, words_at, self._entries)
+                out[part] = self._decoded(weight, found)
+        return out
+
+    def _words(self, weight: Weight, places: NDArray[np.int64]) -> Array:
+        """Stored words at ascending positions, shape (n, 1)."""
+        first, last = int(places[0]), int(places[-1])
+        if last - first > _SPARSE * len(places):
+            return self._stored.read_many(weight, places, 1)
+        out = np.empty((len(places), 1), item_dtype(weight))
+        for start in range(first, last + 1, _TOGETHER):  # so near that it is all read through
+            stop = min(start + _TOGETHER, last + 1)
+            low, high = np.searchsorted(places, (start, stop))
+            if low < high:
+                block = self._stored.read(weight, start, 1, 0, stop - start)
+                out[low:high, 0] = block[0, places[low:high] - start]
+        return out
 
     def _entries(self, table: Weight, start: int, stop: int) -> Array:
         """Numbers ``start:stop`` of a table of scales, zero points or groups."""

@@ -49,7 +49,7 @@ class Scheme:
 def _is_scaled(own: Mapping[str, Weight]) -> bool:
     weight = own.get("weight") or own.get("weight_packed")
     small = weight is not None and (
-        weight.dtype.startswith("float8") or weight.dtype in ("int8", "uint8")
+        weight.dtype.startswith("float8") or weight.dtype in ("int8", "uint8", "float4_e2m1fn")
     )
     return small and any(name in own for name in scaled.SCALES)
 

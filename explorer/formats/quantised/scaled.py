@@ -34,7 +34,7 @@ def scaled(group: Group) -> list[Weight]:
     """
     codes = group.own.get("weight") or group.table("weight_packed")
     scale = group.table(next(name for name in SCALES if name in group.own))
-    if codes.dtype == "uint8":
+    if codes.dtype in ("uint8", "float4_e2m1fn"):
         return [_float4(group, codes, scale)]
     if not codes.dtype.startswith("float8") and codes.dtype != "int8":
         raise UndecodableError(f"codes of type {codes.dtype}")
@@ -88,7 +88,8 @@ def _float4(group: Group, codes: Weight, scale: Weight) -> Weight:
     """Two floats of four bits to a byte, the first in its low bits."""
     if len(codes.shape) != 2 or len(scale.shape) != 2 or codes.shape[0] != scale.shape[0]:
         raise UndecodableError(f"codes that are {told(codes.shape)}")
-    rows, columns = codes.shape[0], 2 * codes.shape[1]
+    rows, columns = codes.shape
+    columns *= 2 if codes.dtype == "uint8" else 1
     overall = next((n for n in ("weight_scale_2", "weight_global_scale") if n in group.own), "")
     if scale.dtype == "uint8" and not overall and scale.shape[1] * 32 == columns:
         scale, size, name = viewed(scale, "float8_e8m0fnu", scale.size), 32, "fp4 (MXFP4)"

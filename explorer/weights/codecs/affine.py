@@ -130,6 +130,36 @@ def apply(packing: Packing, codes: Array, run: tuple[int, int, int, int],
     return out.reshape(codes.shape)
 
 
+def apply_at(packing: Packing, codes: Array, at: I8, entries: Entries) -> NDArray[np.float32]:
+    """Turn codes at any positions into numbers.
+
+    Parameters
+    ----------
+    packing : Packing
+        With a scale.
+    codes : array of any shape
+    at : int64 array of the same shape
+        Where they lie among all codes.
+    entries : callable
+        Reads a table.
+
+    Raises
+    ------
+    OutsideError
+        As for `apply`.
+    """
+    rest, entry = at.reshape(-1), np.zeros(at.size, np.int64)
+    for axis in reversed(joined(packing.axes)):
+        rest, position = np.divmod(rest, axis.length)
+        entry += _rows(axis, position, entries)
+    tables = _tables(packing, int(entry.min()), int(entry.max()), entries)
+    spread = [table.take(entry - tables.first).reshape(at.shape) for table in tables.all]
+    out = np.empty(at.shape, np.float32)
+    with np.errstate(all="ignore"):
+        _scale(packing, _Part(codes, out), lambda start, stop: [t[start:stop] for t in spread])
+    return out
+
+
 def _rows(axis: TableAxis, at: I8, entries: Entries) -> I8:
     """Entries of positions along an axis, counted from that of its first block."""
     if not axis.step:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from explorer.network import Weight
 from explorer.weights.codecs import affine, ggml, small_floats
 from explorer.weights.codecs.kinds import is_block, is_signed
-from explorer.weights.codecs.lanes import read_lanes
+from explorer.weights.codecs.lanes import read_lanes, scattered
 from explorer.weights.codecs.pieces import pieces
 
 Array = NDArray[Any]
@@ -68,6 +68,44 @@ def _scaled(weight: Weight, run: Run, read: Read, entries: affine.Entries) -> Ar
         if packing.offset:
             made += np.float32(packing.offset)
     return made
+
+
+def is_scattered(weight: Weight) -> bool:
+    """Whether short runs of elements lie far apart in the file: see `scattered_numbers`."""
+    packing = weight.packing
+    return packing is not None and packing.turned and packing.lanes is not None and (
+        packing.scale is not None and packing.levels is None and packing.gain == 1
+        and not packing.offset
+    )  # fmt: skip
+
+
+def scattered_numbers(
+    weight: Weight, at: NDArray[np.int64], words_at: Callable[[Array], Array],
+    entries: affine.Entries,
+) -> Array:  # fmt: skip
+    """Numbers of single elements, all at once: of a matrix that lies column by column.
+
+    Parameters
+    ----------
+    weight : Weight
+        One that `is_scattered`.
+    at : int64 array, shape (n, width)
+        Elements, in C order.
+    words_at : callable
+        Reads words at ascending positions.
+    entries : callable
+
+    Returns
+    -------
+    float32 array, shape (n, width)
+    """
+    packing = weight.packing
+    assert packing is not None
+    assert packing.lanes is not None
+    row, column = np.divmod(at, weight.shape[1])
+    stored = column * weight.shape[0] + row
+    found = scattered(packing.lanes, is_signed(weight), stored, words_at)
+    return affine.apply_at(packing, found, stored, entries)
 
 
 def _turned(weight: Weight, run: Run, read: Callable[[Run], Array]) -> Array:

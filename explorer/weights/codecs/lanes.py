@@ -68,14 +68,45 @@ def _across(lanes: Lanes, signed: bool, items: Items, piece: Piece) -> Array:
         for r in runs
     ]
     read = _unsigned(np.concatenate(found) if len(found) > 1 else found[0])
-    lane = np.array(lanes.order or range(n))[position % n]
-    shifts = (lane * lanes.bits).astype(read.dtype)[:, None]
+    shifts = (_lane_of(lanes, position) * lanes.bits).astype(read.dtype)[:, None]
     out = np.empty((piece.lines, piece.columns), np.int8 if signed else np.uint8)
     step = max(_BLOCK // piece.columns, 1)
     for start in range(0, piece.lines, step):
         part = slice(start, start + step)
         out[part] = _codes(read[inverse[part]] >> shifts[part], lanes.bits, signed, lanes.shift)
     return out
+
+
+def scattered(lanes: Lanes, signed: bool, at: Array, words_at: Callable[[Array], Array]) -> Array:
+    """Codes at any positions.
+
+    Parameters
+    ----------
+    lanes : Lanes
+    signed : bool
+    at : int64 array of any shape
+        Positions among all codes.
+    words_at : callable
+        Reads words at ascending positions.
+
+    Returns
+    -------
+    int8 or uint8 array of the same shape
+    """
+    n, words = lanes.codes, -(-lanes.length // lanes.codes)
+    outer, rest = np.divmod(at, lanes.length * lanes.inner)
+    position, inner = np.divmod(rest, lanes.inner)
+    wanted = (outer * words + position // n) * lanes.inner + inner
+    places, inverse = np.unique(wanted, return_inverse=True)
+    read = _unsigned(words_at(places).reshape(-1))
+    shifts = (_lane_of(lanes, position) * lanes.bits).astype(read.dtype)
+    return _codes(read[inverse].reshape(at.shape) >> shifts, lanes.bits, signed, lanes.shift)
+
+
+def _lane_of(lanes: Lanes, position: Array) -> Array:
+    """Which lane of its word holds each position of the packed axis."""
+    at: Array = position % lanes.codes
+    return np.array(lanes.order)[at] if lanes.order else at
 
 
 def _unsigned(words: Array) -> Array:
@@ -96,10 +127,13 @@ def _codes(words: Array, bits: int, signed: bool, shift: int) -> Array:
 
 
 @cache
-def _byte_table(bits: int, signed: bool, shift: int) -> tuple[Array, np.dtype[Any]]:
+def _byte_table(
+    bits: int, signed: bool, shift: int, order: tuple[int, ...]
+) -> tuple[Array, np.dtype[Any]]:
     """The codes of every byte, those of one byte as one integer; and the type of a code."""
     every = np.arange(256, dtype=np.uint8)
-    lanes = [_codes(every >> (bits * i), bits, signed, shift) for i in range(8 // bits)]
+    order = order or tuple(range(8 // bits))
+    lanes = [_codes(every >> (bits * lane), bits, signed, shift) for lane in order]
     codes = np.stack(lanes, axis=1)
     return codes.view(f"u{8 // bits}").reshape(-1), codes.dtype
 
@@ -113,8 +147,11 @@ def _all_codes(words: Array, lanes: Lanes, signed: bool) -> Array:
             codes = _codes(found, bits, signed, lanes.shift)
     else:
         # Looked up byte by byte: one access gives all codes of a byte, in order.
-        numbers, dtype = _byte_table(bits, signed, lanes.shift)
+        within = lanes.order if words.itemsize == 1 else ()
+        numbers, dtype = _byte_table(bits, signed, lanes.shift, within)
         codes = looked_up(numbers, found).view(dtype)
+        if within:
+            return codes
     if not lanes.order:
         return codes
     in_words = codes.reshape(len(codes), -1, lanes.codes)
