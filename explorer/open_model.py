@@ -17,7 +17,6 @@ from explorer.flow.passing import Passing
 from explorer.memory import Memory
 from explorer.network import Layer, Network
 from explorer.pyramid.connection_table import ConnectionTable
-from explorer.pyramid.histograms import Histograms
 from explorer.pyramid.keeping import Keeper
 from explorer.pyramid.pyramid import Pyramid
 from explorer.pyramid.strongest import Strongest
@@ -152,11 +151,6 @@ class OpenModel:
         table = ConnectionTable(self.graph, self.wires, self.weighted, self.pyramid)
         self.keeper.check(table.connections)
         return table
-
-    @cached_property
-    def histograms(self) -> Histograms:
-        """Exact histograms of the weights of connections, counted when they are asked for."""
-        return Histograms(self.pyramid.level0)
 
     @cached_property
     @paused()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from codec_files import File
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_pyramid import ArrayReader, pairs_of, weight
 
 from explorer import formats
+from explorer.bundled import scenes_folder
 from explorer.errors import NeuronautError
 from explorer.network import Layer
+from explorer.open_model import OpenModel
+from explorer.pyramid import tallies
 from explorer.pyramid.level0 import Level0
 from explorer.pyramid.tallies import Pairs, count_where, near_zero, no_number
 from explorer.session.session import Session
@@ -254,3 +259,59 @@ def test_a_threshold_is_saved_and_old_views_are_read() -> None:
     old = state.to_json()
     del old["threshold"]
     assert ViewState.from_json(old).threshold == ViewState().threshold
+
+
+def test_how_far_counting_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("explorer.session.session.AT_ONCE", -1.0)  # nothing while a person waits
+    session = Session(formats.open_network(str(scenes_folder() / "digits.keras")))
+    try:
+        session.wait()
+        assert not session.reading.counting
+        session.pause_reading()
+        session.set_overlay("sparsity")
+        tasks = session._current()[1].crossing.searches
+        session._reading.want(session._current()[1].crossing)
+        whole = session.reading
+        assert whole.counting
+        assert (whole.done, whole.total) == (0, sum(task.weights for task in tasks))
+        session._reading._paused.clear()
+        assert session._reading._read(session._current()[1].crossing, math.inf)
+        assert not session.reading.counting  # all is counted
+        assert session._reading._counted == whole.total
+    finally:
+        session.close_session()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "float8_e4m3fn"])
+@pytest.mark.parametrize("shape", [(300, 90), (3, 20, 30)])
+def test_near_zero_of_a_whole_connection_is_numpys(
+    tmp_path: Path, dtype: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "_AT_ONCE", 1000)
+    bits = {"float16": "u2", "bfloat16": "u2", "float32": "u4", "float64": "u8"}.get(dtype, "u1")
+    rng = np.random.default_rng(6)
+    stored = rng.integers(0, 1 << 63, shape, np.uint64).astype(bits)  # all kinds of numbers
+    stored.ravel()[:4] = [0, 1 << (stored.itemsize * 8 - 1), 1, 2]  # both zeros, the least ones
+    file = File(tmp_path / "numbers.bin")
+    kernel = file.add("kernel", stored, dtype)
+    kind = "Dense" if len(shape) == 2 else "Conv1D"
+    network = replace(file.network(kernel), layers=(Layer("a", kind, weights=(kernel,)),))
+    with OpenModel(network) as model:
+        (connection,) = model.table.connections
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            true = np.abs(np.asarray(model.reader.read(kernel), np.float64))
+        near = np.sort(true[np.isfinite(true)])[true.size // 3]
+        level0 = model.pyramid.level0
+        for threshold in (
+            0.0,
+            0.01,
+            1.0,
+            1e300,
+            near,
+            np.nextafter(near, 0),
+            np.nextafter(near, 9),
+        ):
+            with np.errstate(invalid="ignore"):
+                wanted = np.count_nonzero((true <= threshold) & np.isfinite(true))
+            assert tallies.count_near_zero(level0, connection, threshold) == wanted
+        assert tallies.count_near_zero(level0, connection, 1.0, lambda: True) is None

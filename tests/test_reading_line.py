@@ -79,6 +79,17 @@ def test_a_pause_with_all_read_is_not_told() -> None:
     assert line.text == ""
 
 
+def test_counting_is_told_by_its_share() -> None:
+    line = ReadingLine()
+    for second, state, text in (
+        (0.0, "reading", ""),
+        (1.0, "reading", "counting weights: 37 %"),
+        (2.0, "paused", "counting paused at 37 %"),
+    ):
+        line.update(Progress(3_799_000_000, 10_000_000_000, state, counting=True), second)
+        assert line.text == text
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [(0, "0 MB"), (40_400_000, "40 MB"), (999_499_999, "999 MB"), (999_500_000, "1.0 GB"),

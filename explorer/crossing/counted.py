@@ -22,12 +22,12 @@ from explorer.pyramid.tallies import (
     Codes,
     Pairs,
     codes_used,
+    count_near_zero,
     count_where,
     near_zero,
     no_number,
 )
 from explorer.weights.codecs import code_range
-from explorer.weights.connections import Connection
 from explorer.weights.weight_reader import WeightReader
 
 I4 = NDArray[np.int32]
@@ -119,16 +119,13 @@ class Counted:
             return known
         if what.kind == "codes" and not self._has_codes(number):
             return self._tallies.put(key, {})
-        histogram = self._model.histograms.known(connection) if inside is None else None
-        if what.kind == "near zero" and histogram is not None:
-            low, high = histogram.at_most(what.threshold)
-            if low == high:
-                return self._tallies.put(key, np.array([low], np.int64))
 
         def run(stopped: Stopped) -> None:
-            if what.kind == "near zero" and inside is None and _plain(connection):
-                self._model.histograms.count(connection, stopped)  # tells of every threshold
-                self._part(number, inside, what, [])
+            if what.kind == "near zero" and inside is None:
+                level0 = self._model.pyramid.level0
+                whole = count_near_zero(level0, connection, what.threshold, stopped)
+                if whole is not None:
+                    self._tallies.put(key, np.array([whole], np.int64))
                 return
             found = self._tally(number, Pairs.everything(connection, inside), what, stopped)
             if found is not None:
@@ -215,11 +212,6 @@ def _places(names: I4, units: NDArray[np.integer]) -> I4:
     """Position of each unit among some that are sorted; -1 for others."""
     at = np.minimum(np.searchsorted(names, units), len(names) - 1)
     return np.where(names[at] == units, at, -1).astype(np.int32)
-
-
-def _plain(connection: Connection) -> bool:
-    """Whether each bin of its histogram holds one value only."""
-    return all(m.weight.dtype == "bfloat16" and not m.weight.packing for m in connection.matrices)
 
 
 def _merged(tallies: list[Tally]) -> Tally:

@@ -57,16 +57,8 @@ class EdgeRows:
 
 
 STATS = ("sum_sq", "sum", "sum_abs", "max_abs", "count", "non_finite")
-COLUMNS = (
-    "source",
-    "target",
-    "source_unit",
-    "target_unit",
-    "source_layer",
-    "target_layer",
-    "strand",
-    "pending",
-)
+ENDS = ("source", "target", "source_unit", "target_unit", "source_layer", "target_layer")
+COLUMNS = (*ENDS, "strand", "pending")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.edges import EdgeFinder
-from explorer.crossing.rows import Crossing, EdgeRows
+from explorer.crossing.rows import ENDS, Crossing, EdgeRows
 from explorer.drawing.captions import labels_of, legend_of
 from explorer.drawing.changed import SAME, Changed, badged, changed_nodes, explained, painted
 from explorer.drawing.color_scale import ColorScale, fit_scale
@@ -58,8 +58,10 @@ class Sketch:
         What a unit overlay tells of each box, if there is one.
     picture : DrawList
         Without colours of edges and without a legend.
-    aspect : float
-        As `sketched` was given it.
+    ways : float32 array, shape (m, k, 3)
+        Curve of each edge, in the order of the crossing.
+    made_of : tuple of (frozenset of str, str, float)
+        What is open, the layout and the aspect: what `placed` follows from.
     """
 
     placed: Placed
@@ -72,11 +74,16 @@ class Sketch:
     changed: Changed | None
     units: UnitColors | None
     picture: DrawList
-    aspect: float
+    ways: NDArray[np.float32]
+    made_of: tuple[frozenset[str], str, float]
 
 
 def sketched(
-    model: OpenModel, finder: EdgeFinder, state: ViewState, aspect: float = ASPECT
+    model: OpenModel,
+    finder: EdgeFinder,
+    state: ViewState,
+    aspect: float = ASPECT,
+    before: Sketch | None = None,
 ) -> Sketch:
     """Place, query and route what a view state says, for `colored`.
 
@@ -88,6 +95,9 @@ def sketched(
     state : ViewState
     aspect : float
         Width / height of the picture that the layout is to fill.
+    before : Sketch, optional
+        An earlier one of the same model: where nodes stand and lines run, as far as they do so
+        still, is taken from it.
 
     Raises
     ------
@@ -96,7 +106,10 @@ def sketched(
     """
     theme = THEMES[state.theme]
     overlay = get_overlay(state.overlay, model.comparison is not None).at(state.threshold)
-    placed = place(model, state, aspect)
+    made_of = (state.opened, state.layout, aspect)
+    if before is None or before.made_of != made_of:
+        before = None
+    placed = place(model, state, aspect) if before is None else before.placed
     crossing = finder.crossing(placed.cut, state.edge_budget)
     crossing = finder.counted(crossing, overlay.counting)
     of_units = get_unit_overlay(state.units, model.comparison is not None)
@@ -111,10 +124,11 @@ def sketched(
         weighted &= ~rows.pending
     values = np.where(weighted, overlay.values(rows.stats), 0.0)
     strength = np.abs(values) if overlay.diverging else values
+    ways = _ways(model, placed, rows, before)
     # Weakest first; links without weights lie under everything, but for what is lost in a crowd.
     order = np.lexsort((np.where(weighted, strength, -1.0), weighted, share))
     rows, values, weighted, share = rows.take(order), values[order], weighted[order], share[order]
-    edges, nodes = _edges(model, placed, rows)
+    edges, nodes = _edges(model, placed.cut, rows, ways[order])
     solids, frames = boxes_of(model, placed.cut, placed.boxes, theme)
     labels = labels_of(model, placed.cut, placed.boxes)
     changed = changed_nodes(model, placed.cut)
@@ -130,8 +144,9 @@ def sketched(
         told=overlay.told,
     )
     return Sketch(
-        placed, crossing, overlay, rows, values, share, weighted, changed, units, picture, aspect
-    )
+        placed, crossing, overlay, rows, values, share, weighted, changed, units, picture, ways,
+        made_of,
+    )  # fmt: skip
 
 
 def colored(model: OpenModel, sketch: Sketch, state: ViewState) -> DrawList:
@@ -187,14 +202,27 @@ def recolors(before: ViewState, after: ViewState) -> bool:
     return replace(after, **same) == before
 
 
-def _edges(model: OpenModel, placed: Placed, rows: EdgeRows) -> tuple[EdgeArrays, NodePaths]:
+def _ways(
+    model: OpenModel, placed: Placed, rows: EdgeRows, before: Sketch | None
+) -> NDArray[np.float32]:
+    """The curve of each edge; those of an earlier sketch where all has the same ends."""
+    if before is not None:
+        old = before.crossing.edges
+        if all(np.array_equal(getattr(old, name), getattr(rows, name)) for name in ENDS):
+            return before.ways
+    return edge_points(model, placed, rows)
+
+
+def _edges(
+    model: OpenModel, cut: Cut, rows: EdgeRows, points: NDArray[np.float32]
+) -> tuple[EdgeArrays, NodePaths]:
     """Edges without colours and widths, and the nodes at their ends."""
-    source, target, nodes = _ends(model, rows, placed.cut)
+    source, target, nodes = _ends(model, rows, cut)
     stats, known = rows.stats, rows.stats.count > 0
     if model.comparison is not None:
         known &= ~rows.pending
     edges = EdgeArrays(
-        edge_points(model, placed, rows),
+        points,
         np.zeros((len(rows), 4), np.uint8),
         np.zeros(len(rows), np.float32),
         source,

@@ -8,17 +8,15 @@ bfloat16 or narrower every bin holds one value only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.memory import Memory
 from explorer.network import Weight
-from explorer.pyramid.level0 import LARGEST, Level0, Reader, Values
-from explorer.weights.connections import Connection
+from explorer.pyramid.level0 import LARGEST, Reader, Values
 
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
@@ -27,7 +25,6 @@ CODES = 1 << 16
 BINS = 0x7F80
 """Bins of magnitudes; the codes behind them are infinite or no numbers."""
 _CHUNK = 1 << 20  # elements read at once
-_ROOM = 48 << 20  # bytes of histograms that are remembered
 _LARGEST_SINGLE = float(np.finfo(np.float32).max)
 
 
@@ -90,29 +87,6 @@ class Histogram:
         at = np.arange(low, high + 1)
         return np.sign(at) * edges()[np.abs(at)], counts
 
-    def at_most(self, threshold: float) -> tuple[int, int]:
-        """How many finite weights have |w| <= threshold.
-
-        Parameters
-        ----------
-        threshold : float
-            Not negative; 0 asks for what is exactly zero.
-
-        Returns
-        -------
-        (int, int)
-            The least and the most that it can be: equal, and then exact, unless the threshold
-            lies inside a bin that holds weights of different values.
-        """
-        if threshold == 0:
-            return self.zeros, self.zeros
-        code = self.codes & 0x7FFF
-        bounds = edges()
-        reached = bounds[code] <= threshold
-        surely = reached & (self.plain | (bounds[code + 1] <= threshold))
-        most = int(self.counts[reached].sum())
-        return max(int(self.counts[surely].sum()), self.zeros), most
-
 
 NONE = Histogram(np.zeros(0, np.uint16), np.zeros(0, np.int64))
 """Of no weights."""
@@ -172,23 +146,6 @@ class Counter:
         return Histogram(codes, finite[found], self._zeros, wrong, self._plain)
 
 
-def pieces(level0: Level0, connection: Connection) -> Iterator[Values]:
-    """All weights of a connection, each once, a few MB at a time.
-
-    Yields
-    ------
-    float32 or float64 array, shape (rows, columns)
-        Not to be written to.
-    """
-    for matrix in connection.matrices:
-        rows = max(1, _CHUNK // max(matrix.minor, 1))
-        for first in range(0, matrix.major, rows):
-            run = [(first, min(first + rows, matrix.major))]
-            for left in range(0, matrix.minor, _CHUNK):
-                columns = (left, min(left + _CHUNK, matrix.minor))
-                yield from level0.taps(matrix, run, columns, keep=False)
-
-
 def weight_histogram(
     reader: Reader, weight: Weight, stopped: Callable[[], bool] = lambda: False
 ) -> Histogram | None:
@@ -214,54 +171,6 @@ def weight_histogram(
         values = reader.read_flat(weight, start, min(start + _CHUNK, weight.size))
         found.add(values if values.dtype.kind == "f" else values.astype(np.float64))
     return found.result()
-
-
-class Histograms:
-    """Histograms of connections, counted when they are asked for; safe for threads.
-
-    Parameters
-    ----------
-    level0 : Level0
-    """
-
-    def __init__(self, level0: Level0) -> None:
-        self._level0 = level0
-        self._known: Memory[Histogram] = Memory(_ROOM, lambda found: found.nbytes)
-
-    def known(self, connection: Connection) -> Histogram | None:
-        """What has been counted; ``None`` where nothing has."""
-        return self._known.get(connection.key)
-
-    def count(
-        self, connection: Connection, stopped: Callable[[], bool] = lambda: False
-    ) -> Histogram | None:
-        """Count the weights of a connection, which reads them all once.
-
-        Parameters
-        ----------
-        connection : Connection
-        stopped : callable () -> bool
-            Asked every few MB.
-
-        Returns
-        -------
-        Histogram or None
-            ``None`` when it was stopped.
-
-        Raises
-        ------
-        ModelError
-            If the file was changed or cannot be read.
-        """
-        found = self._known.get(connection.key)
-        if found is not None:
-            return found
-        counter = Counter()
-        for values in pieces(self._level0, connection):
-            if stopped():
-                return None
-            counter.add(values)
-        return self._known.put(connection.key, counter.result())
 
 
 def added(histograms: Sequence[Histogram]) -> Histogram:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Weight
+from explorer.pyramid.kept_memory import room
 from explorer.pyramid.level0 import BLOCK, LARGEST, Level0, Runs, Values, row_blocks
 from explorer.pyramid.pyramid import labels_of
 from explorer.weights.codecs import code_range
@@ -23,6 +24,7 @@ I8 = NDArray[np.int64]
 Stopped = Callable[[], bool]
 Codes = dict[str, NDArray[np.bool_]]
 """By name of a weight: bool array of shape (pairs, codes), which codes occur."""
+_AT_ONCE = 1 << 20  # weights that are compared at once
 _WASTE = 4  # times as many codes may be read as are wanted, if that is one read
 
 
@@ -156,6 +158,76 @@ def count_where(
             hit = piece.pair[chosen(values)]
             found += np.bincount(np.where(hit < 0, pairs.number, hit), minlength=len(found))
     return None if stopped() else found[:-1]
+
+
+def count_near_zero(
+    level0: Level0, connection: Connection, threshold: float, stopped: Stopped = lambda: False
+) -> int | None:
+    r"""How many weights of a whole connection have \|w\| <= threshold.
+
+    Parameters
+    ----------
+    level0 : Level0
+    connection : Connection
+    threshold : float
+        Not negative.
+    stopped : callable () -> bool
+        Asked every few MB.
+
+    Returns
+    -------
+    int or None
+        ``None`` when it was stopped.
+
+    Notes
+    -----
+    Floats without their sign bit are in the order of their bits, and what is no number comes after
+    all that are: those in the file are compared as they lie there, at the speed of memory.
+    """
+    total, kept = 0, room()
+    rest: list[Matrix] = []
+    for matrix in connection.matrices:
+        if matrix.taps > 1 or matrix.diagonal:
+            rest.append(matrix)
+            continue
+        limit = _limit(matrix.weight.dtype, threshold)
+        step = max(1, _AT_ONCE // max(matrix.minor, 1))
+        for first in range(0, matrix.major, step):
+            if stopped():
+                return None
+            rows = first, min(first + step, matrix.major)
+            columns = 0, matrix.minor
+            found = level0.stored(matrix, rows, columns, lambda n: kept.bytes("tally", n))
+            if found is None or limit is None:
+                rest.append(matrix)
+                break
+            bits = found.view(limit.dtype)
+            np.bitwise_and(bits, np.iinfo(limit.dtype).max >> 1, out=bits)
+            below = np.less_equal(bits, limit, out=kept.array("below", bits.shape, np.bool_))
+            total += int(np.count_nonzero(below))
+    if rest:
+        some = replace(connection, matrices=tuple(rest))
+        more = count_where(level0, some, Pairs.everything(some), near_zero(threshold), stopped)
+        if more is None:
+            return None
+        total += int(more[0])
+    return total
+
+
+def _limit(dtype: str, threshold: float) -> np.unsignedinteger[Any] | None:
+    """Bits of the largest float of a type that is not beyond a threshold."""
+    kinds: dict[str, tuple[type[np.floating[Any]], type[np.unsignedinteger[Any]]]] = {
+        "float16": (np.float16, np.uint16), "bfloat16": (np.float32, np.uint32),
+        "float32": (np.float32, np.uint32), "float64": (np.float64, np.uint64),
+    }  # fmt: skip
+    if dtype not in kinds:
+        return None
+    kind, unsigned = kinds[dtype]
+    largest = kind(min(threshold, float(np.finfo(kind).max)))
+    if float(largest) > threshold:
+        largest = np.nextafter(largest, kind(0))
+    bits = largest.view(unsigned)
+    return np.uint16(int(bits) >> 16) if dtype == "bfloat16" else bits
 
 
 def near_zero(threshold: float) -> Callable[[Values], NDArray[np.bool_]]:

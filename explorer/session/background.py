@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from explorer.crossing.edges import EdgeFinder
-from explorer.crossing.rows import Crossing
+from explorer.crossing.rows import Crossing, Sum
 from explorer.errors import NeuronautError
 from explorer.open_model import OpenModel
 
@@ -27,18 +27,21 @@ _LARGE = 16 << 20  # bytes of a connection that is estimated before it is read
 
 @dataclass(frozen=True)
 class Progress:
-    """How much of a model's weights has been read.
+    """How much of a model's weights has been read, or of what a picture needs counted.
 
     Attributes
     ----------
     done, total : int
-        Bytes.
+        Bytes; weights where they are counted.
     state : {"idle", "reading", "paused"}
+    counting : bool
+        All is read, and weights are looked at once more for what sums do not tell.
     """
 
     done: int
     total: int
     state: str
+    counting: bool = False
 
     @property
     def share(self) -> float:
@@ -80,6 +83,7 @@ class BackgroundReading:
         self.busy = False
         self.message = ""
         self._told = False
+        self._counted = 0  # weights looked at since last there was nothing to count
         self._model, self._pyramid, self._finder = model, model.pyramid, finder
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -106,6 +110,8 @@ class BackgroundReading:
         """Have the rest read in the thread; what an earlier picture wanted is dropped."""
         with self._lock:
             self._latest = crossing
+            if not any(isinstance(task, Sum) for task in crossing.searches):
+                self._counted = 0
             more = self._worth_trying(crossing) or self._model.keeper.unfinished
             if not more or self._closed.is_set() or self._paused.is_set():
                 return
@@ -127,11 +133,16 @@ class BackgroundReading:
 
     @property
     def progress(self) -> Progress:
-        """How much of the model's weights has been read."""
-        table = self._model.table
+        """How much of the model's weights has been read, or of what is counted of them."""
+        table, crossing = self._model.table, self._latest
         total = int(table.nbytes.sum())
         done = int(table.nbytes[table.ready].sum()) + self._pyramid.under_way
         state = "paused" if self._paused.is_set() else "reading" if self.busy else "idle"
+        if crossing is not None and not len(crossing.unread):
+            sums = (task for task in crossing.searches if isinstance(task, Sum))
+            left = sum(task.weights for task in sums if not self._finder.known(task))
+            if left:
+                return Progress(self._counted, self._counted + left, state, counting=True)
         return Progress(min(done, total), total, state)
 
     @contextmanager
@@ -226,6 +237,8 @@ class BackgroundReading:
                 return found
             if not self._finder.known(task) and task.weights * 4 <= limit:
                 self._finder.search(task, stopped)
+                if isinstance(task, Sum) and self._finder.known(task):
+                    self._counted += task.weights
                 found = True
                 self.fresh.set()
         return found

@@ -68,8 +68,11 @@ class ReadingLine:
         return now - self._busy_since >= PATIENCE
 
     def _line(self, progress: Progress) -> str:
-        what = "reading paused at" if progress.state == "paused" else "reading weights:"
-        return f"{what} {int(100 * progress.share)} % of {size(progress.total)}"
+        paused, share = progress.state == "paused", f"{int(100 * progress.share)} %"
+        if progress.counting:
+            return f"counting paused at {share}" if paused else f"counting weights: {share}"
+        what = "reading paused at" if paused else "reading weights:"
+        return f"{what} {share} of {size(progress.total)}"
 
 
 def size(number: int) -> str:

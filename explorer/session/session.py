@@ -55,6 +55,7 @@ class Session(Changes):
         self.aspect = aspect
         self._finder = EdgeFinder(self.model)
         self._built: tuple[DrawList, Sketch] | None = None
+        self._sketch: Sketch | None = None
         self._reading = BackgroundReading(self.model, self._finder)
         self._drawn_at = 0.0
         self._detail = Detail()
@@ -142,7 +143,8 @@ class Session(Changes):
     def _make(self) -> tuple[DrawList, Sketch]:
         # Nothing in here may wait for a weight to be read: the reading thread rests.
         with self._reading.held():
-            sketch = sketched(self.model, self._finder, self.state, self.aspect)
+            sketch = sketched(self.model, self._finder, self.state, self.aspect, self._sketch)
+            self._sketch = sketch
             return colored(self.model, sketch, self.state), sketch
 
     def poll(self) -> bool:
@@ -200,7 +202,7 @@ class Session(Changes):
         self, before: ViewState, built: tuple[DrawList, Sketch] | None
     ) -> tuple[DrawList, Sketch] | None:
         """The picture in other colours, where nothing else of it changes."""
-        if built is None or built[1].aspect != self.aspect or not recolors(before, self.state):
+        if built is None or built[1].made_of[2] != self.aspect or not recolors(before, self.state):
             return None
         return colored(self.model, built[1], self.state), built[1]
 
