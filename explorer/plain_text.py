@@ -32,7 +32,7 @@ def clean(text: object, limit: int = LONGEST_NAME) -> str:
 
 def plain_name(name: str) -> str:
     """A name with brackets at its end made round: ``a[0]`` is how unit 0 of ``a`` is written."""
-    return re.sub(r"\[([^\[\]]*)\]\Z", r"(\1)", name)
+    return re.sub(r"\[([^\[\]]*)\]\Z", r"(\1)", name) if name.endswith("]") else name
 
 
 def path_part(name: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
+from explorer.formats.onnx_functions import inlined
 from explorer.formats.onnx_graph import Graph
 from explorer.formats.onnx_tensors import Tensors, stripped
 from explorer.formats.protobuf import BYTES, VARINT, fields
@@ -54,27 +55,15 @@ def read(source: Source) -> Network:
         model.ParseFromString(data)
     except Exception:
         raise UnreadableError("it is no sound ONNX model (a partial download?)") from None
+    del data
     notes: list[str] = []
-    model = _inlined(onnx, model, notes)
-    graph = Graph(tensors, _shaped(onnx, model), notes)
+    model = _shaped(onnx, inlined(model, notes))
+    graph = Graph(tensors, model, notes)
     graph.build()
     title = clean(model.graph.name) if model.graph.name else PurePath(source.name).stem
     if title.lower() in ("main_graph", "torch_jit", "torch-jit-export", "graph", "main"):
         title = PurePath(source.name).stem
     return graph.network(title, tensors.notes)
-
-
-def _inlined(onnx: Any, model: Any, notes: list[str]) -> Any:
-    """Functions of the model itself, put in where they are called."""
-    if not model.functions:
-        return model
-    from onnx import inliner
-
-    try:
-        return inliner.inline_local_functions(model)
-    except Exception as error:
-        notes.append(f"its own functions are shown as single layers ({clean(error, 60)})")
-        return model
 
 
 def _shaped(onnx: Any, model: Any) -> Any:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from explorer.formats.onnx_operators import Meaning, Node, directions, meaning
-from explorer.formats.onnx_tensors import DTYPES, MARK, Tensors, typed_bytes
+from explorer.formats.onnx_quantised import scaled
+from explorer.formats.onnx_tensors import Distinct, Tensors, constant, whole
+from explorer.formats.onnx_values import MOST_VALUES, Attributes, Shapes, called, folder_of
 from explorer.formats.ordering import topological
 from explorer.formats.record import UnreadableError
-from explorer.formats.text import LONGEST_VALUE, Names
-from explorer.network import Layer, Link, Network, Packing, Shape, TableAxis, Weight
+from explorer.formats.text import Names
+from explorer.network import Layer, Link, Network, Shape, Weight
 from explorer.plain_text import clean
+from explorer.weights.codecs import is_number
 
-_MOST_VALUES = 64  # whole numbers of an input that may be axes, a shape, sizes
 _DEEPEST = 12
-_SCOPES = "pkg.torch.onnx.name_scopes"
+_GRAPH = 5  # AttributeProto.Type of a graph
 _RECURRENT = ("LSTM", "GRU", "RNN")
-Place = tuple[str, int]
-"""A layer and the number of its output."""
+_NONE: frozenset[int] = frozenset()
+_NO_NAME: frozenset[str] = frozenset()
+_FLOATS = (1, 10, 11, 16)  # TensorProto.DataType of what Cast may change without harm
+Place = tuple[int, int]
+"""The number of a layer, and the number of its output."""
 
 
 class Graph:
@@ -39,14 +42,17 @@ class Graph:
 
     def __init__(self, tensors: Tensors, model: Any, notes: list[str]) -> None:
         self._tensors, self._model, self._notes = tensors, model, notes
-        self._names = Names()
-        self._layers: list[Layer] = []
-        self._links: list[Link] = []
+        self._names, self._attributes, self._shapes = Names(), Attributes(), Shapes()
+        self._layers: list[tuple[Any, ...]] = []  # what a Layer is made of
+        self._links: list[tuple[int, int, int, int, Shape | None]] = []
+        # What stands under a name: a tensor of the file, or what a layer makes.
         self._weights: dict[str, Weight] = {}
-        self._raw: dict[str, Any] = {}
-        self._scales: dict[str, Weight] = {}
-        self._shapes: dict[str, Shape] = {}
         self._made: dict[str, Place] = {}
+        self._raw: dict[str, Any] = {}
+        self._whole: dict[str, tuple[int, ...] | None] = {}
+        self._turned: set[str] = set()
+        self._rounded: dict[str, Weight] = {}
+        self._distinct = Distinct()
         self._kinds: dict[str, int] = {}
 
     def build(self) -> None:
@@ -55,299 +61,295 @@ class Graph:
 
     def network(self, name: str, notes: list[str]) -> Network:
         """What was found."""
-        self._settle()
-        at = {layer.path: i for i, layer in enumerate(self._layers)}
-        ends = {(at[k.source], at[k.target]) for k in self._links if k.source != k.target}
-        order = topological(len(at), ends)
-        told = tuple(dict.fromkeys([*self._notes, *notes]))
         if not self._layers:
             raise UnreadableError("its graph holds no operator")
-        layers = tuple(self._layers[i] for i in order)
-        return Network(clean(name), "onnx", layers, links=tuple(self._links), notes=told)
+        paths = self._settled()
+        order = topological(len(paths), {(link[0], link[2]) for link in self._links
+                                         if link[0] != link[2]})  # fmt: skip
+        layers = tuple([Layer(paths[i], *self._layers[i][1:]) for i in order])
+        links = tuple([Link(paths[source], paths[target], output, at, 0, shape)
+                       for source, output, target, at, shape in self._links])  # fmt: skip
+        told = tuple(dict.fromkeys([*self._notes, *notes]))
+        return Network(clean(name), "onnx", layers, links=links, notes=told)
 
-    def _settle(self) -> None:
-        """A module with one operator in it has the module's name: ``fc1``, not ``fc1/Gemm``."""
-        folders = [layer.path.rpartition("/")[0] for layer in self._layers]
+    def _settled(self) -> list[str]:
+        """Paths; a module with one operator in it has its name: ``fc1``, not ``fc1/Gemm``."""
+        paths: list[str] = [layer[0] for layer in self._layers]
+        folders = [path.rpartition("/")[0] for path in paths]
         inside: dict[str, int] = {}
-        for folder in folders:
+        for folder, count in Counter(folders).items():
             while folder:
-                inside[folder] = inside.get(folder, 0) + 1
+                inside[folder] = inside.get(folder, 0) + count
                 folder = folder.rpartition("/")[0]
-        new: dict[str, str] = {}
-        for layer, folder in zip(self._layers, folders, strict=True):
-            own = layer.path[len(folder) + 1 :]
-            if inside.get(folder) == 1 and own.startswith((layer.kind, "node_")):
-                new[layer.path] = folder
-        taken = {layer.path for layer in self._layers}
-        new = {old: path for old, path in new.items() if path not in taken}
-        self._layers = [replace(la, path=new.get(la.path, la.path)) for la in self._layers]
-        self._links = [
-            replace(k, source=new.get(k.source, k.source), target=new.get(k.target, k.target))
-            for k in self._links
-        ]
+        taken = set(paths)
+        for at, folder in enumerate(folders):
+            if inside.get(folder) == 1 and folder not in taken:
+                own = paths[at][len(folder) + 1 :]
+                if own.startswith((self._layers[at][1], "node_")):
+                    paths[at] = folder
+        return paths
 
     # -- walking ---------------------------------------------------------------------------------
 
-    def _graph(self, graph: Any, prefix: str, depth: int) -> None:
+    def _graph(self, graph: Any, prefix: str, depth: int, given: frozenset[str] = _NO_NAME) -> None:
         if depth > _DEEPEST:
             raise UnreadableError("it is nested too deeply")
-        for value in (*graph.value_info, *graph.input, *graph.output):
-            shape = _shape_of(value)
-            if shape is not None:
-                self._shapes[value.name] = shape
+        for values in (graph.value_info, graph.input, graph.output):
+            for value in values:
+                self._shapes.add(value)
+        stored = {tensor.name for tensor in graph.initializer}
+        for value in graph.input:
+            if value.name not in stored and value.name not in given:
+                self._input(value.name, prefix)
         for tensor in graph.initializer:
             self._tensor(tensor, tensor.name)
-        known = {tensor.name for tensor in graph.initializer}
-        for value in graph.input:
-            made = depth and (value.name in self._made or value.name in self._weights)
-            if value.name not in known and not made:
-                self._input(value.name, prefix)
+        for tensor in graph.sparse_initializer:
+            self._sparse(tensor, tensor.values.name)
         for node in graph.node:
             self._node(node, prefix, depth)
 
     def _input(self, name: str, prefix: str) -> None:
         path = self._names.unique(prefix, name)
-        self._layers.append(Layer(path, "InputLayer", output_shape=self._shapes.get(name)))
-        self._made[name] = (path, 0)
+        self._made[name] = (len(self._layers), 0)
+        self._weights.pop(name, None)
+        self._layers.append((path, "InputLayer", {}, (), self._shapes.get(name), (), ""))
 
     def _tensor(self, tensor: Any, name: str) -> None:
         weight = self._tensors.weight(tensor, name)
         if weight is not None:
-            self._weights[name] = weight
+            self._known(name, weight)
             self._raw[name] = tensor
 
+    def _sparse(self, tensor: Any, name: str) -> None:
+        """A tensor of which only what is not zero is stored: shown, its numbers are not read."""
+        weight = self._tensors.weight(tensor.values, name)
+        if weight is not None:
+            shape = tuple(max(int(n), 0) for n in tensor.dims)
+            self._known(name, Weight(name, "", shape, weight.dtype, None))
+            self._notes.append("sparse tensors are shown without their numbers")
+
+    def _known(self, name: str, weight: Weight) -> None:
+        """A name stands for a tensor; in another graph it may have stood for something else."""
+        self._weights[name] = weight
+        for table in (self._made, self._raw, self._whole):
+            table.pop(name, None)
+        self._turned.discard(name)
+
     def _node(self, node: Any, prefix: str, depth: int) -> None:
-        if node.op_type == "Constant":
-            self._constant(node)
+        kind = node.op_type
+        fold = _FOLDED.get(kind)
+        if fold is not None and fold(self, node):
             return
-        if node.op_type == "Identity" and node.input and node.input[0] in self._weights:
-            self._weights[node.output[0]] = self._weights[node.input[0]]
-            self._raw[node.output[0]] = self._raw.get(node.input[0])
+        name = prefix + called(node, self._kinds)
+        if kind in _RECURRENT:
+            self._recurrent(node, name)
             return
-        if node.op_type == "DequantizeLinear" and self._dequantised(node):
-            return
-        called = self._called(node, prefix)
-        inner = [(a.name, a.g) for a in node.attribute if a.type == 5]
+        inner = [(a.name, a.g) for a in node.attribute if a.type == _GRAPH]
         if inner:
-            self._branches(node, called, inner, depth)
-        elif node.op_type in _RECURRENT:
-            self._recurrent(node, called)
-        else:
-            self._plain(node, called)
-
-    def _constant(self, node: Any) -> None:
-        for attribute in node.attribute:
-            if attribute.name == "value" and attribute.type == 4:
-                self._tensor(attribute.t, node.output[0])
-
-    def _called(self, node: Any, prefix: str) -> str:
-        """A name for a node: its own, in the scopes that exporters write into it, else a number."""
-        name = node.name.strip("/") if node.name else ""
-        if not name:
-            count = self._kinds[node.op_type] = self._kinds.get(node.op_type, 0) + 1
-            name = f"{node.op_type}_{count - 1}"
-        scopes = _scopes(node) if "/" not in name else ""
-        return prefix + scopes + "/".join([_clean(part) for part in name.split("/") if part])
+            self._branches(node, name, inner, depth)
+            return
+        read = self._read(node)
+        self._put(node, name, read, meaning(read))
 
     def _read(self, node: Any) -> Node:
-        names, known = list(node.input), self._weights
+        names, known, shapes = list(node.input), self._weights, self._shapes
         weights: dict[int, Weight] = {}
         constants: dict[int, tuple[int, ...]] = {}
+        turned = _NONE
         for i, name in enumerate(names):
             if name in known:
-                found = self._whole(name)
+                found = self._values(name)
                 # A number or a shape steers; a tensor that is added or multiplied is a weight.
-                if found is None:
-                    weights[i] = known[name]
-                else:
+                if found is not None:
                     constants[i] = found
-        shapes = [self._shapes.get(name) for name in names]
-        output = self._shapes.get(node.output[0]) if node.output else None
-        told = {a.name: value for a in node.attribute if (value := _value(a)) is not None}
-        return Node(node.op_type, told, weights, constants, shapes, output)
-
-    def _whole(self, name: str) -> tuple[int, ...] | None:
-        """The values of a small tensor of whole numbers."""
-        tensor = self._raw.get(name)
-        if tensor is None or tensor.data_type not in (6, 7) or prod(tensor.dims) > _MOST_VALUES:
-            return None
-        data = bytes(tensor.raw_data)
-        if data.startswith(MARK.encode()) or tensor.data_location == 1:
-            return None
-        found = np.frombuffer(data or typed_bytes(tensor), DTYPES[tensor.data_type][0])
-        return tuple(int(n) for n in found)
-
-    def _plain(self, node: Any, called: str) -> None:
-        read = self._read(node)
-        self._put(node, called, read, meaning(read))
-
-    def _put(self, node: Any, called: str, read: Node, found: Meaning) -> str:
-        folder, slash, name = called.rpartition("/")
-        path = self._names.unique(folder + slash, name)
-        made = self._made
-        flowing = [(i, name) for i, name in enumerate(node.input) if name in made]
-        shapes = tuple([read.shapes[i] or () for i, _ in flowing])
-        config = {**_told(read.attributes), **found.config} if read.attributes else found.config
-        self._layers.append(
-            Layer(path, node.op_type, config, shapes if all(shapes) else (), read.output,
-                  found.weights, found.operation)
+                    continue
+                weights[i] = known[name]
+                if name in self._turned:
+                    turned |= {i}
+        output = node.output
+        return Node(
+            node.op_type, self._attributes.of(node)[0], weights, constants,
+            [shapes.get(name) for name in names], shapes.get(output[0]) if output else None, turned,
         )  # fmt: skip
-        for at, (_, name) in enumerate(flowing):
-            self._link(name, path, at)
+
+    def _values(self, name: str) -> tuple[int, ...] | None:
+        """The values of a small tensor of whole numbers."""
+        if name not in self._whole:
+            self._whole[name] = whole(self._raw.get(name), MOST_VALUES)
+        return self._whole[name]
+
+    def _put(self, node: Any, name: str, read: Node, found: Meaning) -> int:
+        path = self._names.unique(*folder_of(name))
+        made, layers, links = self._made, self._layers, self._links
+        number = len(layers)
+        flowing: list[Shape] = []
+        for i, given in enumerate(node.input):
+            if given in made:
+                source, output = made[given]
+                shape = read.shapes[i]
+                links.append((source, output, number, len(flowing), shape))
+                flowing.append(shape or ())
+        config = self._attributes.of(node)[1]
+        if found.config:
+            config = {**config, **found.config}
+        weights = tuple([self._distinct.of(w) for w in found.weights]) if found.weights else ()
+        layers.append(
+            (path, read.kind, config, tuple(flowing) if all(flowing) else (), read.output,
+             weights, found.operation)
+        )  # fmt: skip
+        self._outputs(node, number)
+        return number
+
+    def _outputs(self, node: Any, number: int) -> None:
+        """The names of what a layer makes; in another graph they may have stood for tensors."""
         for at, name in enumerate(node.output):
             if name:
-                made[name] = (path, at)
-        return path
+                self._made[name] = (number, at)
+                if name in self._weights:
+                    del self._weights[name]
 
-    def _link(self, name: str, path: str, at: int) -> None:
-        source, output = self._made[name]
-        self._links.append(Link(source, path, output, at, 0, self._shapes.get(name)))
-
-    def _recurrent(self, node: Any, called: str) -> None:
+    def _recurrent(self, node: Any, name: str) -> None:
         """One layer per direction; of two, a layer that joins them."""
         read = self._read(node)
         ways = directions(read)
         if len(ways) == 1:
-            self._put(node, called, read, ways[0][1])
+            self._put(node, name, read, ways[0][1])
             return
-        paths = [self._put(node, f"{called}/{name}", read, found) for name, found in ways]
-        path = self._names.unique(f"{called}/", "concatenate")
-        self._layers.append(Layer(path, "Concat", {"axis": 1}, (), read.output, (), ""))
-        for at, source in enumerate(paths):
-            self._links.append(Link(source, path, 0, at))
-        for at, name in enumerate(node.output):
-            if name:
-                self._made[name] = (path, at)
+        parts = [self._put(node, f"{name}/{way}", read, found) for way, found in ways]
+        number = len(self._layers)
+        path = self._names.unique(f"{name}/", "concatenate")
+        self._layers.append((path, "Concat", {"axis": 1}, (), read.output, (), ""))
+        self._links += [(part, 0, number, at, None) for at, part in enumerate(parts)]
+        self._outputs(node, number)
 
-    def _branches(self, node: Any, called: str, inner: list[tuple[str, Any]], depth: int) -> None:
+    def _branches(self, node: Any, name: str, inner: list[tuple[str, Any]], depth: int) -> None:
         """If, Loop, Scan: the graphs inside, and a layer that hands on what they find."""
-        ends: list[str] = []
-        fed = {n for n in node.input if n in self._made}
-        for name, graph in inner:
+        made = self._made
+        ends: list[tuple[Place, Shape | None]] = []
+        for branch, graph in inner:
+            given = []
             own = [value.name for value in graph.input]
-            for given, taken in zip(reversed(node.input), reversed(own), strict=False):
-                if given in self._made:
-                    self._made[taken] = self._made[given]
+            for outer, taken in zip(reversed(node.input), reversed(own), strict=False):
+                if outer in made:
+                    made[taken] = made[outer]
+                    self._weights.pop(taken, None)
+                    given.append(taken)
             if node.op_type == "Loop":
-                self._kept(node, graph)
-            self._graph(graph, f"{called}/{clean(name)}/", depth + 1)
-            ends += [v.name for v in graph.output if v.name in self._made]
-        path = self._names.unique(_folder(called), f"{called.rpartition('/')[2]} result")
+                given += self._kept(node, graph)
+            self._graph(graph, f"{name}/{clean(branch)}/", depth + 1, frozenset(given))
+            ends += [(made[v.name], self._shapes.get(v.name)) for v in graph.output
+                     if v.name in made]  # fmt: skip
+        ends += [(made[n], self._shapes.get(n)) for n in node.input if n in made]
+        folder, own_name = folder_of(name)
+        path = self._names.unique(folder, f"{own_name} result")
         shape = self._shapes.get(node.output[0]) if node.output else None
-        self._layers.append(Layer(path, node.op_type, {}, (), shape))
-        for at, name in enumerate(dict.fromkeys([*ends, *(n for n in node.input if n in fed)])):
-            self._link(name, path, at)
-        for at, name in enumerate(node.output):
-            if name:
-                self._made[name] = (path, at)
+        number = len(self._layers)
+        self._layers.append((path, node.op_type, {}, (), shape, (), ""))
+        for at, ((source, output), told) in enumerate(dict.fromkeys(ends)):
+            self._links.append((source, output, number, at, told))
+        self._outputs(node, number)
 
-    def _kept(self, node: Any, graph: Any) -> None:
+    def _kept(self, node: Any, graph: Any) -> list[str]:
         """What a loop is given of the file and hands on unchanged is that tensor inside it too."""
         same = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity"}
         states = zip(node.input[2:], graph.input[2:], graph.output[1:], strict=False)
-        for given, taken, left in states:
+        kept = []
+        for outer, taken, left in states:
             name = left.name
             for _ in range(_DEEPEST):
                 name = same.get(name, name)
-            if given in self._weights and name == taken.name:
-                self._weights[name] = self._weights[given]
-                self._raw[name] = self._raw.get(given)
+            if outer in self._weights and name == taken.name:
+                raw = self._raw.get(outer)
+                self._known(name, self._weights[outer])
+                self._raw[name] = raw
+                kept.append(name)
+        return kept
+
+    # -- operators on tensors of the file that only say how these are to be read -----------------
+
+    def _constant(self, node: Any) -> bool:
+        for attribute in node.attribute:
+            if attribute.name == "sparse_value":
+                self._sparse(attribute.sparse_tensor, node.output[0])
+            elif (tensor := constant(attribute)) is not None:
+                self._tensor(tensor, node.output[0])
+        return True
+
+    def _same(self, node: Any) -> bool:
+        """Identity, and Cast between kinds of floats: the numbers of the file."""
+        name = node.input[0] if node.input else ""
+        weight = self._weights.get(name)
+        if weight is None:
+            return False
+        if node.op_type == "Cast":
+            to = next((a.i for a in node.attribute if a.name == "to"), 0)
+            if to not in _FLOATS or not is_number(weight):
+                return False
+        raw, turned = self._raw.get(name), name in self._turned
+        self._known(node.output[0], weight)
+        if raw is not None:
+            self._raw[node.output[0]] = raw
+        if turned:
+            self._turned.add(node.output[0])
+        return True
+
+    def _transposed(self, node: Any) -> bool:
+        """A matrix of the file, taken the other way round."""
+        name = node.input[0] if node.input else ""
+        weight = self._weights.get(name)
+        if weight is None or len(weight.shape) != 2 or not is_number(weight):
+            return False
+        if self._attributes.of(node)[0].get("perm", [1, 0]) != [1, 0]:
+            return False
+        turned = name not in self._turned
+        self._known(node.output[0], weight)
+        if turned:
+            self._turned.add(node.output[0])
+        return True
+
+    def _reshaped(self, node: Any) -> bool:
+        """A tensor of the file under another shape."""
+        names = [*node.input, "", ""]
+        weight, shape = self._weights.get(names[0]), None
+        if names[1] in self._weights:
+            shape = self._values(names[1])
+        if weight is None or not shape or weight.packing is not None or names[0] in self._turned:
+            return False
+        known = prod(n for n in shape if n > 0)
+        if shape.count(-1) == 1 and known and weight.size % known == 0:
+            shape = tuple(weight.size // known if n == -1 else n for n in shape)
+        if min(shape) < 1 or prod(shape) != weight.size or weight.where is None:
+            return False
+        self._known(node.output[0], replace(weight, shape=shape))
+        return True
+
+    def _rounding(self, node: Any) -> bool:
+        """A tensor of floats that is rounded when the network runs, as training with it does."""
+        weight = self._weights.get(node.input[0] if node.input else "")
+        if weight is None or not is_number(weight) or weight.packing is not None:
+            return False
+        self._rounded[node.output[0]] = weight
+        return True
 
     def _dequantised(self, node: Any) -> bool:
         """Whether a node decodes a tensor of the file: the codes are then a weight with scales."""
         names = [*node.input, "", "", ""][:3]
-        codes, scale, zero = (self._weights.get(n) for n in names)
-        if codes is None or scale is None or codes.packing not in (None, codes.packing):
+        made = self._rounded.get(names[0])
+        if made is not None:
+            self._notes.append("weights that are rounded when it runs are shown as they are stored")
+        else:
+            codes, scale, zero = (self._weights.get(n) for n in names)
+            if (names[2] and zero is None) or names[0] in self._turned:
+                return False
+            made = scaled(codes, scale, zero, self._attributes.of(node)[0])
+        if made is None:
             return False
-        told = {a.name: _value(a) for a in node.attribute}
-        axes = _table_axes(codes, scale, told)
-        if axes is None or (names[2] and zero is None):
-            return False
-        lanes = codes.packing.lanes if codes.packing is not None else None
-        packing = Packing(replace(scale, role="scale"),
-                          None if zero is None else replace(zero, role="zero"), False, axes,
-                          lanes)  # fmt: skip
-        self._weights[node.output[0]] = replace(codes, packing=packing)
+        self._known(node.output[0], made)
         return True
 
 
-def _table_axes(codes: Weight, scale: Weight, told: dict[str, Any]) -> tuple[TableAxis, ...] | None:
-    """How the entries of a table of scales belong to codes: per tensor, per axis, per block."""
-    if scale.size == 1:
-        return tuple(TableAxis(n) for n in codes.shape)
-    axis = told.get("axis", 1)
-    if not isinstance(axis, int) or not -len(codes.shape) <= axis < len(codes.shape):
-        return None
-    axis %= len(codes.shape)
-    block = told.get("block_size", 0)
-    if not block:
-        if scale.shape != (codes.shape[axis],):
-            return None
-        return tuple(TableAxis(n, 1, int(i == axis)) for i, n in enumerate(codes.shape))
-    if not isinstance(block, int) or block < 1 or len(scale.shape) != len(codes.shape):
-        return None
-    steps = [prod(scale.shape[i + 1 :]) for i in range(len(codes.shape))]
-    return tuple(
-        TableAxis(n, block if i == axis else 1, steps[i]) for i, n in enumerate(codes.shape)
-    )
-
-
-def _scopes(node: Any) -> str:
-    """Modules of PyTorch around a node, as its newer exporter writes them beside the name."""
-    told = next((p.value for p in node.metadata_props if p.key == _SCOPES), "")
-    modules = [
-        m for m in re.findall(r"'([^']{0,500})'", told[:20_000])[:-1] if m
-    ]  # the last is the function itself
-    return "".join(f"{clean(part)}/" for part in modules[-1].split(".")) if modules else ""
-
-
-@lru_cache(maxsize=4096)
-def _clean(text: str) -> str:
-    """Names of scopes and attributes come again and again."""
-    return clean(text)
-
-
-def _folder(called: str) -> str:
-    head, slash, _ = called.rpartition("/")
-    return head + slash
-
-
-def _shape_of(value: Any) -> Shape | None:
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
-        return None
-    return tuple(
-        [int(d.dim_value) if d.HasField("dim_value") and d.dim_value >= 0 else None
-         for d in kind.shape.dim]
-    )  # fmt: skip
-
-
-def _value(attribute: Any) -> Any:
-    """A plain value of an attribute; ``None`` for tensors and graphs."""
-    kind = attribute.type
-    if kind == 1:
-        return float(attribute.f)
-    if kind == 2:
-        return int(attribute.i)
-    if kind == 3:
-        return attribute.s.decode("utf-8", "replace")[:LONGEST_VALUE]
-    if kind == 6:
-        return [float(v) for v in attribute.floats[:_MOST_VALUES]]
-    if kind == 7:
-        return [int(v) for v in attribute.ints[:_MOST_VALUES]]
-    if kind == 8:
-        return [s.decode("utf-8", "replace")[:200] for s in attribute.strings[:_MOST_VALUES]]
-    return None
-
-
-def _told(attributes: Any) -> dict[str, Any]:
-    """Attributes as JSON values: numbers that JSON does not know become text."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, float) and not np.isfinite(value):
-            return str(value)
-        if isinstance(value, list):
-            return [plain(v) for v in value]
-        return clean(value, LONGEST_VALUE) if isinstance(value, str) else value
-
-    return {_clean(key): plain(value) for key, value in attributes.items()}
+_FOLDED: dict[str, Callable[[Graph, Any], bool]] = {
+    "Constant": Graph._constant, "Identity": Graph._same, "Cast": Graph._same,
+    "Transpose": Graph._transposed, "Reshape": Graph._reshaped,
+    "QuantizeLinear": Graph._rounding, "DequantizeLinear": Graph._dequantised,
+}  # fmt: skip

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+from explorer.formats.onnx_quantised import gather_block, matmul_nbits, scaled
 from explorer.network import Shape, Weight
 
 _SAME = {
@@ -21,7 +23,7 @@ _SAME = {
     "QuantizeLinear": "Identity", "DequantizeLinear": "Identity", "DynamicQuantizeLinear": "",
     "LayerNormalization": "LayerNormalization", "RMSNormalization": "RMSNormalization",
     "SimplifiedLayerNormalization": "RMSNormalization", "Softmax": "Softmax",
-    "LogSoftmax": "LogSoftmax",
+    "LogSoftmax": "LogSoftmax", "FastGelu": "Gelu", "QuickGelu": "Gelu", "BiasGelu": "Gelu",
 }  # fmt: skip
 _FIRST = {"data_format": "channels_first"}
 _REDUCE = {f"Reduce{name}": name for name in ("Mean", "Sum", "Max", "Min", "Prod")}
@@ -30,10 +32,14 @@ _CELLS = {
     "GRU": ("GRU", ["update gate", "reset gate", "candidate"]),
     "RNN": ("SimpleRNN", None),
 }
+# Where operators of quantised graphs have codes, scales, zero points and a bias, by position.
+_CODED = {
+    "QLinearConv": (3, 4, 5, 8), "QLinearMatMul": (3, 4, 5, -1), "QGemm": (3, 4, 5, 6),
+    "DynamicQuantizeMatMul": (1, 2, 3, 4), "MatMulIntegerToFloat": (1, 3, 5, 6),
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """An operator as the graph calls it.
 
     Attributes
@@ -50,6 +56,8 @@ class Node:
         Of its inputs.
     output : Shape or None
         Of its first output.
+    turned : frozenset of int
+        Positions of matrices that the file holds transposed.
     """
 
     kind: str
@@ -58,10 +66,10 @@ class Node:
     constants: Mapping[int, tuple[int, ...]]
     shapes: Sequence[Shape | None]
     output: Shape | None
+    turned: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What a node computes.
 
     Attributes
@@ -74,12 +82,12 @@ class Meaning:
     """
 
     operation: str = ""
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = MappingProxyType({})
     weights: tuple[Weight, ...] = ()
 
 
-def _role(weight: Weight, role: str, axes: str = "") -> Weight:
-    return replace(weight, role=role, axes=axes)
+def _role(w: Weight, role: str, axes: str = "") -> Weight:
+    return Weight(w.name, role, w.shape, w.dtype, w.where, w.packing, axes)
 
 
 def _rest(node: Node, named: Mapping[int, str]) -> tuple[Weight, ...]:
@@ -107,7 +115,7 @@ def _gemm(node: Node) -> Meaning:
     kernel = node.weights.get(1)
     if kernel is None or len(kernel.shape) != 2 or node.attributes.get("transA", 0):
         return Meaning(weights=_rest(node, {}))
-    axes = "oi" if node.attributes.get("transB", 0) else "io"
+    axes = "oi" if bool(node.attributes.get("transB", 0)) != (1 in node.turned) else "io"
     config = {"units": kernel.shape[axes.index("o")]}
     bias = tuple(_role(w, "bias") for at, w in node.weights.items() if at > 1)
     return Meaning("Dense", config, (_role(kernel, "kernel", axes), *bias))
@@ -117,7 +125,10 @@ def _matmul(node: Node) -> Meaning:
     kernel = node.weights.get(1)
     if kernel is None or len(kernel.shape) != 2:
         return Meaning(weights=_rest(node, {}))
-    return Meaning("Dense", {"units": kernel.shape[1]}, (_role(kernel, "kernel", "io"),))
+    axes = "oi" if 1 in node.turned else "io"
+    bias = tuple(_role(w, "bias") for at, w in node.weights.items() if at > 1)
+    units = kernel.shape[axes.index("o")]
+    return Meaning("Dense", {"units": units}, (_role(kernel, "kernel", axes), *bias))
 
 
 def _batch_norm(node: Node) -> Meaning:
@@ -129,9 +140,41 @@ def _instance_norm(node: Node) -> Meaning:
     return Meaning("GroupNormalization", {}, _rest(node, {1: "gamma", 2: "beta"}))
 
 
+def _matmul_nbits(node: Node) -> Meaning:
+    kernel = matmul_nbits(node.weights, node.attributes)
+    if kernel is None:
+        return Meaning(weights=_rest(node, {}))
+    bias = tuple(_role(w, "bias") for at, w in node.weights.items() if at == 5)
+    return Meaning("Dense", {"units": kernel.shape[0]}, (_role(kernel, "kernel", "oi"), *bias))
+
+
+def _gather_block(node: Node) -> Meaning:
+    table = gather_block(node.weights, node.attributes)
+    if table is None or node.attributes.get("gather_axis", 0) != 0:
+        return Meaning(weights=_rest(node, {}))
+    return _gather(node._replace(weights={0: table}, attributes={}))
+
+
+def _coded(node: Node) -> Meaning:
+    """Operators that take codes and their scales beside each other."""
+    codes, scale, zero, bias = _CODED[node.kind]
+    given = node.weights
+    rule, axis = _gemm, 1
+    if node.kind == "QLinearConv":
+        rule, axis = _conv, 0
+    elif node.attributes.get("transB", 0):
+        axis = 0
+    kernel = scaled(given.get(codes), given.get(scale), given.get(zero), {"axis": axis})
+    if kernel is None:
+        return Meaning(weights=_rest(node, {}))
+    weights = {1: kernel, **({2: given[bias]} if bias in given else {})}
+    return rule(node._replace(weights=weights, turned=frozenset()))
+
+
 def _gather(node: Node) -> Meaning:
     table = node.weights.get(0)
-    if table is not None and len(table.shape) == 2 and node.attributes.get("axis", 0) == 0:
+    fits = table is not None and len(table.shape) == 2 and 0 not in node.turned
+    if fits and table is not None and node.attributes.get("axis", 0) == 0:
         config = {"input_dim": table.shape[0], "output_dim": table.shape[1]}
         return Meaning("Embedding", config, (_role(table, "embeddings", "io"),))
     return Meaning(weights=_rest(node, {}))
@@ -222,17 +265,26 @@ def _pad(node: Node) -> Meaning:
     return Meaning("Pad", {"pads": list(node.constants.get(1, node.attributes.get("pads", ())))})
 
 
+def _skip_norm(node: Node) -> Meaning:
+    """A sum and its norm in one: units stay what they are."""
+    beta = "beta" if node.kind == "SkipLayerNormalization" else "bias"
+    return Meaning("Add", {}, _rest(node, {2: "gamma", 3: beta, 4: "bias"}))
+
+
 def _norm(node: Node) -> Meaning:
     return Meaning(_SAME[node.kind], {}, _rest(node, {1: "gamma", 2: "beta"}))
 
 
 def _same(node: Node) -> Meaning:
+    if not node.weights:
+        return _WITHOUT_WEIGHTS[node.kind]
     roles = {1: "bias"} if node.kind == "Add" else {1: "scale"} if node.kind == "Mul" else {}
     if len(node.weights) == 1 and node.kind in ("Add", "Mul"):
         roles = dict.fromkeys(node.weights, next(iter(roles.values())))
     return Meaning(_SAME[node.kind], {}, _rest(node, roles))
 
 
+_WITHOUT_WEIGHTS = {kind: Meaning(operation) for kind, operation in _SAME.items()}
 _RULES: dict[str, Callable[[Node], Meaning]] = {
     **dict.fromkeys(_SAME, _same),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"),
@@ -245,7 +297,11 @@ _RULES: dict[str, Callable[[Node], Meaning]] = {
     **dict.fromkeys(("InstanceNormalization", "GroupNormalization"), _instance_norm),
     "Gemm": _gemm, "MatMul": _matmul, "BatchNormalization": _batch_norm, "Gather": _gather,
     "Flatten": _flatten, "Concat": _concat, "Split": _split, "Transpose": _transpose,
-    "Slice": _slice, "Reshape": _reshape, "Pad": _pad,
+    "Slice": _slice, "Reshape": _reshape, "Pad": _pad, "MatMulNBits": _matmul_nbits,
+    "GatherBlockQuantized": _gather_block, "FusedConv": _conv,
+    **dict.fromkeys(("FusedGemm", "FusedMatMul"), _gemm),
+    **dict.fromkeys(_CODED, _coded),
+    **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), _skip_norm),
 }  # fmt: skip
 
 

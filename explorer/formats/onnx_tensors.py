@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from explorer.formats.protobuf import fields
+from explorer.formats.protobuf import BYTES, fields
 from explorer.formats.record import UnreadableError
 from explorer.formats.source import Source
-from explorer.network import ByteRange, Inline, Weight, Where
+from explorer.network import ByteRange, Inline, Lanes, Packing, Weight, Where
 from explorer.plain_text import clean
 
 _SMALL = 640  # bytes of a tensor that is parsed with the graph: shapes, axes, scales
+_SMALL_FLOATS = 128  # … of one that holds no whole numbers
 _LARGEST_GRAPH = 256 << 20
-_MOST_INLINE = 4 << 20  # bytes in all of tensors that are told in the manifest
+_MOST_INLINE = 8 << 20  # bytes in all of tensors that are told in the manifest
+_LARGEST_INLINE = 768 << 10  # … and of one of them
 _GRAPH, _NODE, _INITIALISER, _ATTRIBUTE, _TENSOR, _SUBGRAPH, _SUBGRAPHS = 7, 1, 5, 5, 5, 6, 11
-_TENSORS, _NAME, _RAW = 10, 8, 9
+_TENSORS, _DATA_TYPE, _RAW = 10, 2, 9
 _DEEPEST = 16
 # TensorProto.DataType: name here, bits.
 DTYPES: dict[int, tuple[str, int]] = {
@@ -26,6 +29,7 @@ DTYPES: dict[int, tuple[str, int]] = {
     12: ("uint32", 32), 13: ("uint64", 64), 16: ("bfloat16", 16), 17: ("float8_e4m3fn", 8),
     18: ("float8_e4m3fnuz", 8), 19: ("float8_e5m2", 8), 20: ("float8_e5m2fnuz", 8),
     21: ("uint4", 4), 22: ("int4", 4), 23: ("float4_e2m1fn", 4), 24: ("float8_e8m0fnu", 8),
+    25: ("uint2", 2), 26: ("int2", 2),
 }  # fmt: skip
 MARK = "\0neuronaut"
 """Begins the name of a field that says where bytes lie that were left out of the parse."""
@@ -61,7 +65,9 @@ class Tensors:
             raise UnreadableError(f"{clean(name)!r} has an impossible shape")
         where = self._where(tensor, -(-size * bits // 8), name)
         if bits < 8:
-            return _short(name, shape, dtype, where)
+            # The first code lies in the lowest bits of a byte.
+            lanes = Lanes("uint8", bits, size)
+            return Weight(name, "", shape, dtype, where, Packing(lanes=lanes))
         return Weight(name, "", shape, dtype, where)
 
     def _where(self, tensor: Any, nbytes: int, name: str) -> Where | None:
@@ -80,10 +86,10 @@ class Tensors:
             raise UnreadableError(
                 f"{clean(name)!r} has {len(data)} bytes where {nbytes} are needed"
             )
-        self._inline += len(data)
-        if self._inline > _MOST_INLINE:
+        if len(data) > _LARGEST_INLINE or self._inline + len(data) > _MOST_INLINE:
             self.notes.append("tensors in typed fields are not all read")
             return None
+        self._inline += len(data)
         return Inline(data)
 
     def _external(self, tensor: Any, nbytes: int, name: str) -> Where:
@@ -105,13 +111,63 @@ class Tensors:
         return ByteRange(part.path, start, size)
 
 
-def _short(name: str, shape: tuple[int, ...], dtype: str, where: Where | None) -> Weight:
-    """Codes of four bits, two in a byte, the first in its lower half."""
-    from explorer.network import Lanes, Packing
+class Distinct:
+    """Gives weights names of which none stands for two things.
 
-    if dtype.startswith("float"):
-        return Weight(name, "", shape, dtype, None)
-    return Weight(name, "", shape, dtype, where, Packing(lanes=Lanes("uint8", 4, prod(shape))))
+    Graphs inside nodes may use a name again, and one tensor may be read in two ways: as codes,
+    and as the numbers that they are decoded to.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[Any, ...], str] = {}
+        self._taken: dict[str, int] = {}
+
+    def of(self, weight: Weight) -> Weight:
+        """The weight, under another name where its own is taken."""
+        packing = weight.packing
+        if packing is not None and packing.scale is not None:
+            zero = None if packing.zero is None else self.of(packing.zero)
+            packing = replace(packing, scale=self.of(packing.scale), zero=zero)
+            weight = replace(weight, packing=packing)
+        key = (weight.name, weight.where, weight.shape, weight.dtype, packing)
+        name = self._names.get(key)
+        if name is None:
+            name = weight.name
+            while name in self._taken:
+                self._taken[weight.name] += 1
+                name = f"{weight.name}~{self._taken[weight.name]}"
+            self._taken[name] = 1
+            self._names[key] = name
+        return weight if name == weight.name else replace(weight, name=name)
+
+
+def constant(attribute: Any) -> Any:
+    """The tensor of an attribute of a Constant node; ``None`` for text and for none."""
+    from onnx import TensorProto
+
+    if attribute.name == "value" and attribute.type == 4:
+        return attribute.t
+    if attribute.name == "value_float":
+        return TensorProto(data_type=1, float_data=[attribute.f])
+    if attribute.name == "value_floats":
+        found = attribute.floats
+        return TensorProto(data_type=1, dims=[len(found)], float_data=found)
+    if attribute.name == "value_int":
+        return TensorProto(data_type=7, int64_data=[attribute.i])
+    if attribute.name == "value_ints":
+        return TensorProto(data_type=7, dims=[len(attribute.ints)], int64_data=attribute.ints)
+    return None
+
+
+def whole(tensor: Any, most: int) -> tuple[int, ...] | None:
+    """The values of a tensor of no more than `most` whole numbers; ``None`` for any other."""
+    if tensor is None or tensor.data_type not in (6, 7) or prod(tensor.dims) > most:
+        return None
+    data = bytes(tensor.raw_data)
+    if data.startswith(MARK.encode()) or tensor.data_location == 1:
+        return None
+    found = np.frombuffer(data or typed_bytes(tensor), DTYPES[tensor.data_type][0])
+    return tuple(found.tolist())
 
 
 def typed_bytes(tensor: Any) -> bytes:
@@ -163,33 +219,37 @@ _INSIDE: dict[int, dict[int, int]] = {
 }  # fmt: skip
 
 
-def _copied(
-    source: Source, start: int, stop: int, tensors: Tensors, kind: int, depth: int
-) -> bytes:
+_IN_PLACE = {(4, 1), (10, 11)}  # fields that hold floats, or doubles, as raw bytes would
+_WHOLE = (6, 7)  # types of whole numbers, whose small tensors are shapes and axes
+
+
+def _copied(source: Source, start: int, stop: int, tensors: Tensors, kind: int,
+            depth: int) -> bytes:  # fmt: skip
     """A message with the tensors inside it stripped; copied whole where nothing in it is large."""
-    if stop - start <= _SMALL and kind != _MODEL:
-        return source.pread(start, stop - start)
     if depth > _DEEPEST:
         raise UnreadableError("it is nested too deeply")
     out: list[bytes] = []
     plain = start  # what has not been copied yet begins here
-    for field in fields(source, start, stop):
-        inner = _INSIDE[kind].get(field.number)
-        large = field.stop - field.start > _SMALL
-        if inner is not None and field.wire == 2 and large:
-            body = _copied(source, field.start, field.stop, tensors, inner, depth + 1)
-        elif kind == _TENSOR_IN and field.number == _RAW and field.wire == 2 and large:
-            tensors.raw.append((field.start, field.stop - field.start))
-            body = f"{MARK}{len(tensors.raw) - 1}".encode()
+    inside, small, dtype = _INSIDE[kind], _SMALL, 0
+    for number, wire, tag, begin, end, value in fields(source, start, stop):
+        if wire != BYTES:
+            if kind == _TENSOR_IN and number == _DATA_TYPE:
+                small, dtype = _SMALL if value in _WHOLE else _SMALL_FLOATS, value
+            continue
+        if end - begin <= _SMALL_FLOATS:
+            continue
+        inner = inside.get(number)
+        if inner is not None and (inner == _TENSOR_IN or end - begin > _SMALL):
+            body = _copied(source, begin, end, tensors, inner, depth + 1)
+        elif kind != _TENSOR_IN or end - begin <= small:
+            continue
+        elif number == _RAW or (number, dtype) in _IN_PLACE:
+            tensors.raw.append((begin, end - begin))
+            body, number = f"{MARK}{len(tensors.raw) - 1}".encode(), _RAW
         else:
             continue
-        out += [
-            _bytes(source, plain, field.tag),
-            _length(field.number << 3 | field.wire),
-            _length(len(body)),
-            body,
-        ]
-        plain = field.stop
+        out += [_bytes(source, plain, tag), _length(number << 3 | wire), _length(len(body)), body]
+        plain = end
     out.append(_bytes(source, plain, stop))
     return b"".join(out)
 

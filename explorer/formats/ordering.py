@@ -10,6 +10,8 @@ def topological(count: int, edges: set[tuple[int, int]]) -> list[int]:
 
     As near to ascending as can be; where a cycle leaves none free, the lowest goes first.
     """
+    if all(source < target for source, target in edges):
+        return list(range(count))
     after: list[list[int]] = [[] for _ in range(count)]
     waiting = [0] * count
     for source, target in sorted(edges):

@@ -6,14 +6,15 @@ Facts from protobuf.dev/programming-guides/encoding.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from explorer.formats.record import UnreadableError
 from explorer.formats.source import Source
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _FIXED = {FIXED64: 8, FIXED32: 4}
+_HEAD = 20  # bytes that a tag and a length may take
+_BLOCK = 1 << 14  # bytes read at once
 
 
 class Readable(Protocol):
@@ -26,8 +27,7 @@ class Readable(Protocol):
         """Up to `size` bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A field of a message in a file.
 
     Attributes
@@ -63,20 +63,23 @@ def fields(source: Source | Readable, start: int, stop: int) -> Iterator[Field]:
         If a field does not fit into the message, or is encoded in a way that does not exist.
     """
     view: Readable = source.view() if isinstance(source, Source) else source
-    at = start
+    at = base = start
+    block = b""
     while at < stop:
-        view.seek(at)
-        head = view.read(min(30, stop - at))
-        key, length = varint(head, 0)
+        here = at - base
+        if len(block) - here < _HEAD and base + len(block) < stop:
+            view.seek(at)
+            block, base, here = view.read(min(_BLOCK, stop - at)), at, 0
+        key, length = varint(block, here)
         number, wire = key >> 3, key & 7
         begin, value = at + length, 0
-        if wire == VARINT:
-            value, more = varint(head, length)
-            end = begin + more
-        elif wire == BYTES:
-            size, more = varint(head, length)
+        if wire == BYTES:
+            size, more = varint(block, here + length)
             begin += more
             end = begin + size
+        elif wire == VARINT:
+            value, more = varint(block, here + length)
+            end = begin + more
         elif wire in _FIXED:
             end = begin + _FIXED[wire]
         else:
@@ -89,6 +92,8 @@ def fields(source: Source | Readable, start: int, stop: int) -> Iterator[Field]:
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
     """A number of variable length, and how many bytes it takes."""
+    if at < len(data) and data[at] < 0x80:  # most are short
+        return data[at], 1
     value = 0
     for length in range(10):
         if at + length >= len(data):
