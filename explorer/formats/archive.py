@@ -41,9 +41,15 @@ class Archive:
             with zipfile.ZipFile(cast(Any, source.view())) as archive:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+            why = "its end is missing" if "not a zip" in str(error) else clean(error, 80)
             raise UnreadableError(
-                f"the zip archive is truncated or damaged ({clean(error, 80)})"
+                f"the zip archive is truncated or damaged: {why} (a partial download?)"
             ) from None
+        # A directory that begins later is that of an archive inside this one, which is cut off.
+        if entries and min(entry.header_offset for entry in entries):
+            raise UnreadableError(
+                "the zip archive is truncated or damaged: its end is missing (a partial download?)"
+            )
         if len(entries) > MOST_MEMBERS:
             raise UnreadableError("the zip archive holds too many members")
         self.members: dict[str, zipfile.ZipInfo] = {}

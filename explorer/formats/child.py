@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import resource
 import sys
 import warnings
@@ -33,6 +32,7 @@ def parse(path: str, descriptor: int) -> bytes:
     """The manifest of an open file after a ``+``; or the reason why there is none after a ``-``."""
     from explorer.formats import formats
     from explorer.formats.folders import only_model
+    from explorer.formats.foreign import told_file
     from explorer.formats.manifest import Part, encode
     from explorer.formats.record import UnreadableError
     from explorer.formats.source import Source
@@ -44,9 +44,7 @@ def parse(path: str, descriptor: int) -> bytes:
         if chosen is None and source.is_folder:
             chosen, file = only_model(source, formats())
         if chosen is None:
-            raise UnreadableError(
-                f"not a model file of a known kind{_looks_like(source.pread(0, 512))}"
-            )
+            raise UnreadableError(told_file(source))
         network = chosen.read(file)
         parts = {p.path: Part(name, p.size, p.mtime_ns) for name, p in source.parts.items()}
         return b"+" + encode(network, parts)
@@ -59,33 +57,6 @@ def parse(path: str, descriptor: int) -> bytes:
     except Exception as error:
         reason = f"it is damaged ({type(error).__name__}: {clean(error, 80)})"
     return b"-" + clean(reason, 400).encode()
-
-
-def _looks_like(head: bytes) -> str:
-    """A few words on what a foreign file is instead."""
-    for magic, what in (
-        (b"\x89PNG", "a PNG picture"),
-        (b"\xff\xd8\xff", "a JPEG picture"),
-        (b"%PDF", "a PDF document"),
-        (b"\x1f\x8b", "a gzip archive"),
-        (b"\x80\x02", "a Python pickle"),
-    ):
-        if head.startswith(magic):
-            return f"; it looks like {what}"
-    if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        return _lfs_pointer(head)
-    if b"<html" in head.lower() or b"<!doctype html" in head.lower():
-        return "; it looks like a web page"
-    if head and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
-        return "; it looks like text"
-    return ""
-
-
-def _lfs_pointer(head: bytes) -> str:
-    """What to do about the few lines that Git LFS leaves in the place of a large file."""
-    size = re.search(rb"^size (\d{1,19})$", head, re.MULTILINE)
-    of = f" of {int(size[1]):,} bytes".replace(",", " ") if size else ""
-    return f": this is a Git LFS pointer to a file{of}, not the file; run git lfs pull"
 
 
 class _Absent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from explorer.formats.foreign import told_file, told_folder
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source
 from explorer.plain_text import clean
@@ -26,7 +27,8 @@ def only_model(source: Source, formats: Sequence[Format]) -> tuple[Format, Sourc
         If no file in it is a model, or several are; the files are named.
     """
     found: list[tuple[Format, str]] = []
-    names = [name for name in source.names() if not name.startswith(".") and source.has(name)]
+    everything = source.names()
+    names = [name for name in everything if not name.startswith(".") and source.has(name)]
     for name in names:
         file = source.part(name)
         chosen = next((f for f in formats if f.matches(file)), None)
@@ -36,14 +38,30 @@ def only_model(source: Source, formats: Sequence[Format]) -> tuple[Format, Sourc
     if len(found) == 1:
         return found[0][0], source.part(found[0][1])
     if found:
-        raise UnreadableError(f"a folder with several models: {_listed([n for _, n in found])}")
-    if not names:
-        raise UnreadableError("a folder without a file in it")
-    kinds = ", ".join(f.name for f in formats)
-    raise UnreadableError(
-        f"a folder without a model in it: of {_listed(names)} none is of a kind that is read"
-        f" ({kinds})"
-    )
+        listed = _listed([n for _, n in found])
+        raise UnreadableError(f"a folder with several models: {listed}; open one of them")
+    raise UnreadableError(_why_not(source, everything, names, formats))
+
+
+def _why_not(
+    source: Source, everything: list[str], names: list[str], formats: Sequence[Format]
+) -> str:
+    """Why there is no model in a folder: what is in it, and what was looked for."""
+    what = told_folder(everything)
+    if what:
+        return what
+    for name in names[:_SHOWN]:
+        told = told_file(source.part(name))
+        if "not read" in told or "git lfs pull" in told:
+            return f"a folder without a model in it: {clean(name, 60)} is {told}"
+    below = [n for n in everything if n not in names and not n.startswith(".")]
+    kinds = f"none is of a kind that is read ({', '.join(f.name for f in formats)})"
+    found = f"of {_listed(names)} {kinds}" if names else ""
+    if below:
+        found += (
+            f"{'; ' if found else ''}if one lies in a folder below, open that: {_listed(below)}"
+        )
+    return f"a folder without a model in it: {found}" if found else "a folder without a file in it"
 
 
 def _listed(names: list[str]) -> str:

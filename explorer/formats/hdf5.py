@@ -86,8 +86,10 @@ class Hdf5:
                 raise UnreadableError("the HDF5 file is damaged (base address)")
             self.view = View(view.source, view.start + base, view.length - base)
             block = SuperBlock(self.view, 0)
-        if int(block._contents["end_of_file_address"]) > self.view.length:
-            raise UnreadableError("the HDF5 file is truncated")
+        end, there = int(block._contents["end_of_file_address"]), self.view.length
+        if end > there:
+            told = f"{end:,} bytes are expected and {there:,} are there".replace(",", " ")
+            raise UnreadableError(f"the HDF5 file is truncated: {told} (a partial download?)")
         self._objects = 0
         self._heaps: dict[int, Any] = {}
         self._header = header_class()

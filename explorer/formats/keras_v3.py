@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from explorer.formats.archive import Archive, is_zip, of_pytorch
+from explorer.formats.foreign import told_archive
 from explorer.formats.hdf5 import Node as Group
 from explorer.formats.keras_config import Node, is_model, read_model
 from explorer.formats.keras_groups import root_of, sharded_root
@@ -41,7 +42,10 @@ def read(source: Source) -> Network:
     """The network in a ``.keras`` file."""
     archive = Archive(source)
     if CONFIG not in archive.members:
-        raise UnreadableError(f"a zip archive, but not a Keras model (it holds no {CONFIG})")
+        what = told_archive(archive.members)
+        raise UnreadableError(
+            f"a zip archive, but not a Keras model (it holds no {CONFIG}){what and '; '}{what}"
+        )
     told = archive.text(METADATA) if METADATA in archive.members else b""
     return described(source, archive.text(CONFIG), told, _weights(source, archive))
 

@@ -195,6 +195,8 @@ def unpickle(file: BinaryIO) -> Any:
     except (UnreadableError, MemoryError, RecursionError):
         raise
     except Exception as error:
+        if isinstance(error, EOFError) or "truncated" in str(error):
+            raise UnreadableError("its pickle is cut off (a partial download?)") from None
         told = f"{type(error).__name__}: {clean(error, 80)}"
         raise UnreadableError(f"its pickle is damaged ({told})") from None
 

@@ -159,7 +159,9 @@ def _of_legacy(source: Source) -> tuple[Any, Place]:
 
     def place(storage: Storage) -> tuple[int, int]:
         if storage.key not in places:
-            raise UnreadableError(f"{source.name} is cut off within its tensors")
+            raise UnreadableError(
+                f"{source.name} is cut off within its tensors (a partial download?)"
+            )
         return places[storage.key]
 
     return found, place
