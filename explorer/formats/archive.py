@@ -46,7 +46,7 @@ class Archive:
                 f"the zip archive is truncated or damaged: {why} (a partial download?)"
             ) from None
         # A directory that begins later is that of an archive inside this one, which is cut off.
-        if entries and min(entry.header_offset for entry in entries):
+        if min((entry.header_offset for entry in entries), default=0):
             raise UnreadableError(
                 "the zip archive is truncated or damaged: its end is missing (a partial download?)"
             )
