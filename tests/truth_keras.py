@@ -9,8 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from google.protobuf.json_format import MessageToDict
 from keras import layers as kl
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow.python.framework import convert_to_constants
+from tensorflow.python.grappler import tf_optimizer
 from truth import Array, Matrix, convolved, multiplied
 
 SIZES = {"first": (4, (3, 3)), "deep": (8, (2, 3)), "grouped": (16, (3, 2))}
@@ -85,11 +88,40 @@ class Oracle:
         return found
 
 
-def frozen(model: keras.Model, path: Path, lowered: bool) -> None:
-    """A frozen graph; `lowered` turns loops into switches and merges."""
+def frozen(model: keras.Model, path: Path) -> None:
+    """A frozen graph, whose loops are switches and merges."""
+    path.write_bytes(_graph(model).SerializeToString())
+
+
+def _graph(model: keras.Model) -> Any:
     function = tf.function(lambda image: model(image, training=False))
     concrete = function.get_concrete_function(tf.TensorSpec((1, 6, 6, 4), tf.float32, "image"))
-    made = convert_to_constants.convert_variables_to_constants_v2(
-        concrete, lower_control_flow=lowered
-    )
-    path.write_bytes(made.graph.as_graph_def().SerializeToString())
+    return convert_to_constants.convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+
+
+def browser(model: keras.Model, graph: bool) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Topology and tensors as the converter of TensorFlow.js writes them, of layers or a graph."""
+    if not graph:
+        told = {"class_name": "Functional", "config": model.get_config()}
+        topology = {"keras_version": keras.__version__, "backend": "tensorflow",
+                    "model_config": told}  # fmt: skip
+        return topology, {v.path: v.numpy() for v in model.weights}
+    definition, tensors = _folded(_graph(model)), {}
+    for node in definition.node:
+        if node.op == "Const":
+            tensors[node.name] = tf.make_ndarray(node.attr["value"].tensor)
+            node.attr["value"].tensor.ClearField("tensor_content")
+    return MessageToDict(definition), tensors
+
+
+def _folded(definition: Any) -> Any:
+    """A graph as the converter of TensorFlow.js has TensorFlow simplify it."""
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(definition, name="")
+        meta = tf.compat.v1.train.export_meta_graph(graph_def=definition, graph=graph)
+    meta.collection_def["train_op"].node_list.value.extend(("image", "Identity"))
+    config = config_pb2.ConfigProto()
+    rewrites = config.graph_options.rewrite_options
+    rewrites.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
+    rewrites.optimizers[:] = ["pruning", "constfold", "arithmetic", "dependency", "remap"]
+    return tf_optimizer.OptimizeGraph(config, meta)

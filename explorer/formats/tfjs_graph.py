@@ -40,7 +40,7 @@ _NORMS = ("FusedBatchNorm", "FusedBatchNormV3")
 _NORM_ROLES = {1: "gamma", 2: "beta", 3: "moving_mean", 4: "moving_variance"}
 _CONVS = ("Conv2D", "_FusedConv2D")
 _DEPTHWISE = ("DepthwiseConv2dNative", "FusedDepthwiseConv2dNative")
-_DENSE = ("MatMul", "_FusedMatMul")
+_DENSE = ("MatMul", "_FusedMatMul", "BatchMatMul", "BatchMatMulV2")
 
 
 @dataclass
@@ -66,6 +66,10 @@ class _Node:
     def true(self, key: str) -> bool:
         """An attribute that is true or false."""
         return _mapping(self.attributes.get(key)).get("b") is True
+
+    def turned(self, *keys: str) -> bool:
+        """Whether one of several attributes is true."""
+        return any(map(self.true, keys))
 
     def numbers(self, key: str) -> list[int]:
         """An attribute that is a list of whole numbers."""
@@ -167,7 +171,8 @@ def _constants(nodes: Mapping[str, _Node], weights: Mapping[str, Weight]) -> dic
     """Nodes that only hold a tensor of the file, or hand one on: the name of the tensor."""
     held = {n.name: n.name for n in nodes.values() if n.kind == "Const"}
     for node in nodes.values():  # in the order of the file: what hands on comes after
-        if node.kind == "Identity" and len(node.inputs) == 1 and node.inputs[0][0] in held:
+        kept = node.kind == "Identity" or (node.kind == "Enter" and node.true("is_constant"))
+        if kept and len(node.inputs) == 1 and node.inputs[0][0] in held:
             held[node.name] = held[node.inputs[0][0]]
     return held
 
@@ -226,8 +231,12 @@ def _meaning(node: _Node) -> tuple[str, dict[str, Any], dict[int, str], str]:
             return "Conv2D", {**config, "filters": kernel.shape[3]}, roles, ""
         if node.kind in _DEPTHWISE and len(kernel.shape) == 4:
             return "DepthwiseConv2D", config, {1: "depthwise_kernel", 2: "bias"}, ""
-        if node.kind in _DENSE and len(kernel.shape) == 2 and not node.true("transpose_a"):
-            axes = "oi" if node.true("transpose_b") else "io"
+        if (
+            node.kind in _DENSE
+            and len(kernel.shape) == 2
+            and not node.turned("transpose_a", "adj_x")
+        ):
+            axes = "oi" if node.turned("transpose_b", "adj_y") else "io"
             return "Dense", {"units": kernel.shape[axes.index("o")]}, roles, axes
     table = node.weights.get(0)
     if node.kind in ("GatherV2", "ResourceGather") and table is not None and len(table.shape) == 2:
