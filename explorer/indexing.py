@@ -25,7 +25,7 @@ from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.cluster import Cluster
 from explorer.pyramid.entries import Entry, clear, entries
 from explorer.pyramid.plan import bytes_of
-from explorer.pyramid.processes import hands
+from explorer.pyramid.processes import Standby, hands
 from explorer.pyramid.remote import RemoteWork
 
 
@@ -54,6 +54,21 @@ def index(path: str, dask: str | None = None) -> bool:
         If the model cannot be read, here or by a worker, or nothing can be stored.
     """
     start = time.perf_counter()
+    with Standby(0 if dask else _size(path)) as standby:
+        return _index(path, dask, standby, start)
+
+
+def _size(path: str) -> int:
+    """About how many bytes a model has; 0 where nobody can tell."""
+    try:
+        if os.path.isdir(path):
+            return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _index(path: str, dask: str | None, standby: Standby, start: float) -> bool:
     network = formats.open_network(path)
     # Not lasting: what is stored is checked and carried over here, not taken over unseen.
     with OpenModel(network, lasting=False) as model:
@@ -64,7 +79,7 @@ def index(path: str, dask: str | None = None) -> bool:
             _go_on(path, model)
             if _already(model):  # another process finished between the two looks
                 return True
-            whole = _measure(model, cluster)
+            whole = _measure(model, cluster, standby)
         _go_on(path, model)
         if not whole:
             say("stopped; what was measured is kept, and the same command goes on from there")
@@ -81,7 +96,7 @@ def _cluster(address: str | None) -> AbstractContextManager[Cluster | None]:
     return Cluster(address)
 
 
-def _measure(model: OpenModel, cluster: Cluster | None) -> bool:
+def _measure(model: OpenModel, cluster: Cluster | None, standby: Standby) -> bool:
     """Measure what has not been, and show how far it is; whether it came to its end."""
     connections = model.table.connections
     with _interrupted() as stop, bytes_bar(f"measuring {_short(model.network)}") as told:
@@ -96,7 +111,7 @@ def _measure(model: OpenModel, cluster: Cluster | None) -> bool:
                     model.pyramid, connections, (cluster, cluster.workers), there, told, watched
                 )
         left = sum(map(bytes_of, (c for c in connections if not model.pyramid.ready(c))))
-        with hands(model.network, model.pyramid.level0, left) as (executor, work):
+        with hands(model.network, model.pyramid.level0, left, standby) as (executor, work):
             return build_all(model.pyramid, connections, executor, work, told, ended)
 
 

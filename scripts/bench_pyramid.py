@@ -41,7 +41,7 @@ from explorer.network import ByteRange
 from explorer.open_model import OpenModel
 from explorer.pyramid.building import build_all
 from explorer.pyramid.plan import PLAN
-from explorer.pyramid.processes import hands
+from explorer.pyramid.processes import Standby, hands
 from explorer.pyramid.store import Store
 from explorer.pyramid.strongest import strongest
 from explorer.session.session import Session
@@ -83,10 +83,10 @@ def peak_memory() -> int:
     return own + (os.cpu_count() or 1) * largest_child
 
 
-def build_whole(model: OpenModel) -> None:
+def build_whole(model: OpenModel, standby: Standby) -> None:
     """Measure every connection, as the command does."""
     needed = int(model.table.nbytes.sum())
-    with hands(model.network, model.pyramid.level0, needed) as (executor, work):
+    with hands(model.network, model.pyramid.level0, needed, standby) as (executor, work):
         build_all(model.pyramid, model.table.connections, executor, work)
 
 
@@ -96,21 +96,21 @@ def processor_time() -> float:
 
 
 def build(path: str) -> Numbers:
-    """Build everything in memory; the time includes that of starting workers."""
-    with OpenModel.open(path) as model:
+    """Build everything in memory; workers start while the model is opened, as the command's do."""
+    with Standby(os.stat(path).st_size) as standby, OpenModel.open(path) as model:
         needed = int(model.table.nbytes.sum())
         started, busy = time.perf_counter(), processor_time()
-        build_whole(model)
+        build_whole(model, standby)
         return {"seconds": time.perf_counter() - started, "busy": processor_time() - busy,
                 "bytes": needed, "peak": peak_memory()}  # fmt: skip
 
 
 def index(path: str) -> Numbers:
     """Build everything and keep it."""
-    with OpenModel.open(path) as model:
+    with Standby(os.stat(path).st_size) as standby, OpenModel.open(path) as model:
         started = time.perf_counter()
         model.keeper.begin(always=True)
-        build_whole(model)
+        build_whole(model, standby)
         whole = model.keeper.finish(model.table.connections)
         return {"seconds": time.perf_counter() - started, "kept": whole, "peak": peak_memory()}
 

@@ -21,7 +21,7 @@ BYTES = np.random.default_rng(5).integers(0, 256, (5 << 20) + 12_345).astype(np.
 @pytest.fixture
 def nothing_cached(monkeypatch):
     """As if no file lay in the page cache."""
-    monkeypatch.setattr(direct_reads, "_is_cached", lambda descriptor, offset: False)
+    monkeypatch.setattr(direct_reads, "is_cached", lambda descriptor, offset: False)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_file_that_ends_early_gives_what_it_has(nothing_cached, descriptor):
 def test_small_and_cached_reads_are_ordinary(nothing_cached, descriptor, monkeypatch):
     reads, out = DirectReads(), np.zeros(LEAST, np.uint8)
     assert reads.fill(descriptor, 0, out[:-1].data) == 0
-    monkeypatch.setattr(direct_reads, "_is_cached", lambda descriptor, offset: True)
+    monkeypatch.setattr(direct_reads, "is_cached", lambda descriptor, offset: True)
     assert reads.fill(descriptor, 0, out.data) == 0
     assert not out.any()
     reads.close()
@@ -69,8 +69,8 @@ def test_small_and_cached_reads_are_ordinary(nothing_cached, descriptor, monkeyp
 
 def test_the_cache_is_asked_or_ordinary_reading_does(descriptor):
     os.pread(descriptor, 1 << 20, 0)
-    assert direct_reads._is_cached(descriptor, 0)
-    assert direct_reads._is_cached(-1, 0)  # nobody can tell
+    assert direct_reads.is_cached(descriptor, 0) is not False
+    assert direct_reads.is_cached(-1, 0) is None
 
 
 def test_a_file_system_that_refuses_is_asked_once(nothing_cached, descriptor, monkeypatch):
@@ -93,7 +93,7 @@ def test_a_file_system_that_refuses_is_asked_once(nothing_cached, descriptor, mo
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("refused", [False, True])
 def test_weights_are_read_alike(tmp_path, monkeypatch, cached, refused):
-    monkeypatch.setattr(direct_reads, "_is_cached", lambda descriptor, offset: cached)
+    monkeypatch.setattr(direct_reads, "is_cached", lambda descriptor, offset: cached)
     if refused:
         monkeypatch.setattr(direct_reads, "_through", _refuse)
     values = np.random.default_rng(1).normal(size=(700, 1000)).astype(np.float32)
@@ -110,7 +110,7 @@ def _refuse(*arguments):
 
 
 def test_a_truncated_file_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(direct_reads, "_is_cached", lambda descriptor, offset: False)
+    monkeypatch.setattr(direct_reads, "is_cached", lambda descriptor, offset: False)
     values = np.ones((700, 1000), np.float32)
     file = File(tmp_path / "f")
     weight = file.add("w", values, "float32", values.shape)
@@ -120,8 +120,9 @@ def test_a_truncated_file_is_told(tmp_path, monkeypatch):
             reader.read_stored(weight, (0, 700, 1000, 1000), lambda n: np.zeros(n, np.uint8))
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_reading_ahead_keeps_the_order_and_one_place_untouched(count):
+def test_reading_ahead_keeps_the_order_and_one_place_untouched(count, ahead):
     places = [-1, -1]
 
     def read(request, place):
@@ -129,7 +130,7 @@ def test_reading_ahead_keeps_the_order_and_one_place_untouched(count):
         return place
 
     seen = []
-    with reading_ahead(read, list(range(count))) as arriving:
+    with reading_ahead(read, list(range(count)), ahead) as arriving:
         for request, place in arriving:
             assert places[place] == request  # whatever is read ahead goes to the other one
             seen.append(request)

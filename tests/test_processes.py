@@ -16,7 +16,7 @@ from explorer.bundled import scenes_folder
 from explorer.errors import ModelError
 from explorer.pyramid.building import build_all
 from explorer.pyramid.plan import bytes_of
-from explorer.pyramid.processes import Processes, hands
+from explorer.pyramid.processes import WORTH, Processes, Standby, hands
 from explorer.pyramid.pyramid import Pyramid
 from explorer.pyramid.remote import RemoteWork
 from explorer.weights.weight_reader import WeightReader
@@ -60,6 +60,26 @@ def test_the_same_bytes_come_of_it(tmp_path: Path, monkeypatch, interpreter: str
             assert isinstance(work, RemoteWork)
             assert build_all(many, connections, executor, work)
         assert sections(many, connections) == sections(alone, connections)
+
+
+def test_workers_that_stand_by_are_used_first_and_end_where_nobody_takes_them(monkeypatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    with Standby(WORTH) as standby:
+        with Processes(1, standby=standby) as processes:
+            taken = processes.submit(os.getpid).result(60)
+        (left,) = standby.take(2)
+        there = left.call(os.getpid, (), {})
+        assert len({taken, there, os.getpid()}) == 3
+        left.close()
+        with Processes(1, standby=standby) as processes:
+            assert processes.submit(os.getpid).result(60) not in (taken, os.getpid())
+    with Standby(WORTH) as standby:
+        first, second = standby._workers
+        numbers = [worker.call(os.getpid, (), {}) for worker in (first, second)]
+    for one in numbers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(one, 0)
+    assert not Standby(WORTH - 1).take(9)
 
 
 def test_little_work_starts_no_process(tmp_path: Path) -> None:

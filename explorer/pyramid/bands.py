@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -90,7 +91,9 @@ def measure(orders: Sequence[Order], level0: Level0) -> list[Band]:
         for rows, columns in _reads(grid, *ranges[at])
     ]
     own = room()
-    with reading_ahead(lambda read, place: _taps(read, level0, own, place), reads) as arriving:
+    # Reading from the page cache is work for the same processor: nothing is won by another thread.
+    wait = not all(level0.at_hand(reads[at].matrix, reads[at].rows[0]) for at in (0, -1) if reads)
+    with reading_ahead(partial(_taps, level0, own), reads, wait) as arriving:
         for read, (form, taps) in arriving:
             (r0, r1), (c0, c1) = read.rows, read.columns
             top = ranges[read.order][0]
@@ -100,7 +103,7 @@ def measure(orders: Sequence[Order], level0: Level0) -> list[Band]:
     return [sheet.band() for sheet in sheets]
 
 
-def _taps(read: _Read, level0: Level0, own: Room, place: int) -> tuple[Form, list[Values]]:
+def _taps(level0: Level0, own: Room, read: _Read, place: int) -> tuple[Form, list[Values]]:
     """What the taps of a part of a matrix are, and they: as they are stored, if that is known."""
     matrix = read.matrix
     if matrix.taps == 1:

@@ -270,26 +270,32 @@ def sums_of(piece: Piece, width: int, lines: bool) -> Sums | None:
         ``None`` when a weight is not finite, or the squares do not fit their precision.
     """
     rows, columns = piece.top.shape
-    height = min(rows, SIDE)
+    height, keep = min(rows, SIDE), room()
     strips = rows // height
     pairs, last = _pairs(piece.top, "pairs")
-    out = np.empty((4, strips, columns))
-    high = np.zeros((strips, columns), pairs.dtype) if last is None else last
-    if len(pairs):
-        tall = pairs.reshape(strips, -1, columns)
-        high = np.maximum(high, np.maximum.reduce(tall, axis=1))
+    out = keep.array("columns", (4, strips, columns), np.float64)
+    high = _highest(pairs, last, strips)
     out[3] = piece.top_number(high)
-    if not _fits(float(out[3].max()), piece.value.dtype):
+    if not _fits(float(piece.top_number(high.max(keepdims=True)).item()), piece.value.dtype):
         return None
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        _columns(piece, height, out)
-        over_rows = _rows(piece) if lines else None
+    _columns(piece, height, out)
+    over_rows = _rows(piece) if lines else None
     if piece.peak is not piece.top:
         pairs, last = _pairs(piece.peak, "pairs")
     tiles = _tiles(pairs, width)
     if last is not None:
         tiles = np.concatenate((tiles, _tiles(last, width)))
     return Sums(out, over_rows, piece.peak_number(tiles).astype(np.float64))
+
+
+def _highest(pairs: Values, last: Values | None, strips: int) -> Values:
+    """Largest of each column of each strip."""
+    columns = pairs.shape[1]
+    if last is not None and not len(pairs):
+        return last
+    out = room().array("highest", (strips, columns), pairs.dtype)
+    np.maximum.reduce(pairs.reshape(strips, -1, columns), axis=1, out=out)
+    return out if last is None else np.maximum(out, last, out=out)
 
 
 def _fits(top: float, dtype: np.dtype[Any]) -> bool:
@@ -324,7 +330,9 @@ def _columns(piece: Piece, height: int, out: F8) -> None:
     tall = (lanes, rows // height, height, columns)
     value = piece.value.reshape(tall)
     if piece.square is None:
-        square = np.einsum("lshc,lshc->lsc", value, value)
+        out_shape = (lanes, rows // height, columns)
+        square = room().array("squares", out_shape, value.dtype)
+        np.einsum("lshc,lshc->lsc", value, value, out=square)
     else:
         square = _down(piece.square.reshape(tall))
     for at, lane in enumerate((square, _down(value), _down(piece.size.reshape(tall)))):

@@ -47,6 +47,9 @@ class Reader(Protocol):
 class StoredReader(Reader, Protocol):
     """Reads elements of weights also as they lie in the file, into memory that is given."""
 
+    def at_hand(self, weight: Weight, element: int) -> bool:
+        """Whether reading from an element on is known not to wait for a disk."""
+
     def read_stored(
         self, weight: Weight, run: tuple[int, int, int, int], memory: Memory
     ) -> Values | None:
@@ -94,7 +97,7 @@ class Level0:
 
     def __init__(self, reader: Reader, cache_bytes: int = 64 << 20) -> None:
         self._reader = reader
-        self._stored = reader.read_stored if isinstance(reader, StoredReader) else None
+        self._stored = reader if isinstance(reader, StoredReader) else None
         self._room = cache_bytes
         self._kept: OrderedDict[Hashable, Values] = OrderedDict()
         self._bytes = 0
@@ -213,7 +216,12 @@ class Level0:
             return None
         first = matrix.offset + rows[0] * matrix.major_stride + columns[0]
         run = (first, rows[1] - rows[0], matrix.major_stride, width)
-        return self._stored(weight, run, memory)
+        return self._stored.read_stored(weight, run, memory)
+
+    def at_hand(self, matrix: Matrix, row: int) -> bool:
+        """Whether reading from a row on is known not to wait for a disk."""
+        first = matrix.offset + row * matrix.major_stride
+        return self._stored is not None and self._stored.at_hand(matrix.weight, first)
 
     def pairs(self, matrix: Matrix, runs: Runs, columns: tuple[int, int],
               keep: bool = True) -> PairSums:  # fmt: skip

@@ -43,9 +43,41 @@ _PATIENCE = 5.0  # seconds until a worker that was told to end is killed
 _Order = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
+class Standby:
+    """Worker processes that start while it is still being found out what they are to do.
+
+    A context manager: those that nobody took are ended when it is left.
+
+    Parameters
+    ----------
+    nbytes : int
+        About how many bytes of weights will be measured; of few, none is started.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self._workers = [_Worker(_started()) for _ in range(_helpers(nbytes))]
+
+    def __enter__(self) -> Standby:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self.take(len(self._workers)):
+            worker.close()
+
+    def take(self, count: int) -> list[_Worker]:
+        """At most so many of them."""
+        taken, self._workers = self._workers[:count], self._workers[count:]
+        return taken
+
+
+def _helpers(nbytes: int) -> int:
+    """How many processes are worth their start."""
+    return min(_MOST, os.cpu_count() or 1) - 1 if nbytes >= WORTH else 0
+
+
 @contextmanager
 def hands(
-    network: Network, level0: Level0, nbytes: int
+    network: Network, level0: Level0, nbytes: int, standby: Standby | None = None
 ) -> Iterator[tuple[tuple[Executor, int], Work]]:
     """Who measures on this machine: processes where there is much to do, else one thread.
 
@@ -56,6 +88,8 @@ def hands(
         Of the same network.
     nbytes : int
         Of weights that are to be measured.
+    standby : Standby, optional
+        Has workers that are started already.
 
     Yields
     ------
@@ -68,10 +102,10 @@ def hands(
     ModelError
         If a file of the network cannot be read any more, or was changed.
     """
-    workers = min(_MOST, os.cpu_count() or 1)
-    if workers > 1 and nbytes >= WORTH:
-        with Processes(workers - 1, also_here=True) as processes:
-            yield (processes, workers), RemoteWork.of(network)
+    helpers = _helpers(nbytes)
+    if helpers:
+        with Processes(helpers, also_here=True, standby=standby) as processes:
+            yield (processes, processes.workers), RemoteWork.of(network)
     else:
         with ThreadPoolExecutor(1) as thread:
             yield (thread, 1), here(level0)
@@ -90,14 +124,19 @@ class Processes(Executor):
     also_here : bool
         Whether a thread of this process works too: it need not be started, so it is the first to
         begin.
+    standby : Standby, optional
+        Processes of it are used first.
     """
 
-    def __init__(self, workers: int, also_here: bool = False) -> None:
+    def __init__(
+        self, workers: int, also_here: bool = False, standby: Standby | None = None
+    ) -> None:
         self.workers = workers + also_here
         self._waiting: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
-        crew = [_Worker(_started()) for _ in range(workers)]
+        crew = standby.take(workers) if standby is not None else []
+        crew += [_Worker(_started()) for _ in range(workers - len(crew))]
         crew += [_Worker(None)] if also_here else []
         self._feeders = [
             threading.Thread(target=self._feed, args=(worker,), name="worker", daemon=True)

@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 @contextmanager
 def reading_ahead(
-    read: Callable[[T, int], R], requests: Sequence[T]
+    read: Callable[[T, int], R], requests: Sequence[T], ahead: bool = True
 ) -> Iterator[Iterator[tuple[T, R]]]:
     """What was read for each request, in order; a thread is always one request ahead.
 
@@ -23,13 +23,15 @@ def reading_ahead(
         Called with a request and 0 or 1 in turn: the place to read to. What was read to a place is
         done with when the next but one is read there.
     requests : sequence of T
+    ahead : bool
+        If not, each is read when its turn comes, always to place 0.
 
     Yields
     ------
     iterator of (T, R)
         Raises what `read` raises, where its result would come.
     """
-    if len(requests) < 2:
+    if len(requests) < 2 or not ahead:
         yield ((request, read(request, 0)) for request in requests)
         return
     with ThreadPoolExecutor(1, "reading ahead") as thread:

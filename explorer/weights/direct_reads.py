@@ -53,7 +53,9 @@ class DirectReads:
             How many bytes were filled: none where ordinary reading does as well, fewer than asked
             for where something went wrong, which ordinary reading will tell.
         """
-        if len(view) < LEAST or descriptor in self._refused or _is_cached(descriptor, offset):
+        if len(view) < LEAST or descriptor in self._refused:
+            return 0
+        if is_cached(descriptor, offset) is not False:
             return 0
         direct = self._descriptor(descriptor)
         if direct is None:
@@ -132,13 +134,13 @@ def _system() -> ctypes.CDLL | None:
         return None
 
 
-def _is_cached(descriptor: int, offset: int) -> bool:
-    """Whether a stretch of a file lies in the page cache, or nobody can tell."""
+def is_cached(descriptor: int, offset: int) -> bool | None:
+    """Whether what a file holds from an offset on lies in the page cache; ``None`` if unknown."""
     system = _system()
     if system is None:
-        return True
+        return None
     pages = _Pages()
     place = _Range(offset, _LOOKED)
     if system.syscall(_CACHESTAT, descriptor, ctypes.byref(place), ctypes.byref(pages), 0):
-        return True
+        return None
     return bool(pages.cached * mmap.PAGESIZE * 2 >= _LOOKED)

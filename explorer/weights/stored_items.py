@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from explorer.errors import ModelError
 from explorer.network import ByteRange, Chunks, FileStamp, Inline, Network, Pieces, Weight
 from explorer.weights.codecs import item_dtype, problem
-from explorer.weights.direct_reads import DirectReads
+from explorer.weights.direct_reads import DirectReads, is_cached
 
 CHANGED = "the file changed while it was open; open it again"
 #: A stretch of file that is read through rather than jumped over.
@@ -137,6 +137,14 @@ class StoredItems:
             return flat.take(first + np.arange(rows)[:, None] * stride + np.arange(width))
         stored = self._runs(weight, (first, rows, stride, width), out)
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+
+    def is_cached(self, weight: Weight, item: int) -> bool:
+        """Whether an item and what follows it are known to lie in the system's page cache."""
+        place = weight.where
+        if not isinstance(place, ByteRange):
+            return isinstance(place, Inline)
+        at = place.offset + item * item_dtype(weight).itemsize
+        return is_cached(self._descriptor(place.file), at) is True
 
     def read_many(self, weight: Weight, starts: NDArray[np.int64], width: int) -> Array:
         """Runs of items that begin anywhere; as many small reads of one file, checked once.

@@ -177,6 +177,14 @@ class WeightReader:
             out = memory(rows * width * kind.itemsize).view(kind).reshape(rows, width)
             return self._stored.read(weight, *run, out=out)
 
+    def at_hand(self, weight: Weight, element: int) -> bool:
+        """Whether reading from an element on is known not to wait for a disk."""
+        if not decode.is_plain(weight):
+            return False
+        with self._stored.in_use(weight):
+            self._stored.check_sound(weight)
+            return self._stored.is_cached(weight, element)
+
     def read_many(self, weight: Weight, starts: NDArray[np.int64], width: int) -> Array:
         """Many short runs that begin anywhere.
 
