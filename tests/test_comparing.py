@@ -24,6 +24,8 @@ from explorer.errors import ModelError, NeuronautError
 from explorer.formats import open_network
 from explorer.network import Layer, Link, Network, Weight
 from explorer.open_model import OpenModel
+from explorer.pyramid.cache import cache_folder
+from explorer.pyramid.entries import entries
 from explorer.session.session import Session
 
 L = keras.layers
@@ -707,3 +709,58 @@ def test_nothing_is_kept_of_a_pair(files):
         model.keeper.begin(always=False)
         assert not model.keeper.unfinished
         assert not model.keeper.whole
+
+
+# -- what is kept ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keeps(tmp_path, monkeypatch):
+    """A cache folder in which two small files are worth keeping."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("explorer.comparing.keeping.WORTH_KEEPING", 0)
+    return cache_folder()
+
+
+def found_in(before: Path, after: Path) -> tuple[dict[str, Any], int, str]:
+    """What changed, how many elements were read for it, and why it was not kept."""
+    with compared(before, after) as model:
+        changes, read = model.comparison.changes, []
+        real = changes._sum
+        changes._sum = lambda pair, *rest: read.append(pair.after.size) or real(pair, *rest)
+        found = changes_json(model.comparison, changes.measure_all(), 1000)
+        return found, sum(read), changes.reason
+
+
+def test_what_was_compared_is_not_read_again(files, keeps, tmp_path):
+    here = [Path(shutil.copy(path, tmp_path / path.name)) for path in files]
+    first, read, reason = found_in(*here)
+    assert read > 0
+    assert reason == ""
+    assert found_in(*here) == (first, 0, "")
+    (entry,) = entries()
+    assert str(entry.model) == f"{here[0]} → {here[1]}"
+    back, read, _ = found_in(here[1], here[0])  # the other way round is another question
+    assert read > 0
+    assert {row["path"]: -1 for row in back["layers"]} == {
+        row["path"]: -1 for row in first["layers"]
+    }
+    os.utime(here[0], ns=(1, 1))
+    assert found_in(*here)[1] > 0
+    for path in keeps.glob("*.safetensors"):
+        raw = bytearray(path.read_bytes())
+        raw[-30] ^= 1
+        path.write_bytes(bytes(raw))
+    again, read, _ = found_in(*here)
+    assert read > 0
+    assert again == first
+
+
+def test_comparing_works_where_nothing_can_be_kept(files, keeps):
+    keeps.parent.mkdir(parents=True)
+    keeps.write_bytes(b"in the way")
+    found, read, reason = found_in(*files)
+    assert found["layers_changed"] == 3
+    assert read > 0
+    assert "not saved" in reason
+    assert str(keeps) in reason

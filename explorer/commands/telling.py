@@ -13,11 +13,10 @@ from explorer.commands.output import (
     PATIENCE,
     check_picture,
     plain_json,
-    progress_bar,
     save_and_close,
 )
 from explorer.errors import NeuronautError
-from explorer.progress import bytes_bar
+from explorer.progress import bytes_bar, say
 
 
 @app.command()
@@ -80,8 +79,10 @@ def compare(
         check_picture(output)
     with model_opening(older, newer) as (opening, _), opening() as opened:
         assert opened.comparison is not None
-        with progress_bar("comparing weights") as progress:
-            changes = opened.comparison.changes.measure_all(progress)
+        with bytes_bar("comparing weights", PATIENCE) as told:
+            changes = opened.comparison.changes.measure_all(told)
+        if opened.comparison.changes.reason:
+            say(opened.comparison.changes.reason)
         found = changes_json(opened.comparison, changes, top, by)
         if output is not None:
             save_and_close(Session(opened), output, (1600, 900))

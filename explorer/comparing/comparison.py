@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from explorer.comparing.joined import Mark, join
+from explorer.comparing.keeping import KeptChanges
 from explorer.comparing.measuring import Changes
 from explorer.comparing.pairing import LayerPair, pair_networks
 from explorer.comparing.reading import BeforeReader, DifferenceReader
@@ -96,12 +97,13 @@ def compare_networks(before: Network, after: Network) -> Comparison:
     older = BeforeReader(joined.weights, readers[0], readers[1])
     files = {stamp.path: stamp for stamp in (*after.files, *before.files)}
     ordered = sum(p.by == "order" and bool(p.weights) for p in pairing.pairs)
-    notes = [f"compared: {names[0]} → {names[1]}"]
+    both = f"{names[0]} → {names[1]}"
+    notes = [f"compared: {both}"]
     if ordered:
         notes.append(f"{ordered} layers have other names in the older file: paired by their order")
     network = replace(
         joined.network,
-        name=clean(f"{names[0]} → {names[1]}"),
+        name=clean(both),
         files=tuple(files.values()),
         notes=(*notes, *after.notes),
     )
@@ -114,8 +116,9 @@ def compare_networks(before: Network, after: Network) -> Comparison:
         joined.alone,
         reader,
         older,
-        Changes(pairing.pairs, joined.weights, readers[0], readers[1]),
-    )
+        Changes(pairing.pairs, joined.weights, readers[0], readers[1],
+                KeptChanges(before, after, both)),
+    )  # fmt: skip
 
 
 def file_names(before: Network, after: Network) -> tuple[str, str]:

@@ -6,12 +6,13 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.comparing.pairing import LayerPair, WeightPair
+from explorer.weights.codecs import stored_nbytes
 from explorer.weights.weight_reader import WeightReader
 
 Values = NDArray[Any]
@@ -137,6 +138,16 @@ class LayerChange:
     sums: ChangeSums
 
 
+class Kept(Protocol):
+    """Keeps sums of pairs of weights from run to run."""
+
+    def load(self) -> dict[tuple[str, str], ChangeSums]:
+        """What was found earlier, by the names of a weight in the older and the newer file."""
+
+    def save(self, sums: Mapping[tuple[str, str], ChangeSums]) -> str:
+        """Keep these; why that cannot be, or nothing."""
+
+
 class Changes:
     """Measures layers when asked, and remembers them; safe for threads.
 
@@ -147,6 +158,12 @@ class Changes:
     named : mapping of str to WeightPair
         The same weights by their name in the joined network.
     before, after : WeightReader
+    kept : Kept, optional
+
+    Attributes
+    ----------
+    reason : str
+        Why nothing is kept, in one line; empty while all is well.
     """
 
     def __init__(
@@ -155,12 +172,14 @@ class Changes:
         named: Mapping[str, WeightPair],
         before: WeightReader,
         after: WeightReader,
+        kept: Kept | None = None,
     ) -> None:
         self._named = named
         self.pairs = {p.after.path: p for p in pairs if p.weights}
         self._before, self._after = before, after
         self._layers: dict[str, LayerChange] = {}
-        self._weights: dict[tuple[str, str], ChangeSums] = {}
+        self._kept, self.reason = kept, ""
+        self._weights = {} if kept is None else kept.load()
         self._lock = threading.Lock()
 
     def known(self, path: str) -> LayerChange | None:
@@ -251,17 +270,31 @@ class Changes:
         Parameters
         ----------
         progress : callable (done, total)
-            In elements read of each file.
+            In bytes of both files, as if all weights took equally many.
+
+        Notes
+        -----
+        What was found is kept for the next run, also when this one is interrupted.
         """
         total, done = sum(map(self.elements, self.pairs)), 0
-        progress(0, total)
+        nbytes = sum(
+            stored_nbytes(w, w.size)
+            for pair in self.pairs.values()
+            for both in pair.weights
+            for w in (both.before, both.after)
+        )
+        progress(0, nbytes)
 
         def told(elements: int) -> None:
             nonlocal done
             done += elements
-            progress(done, total)
+            progress(nbytes * done // max(total, 1), nbytes)
 
-        found = [self.measure(path, progress=told) for path in self.pairs]
+        try:
+            found = [self.measure(path, progress=told) for path in self.pairs]
+        finally:
+            if self._kept is not None:
+                self.reason = self._kept.save(self._weights)
         return [change for change in found if change is not None]
 
     def _sums(
