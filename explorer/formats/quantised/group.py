@@ -122,8 +122,16 @@ def viewed(table: Weight, dtype: str, size: int) -> Weight:
     return replace(table, dtype=dtype, shape=(size,))
 
 
-def slices(tensor: Weight) -> list[Weight]:
+def slices(tensor: Weight, shape: tuple[int, ...], dtype: str = "") -> list[Weight]:
     """The parts of a tensor along its first axis, each with its number in its name.
+
+    Parameters
+    ----------
+    tensor : Weight
+    shape : tuple of int
+        Of each part.
+    dtype : str
+        What their elements are, of as many bytes as those of the tensor; as there where left out.
 
     Raises
     ------
@@ -133,9 +141,9 @@ def slices(tensor: Weight) -> list[Weight]:
     count, where = tensor.shape[0] if tensor.shape else 0, tensor.where
     if not 0 < count <= 1024 or not isinstance(where, ByteRange) or where.nbytes % count:
         raise UndecodableError(f"{tensor.name.rpartition('.')[2]} cannot be cut into experts")
-    each = where.nbytes // count
+    each, dtype = where.nbytes // count, dtype or tensor.dtype
+    starts = (where.offset + i * each for i in range(count))
     return [
-        replace(tensor, name=f"{tensor.name}[{i}]", shape=tensor.shape[1:],
-                where=replace(where, offset=where.offset + i * each, nbytes=each))
-        for i in range(count)
-    ]  # fmt: skip
+        Weight(f"{tensor.name}[{i}]", "table", shape, dtype, ByteRange(where.file, start, each))
+        for i, start in enumerate(starts)
+    ]

@@ -44,23 +44,24 @@ def experts(group: Group) -> list[Weight]:
             raise UndecodableError(f"blocks of type {codes.dtype}, scales of {scales.dtype}")
         bias = group.own.get(f"{stem}_bias")
         if len(shape) == 3:
-            made.append(_matrix(codes, scales, group.named(f"{stem}.weight")))
+            table = viewed(scales, "float8_e8m0fnu", scales.size)
+            made.append(_matrix(codes, shape, table, group.named(f"{stem}.weight")))
             made += [replace(bias, role=group.named(f"{stem}.bias"))] if bias else []
             continue
-        biases = slices(bias) if bias else []
+        biases = slices(bias, bias.shape[1:]) if bias else []
         if biases and len(biases) != shape[0]:
             raise UndecodableError(f"{len(biases)} biases for {shape[0]} experts")
-        each = zip_longest(slices(codes), slices(scales), biases)
-        for number, (own, own_scales, own_bias) in enumerate(each):
+        tables = slices(scales, (shape[1] * shape[2],), "float8_e8m0fnu")
+        each = zip_longest(slices(codes, shape[1:]), tables, biases)
+        for number, (own, table, own_bias) in enumerate(each):
             place = group.named(f"{number}.{stem}")
-            made.append(_matrix(own, own_scales, f"{place}.weight"))
+            made.append(_matrix(own, shape[1:], table, f"{place}.weight"))
             made += [replace(own_bias, role=f"{place}.bias")] if own_bias else []
     return made
 
 
-def _matrix(codes: Weight, scales: Weight, role: str) -> Weight:
-    rows, columns = codes.shape[0], codes.shape[1] * _BLOCK
-    table = viewed(scales, "float8_e8m0fnu", scales.size)
+def _matrix(codes: Weight, shape: tuple[int, ...], table: Weight, role: str) -> Weight:
+    rows, columns = shape[0], shape[1] * _BLOCK
     packing = Packing(table, axes=(TableAxis(rows * columns, _BLOCK, 1),),
                       lanes=Lanes("uint8", 4, columns), told="fp4 (MXFP4)")  # fmt: skip
-    return replace(codes, role=role, shape=(rows, columns), dtype="float4_e2m1fn", packing=packing)
+    return Weight(codes.name, role, (rows, columns), "float4_e2m1fn", codes.where, packing)
