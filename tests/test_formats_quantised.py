@@ -20,6 +20,7 @@ from explorer.open_model import OpenModel
 from explorer.pyramid.level0 import WHOLE
 from explorer.report import edges_json
 from explorer.weights.codecs import is_number
+from explorer.weights.codecs.kinds import FLOATS
 from explorer.weights.connections import connections_of
 from explorer.weights.weight_reader import WeightReader
 
@@ -321,9 +322,12 @@ def test_what_does_not_fit_is_shown_as_packed(name: str, tmp_path: Path) -> None
     network = read(tmp_path, state, hints)
     layer = _layer(network)
     assert layer.kind == "Packed"
-    assert all(w.role.startswith("packed_") or w.role == "bias" for w in layer.weights)
-    integers = [w for w in layer.weights if w.dtype.startswith(("int", "uint"))]
-    assert all("packed" in w.kind_of_element and not is_number(w) for w in integers)
+    packed = [w for w in layer.weights if w.role.startswith("packed_")]
+    assert packed
+    assert all("packed" in w.kind_of_element and not is_number(w) for w in packed)
+    others = [w for w in layer.weights if w not in packed]
+    assert not {w.role for w in others} & {"kernel", "packed_weight", "weight", "qweight"}
+    assert all(w.dtype in FLOATS for w in others)
     assert [note for note in network.notes if note.startswith("packed codes of ")]
     assert not any(connections_of(layer) for layer in network.layers)
 
@@ -344,6 +348,18 @@ def test_absurd_hints_are_not_followed(tmp_path: Path) -> None:
         for name in ("gptq act order", "fp8 in blocks", "packed int8 with zeros"):
             case = CASES[name](np.random.default_rng(1))
             _check(read(tmp_path, case.state, hints), case)
+
+
+@pytest.mark.parametrize(("stored", "zero"), [(7, 8), (8, 8), (3, 4)])
+def test_zero_points_without_a_configuration(stored: int, zero: int, tmp_path: Path) -> None:
+    case = CASES["gptq act order"](np.random.default_rng(1))
+    state = {**case.state, "fc.scales": np.ones((3, 16), np.float16),
+             "fc.qzeros": np.full((3, 2), stored * 0x11111111, np.uint32).view(np.int32)}  # fmt: skip
+    network = read(tmp_path, state)
+    weight = _kernel(_layer(network))
+    with WeightReader(network) as reader:
+        codes = reader.read_codes(weight, 0, weight.size)
+        np.testing.assert_array_equal(reader.read(weight).reshape(-1), codes.astype(int) - zero)
 
 
 def test_schemes_that_are_known_by_name_alone(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def weight_facts(statistics: Mapping[str, Any]) -> list[tuple[Row, Row | None]]:
     """
     summary: WeightSummary = statistics["summary"]
     shape = " × ".join(count(n) for n in statistics["shape"])
-    kind = statistics["dtype"] + (", packed codes" if statistics["codes"] else "")
+    kind = statistics["dtype"]
+    if statistics["codes"] and "packed" not in kind:
+        kind += ", packed codes"
     lines: list[tuple[Row, Row | None]] = [(("shape", shape), None)] if shape else []
     lines.append((("type", kind), ("size", count(summary.size))))
     if summary.finite:

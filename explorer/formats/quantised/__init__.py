@@ -22,6 +22,7 @@ from explorer.weights.codecs import problem
 
 __all__ = ["unpacked"]
 
+_CODES = {"bfloat16": "uint16", "float16": "uint16", "float32": "uint32", "float4_e2m1fn": "uint4"}
 _BESIDE = ("quantize_config.json", "quant_config.json")
 
 
@@ -165,12 +166,14 @@ class _Made:
 
 
 def _kept_packed(group: Group, leaf: str, name: str) -> Weight:
-    """A tensor as it lies in the file; integers are told to be codes."""
+    """A tensor as it lies in the file: codes as integers, whatever they are called there."""
     tensor = group.own[leaf]
+    if leaf != "weight" and not tensor.dtype.startswith(("int", "uint")):
+        return replace(tensor, role=group.named(leaf.replace(".", "_")))
     role = group.named(f"packed_{leaf.replace('.', '_')}")
-    if not tensor.dtype.startswith(("int", "uint")) or tensor.packing is not None:
-        return replace(tensor, role=role)
-    return replace(tensor, role=role, packing=Packing(told=f"{tensor.dtype} (packed, {name})"))
+    dtype = "uint8" if tensor.dtype.startswith("float8") else _CODES.get(tensor.dtype, tensor.dtype)
+    packing = replace(tensor.packing or Packing(), told=f"{tensor.dtype} (packed, {name})")
+    return replace(tensor, role=role, dtype=dtype, packing=packing)
 
 
 def _groups(tensors: Sequence[Weight]) -> dict[str, dict[str, Weight]]:

@@ -22,6 +22,7 @@ from explorer.weights.codecs import is_number
 
 _WORD = 32
 _BITS = (2, 4, 8)
+_MIDDLES = (b"\x88" * 4, b"\x80" * 4, b"\xaa" * 4)
 _AWQ_LANES = (0, 4, 1, 5, 2, 6, 3, 7)
 GPTQ_USED = ("qweight", "qzeros", "scales", "g_idx")
 
@@ -43,10 +44,21 @@ def gptq_or_awq(group: Group) -> list[Weight]:
     if codes.dtype not in ("int32", "uint32") or not is_number(scales):
         raise UndecodableError(f"codes of type {codes.dtype}, scales of type {scales.dtype}")
     if codes.shape[1] == scales.shape[1]:
-        return [_gptq(group, codes, scales, form != "gptq_v2")]
+        return [_gptq(group, codes, scales, _less_one(group, form))]
     if codes.shape[1] * 8 == scales.shape[1]:
         return [_awq(group, codes, scales)]
     raise UndecodableError(f"its codes are {told(codes.shape)} and its scales {told(scales.shape)}")
+
+
+def _less_one(group: Group, form: str) -> bool:
+    """Whether zero points are stored less one: version 1, as all files were before 2024.
+
+    Where nothing is told, zero points in the middle of the range, which symmetric codes have, are
+    taken as they are.
+    """
+    if group.hints or form:
+        return form != "gptq_v2"
+    return group.peek(group.table("qzeros"))[:4] not in _MIDDLES
 
 
 def _gptq(group: Group, codes: Weight, scales: Weight, less_one: bool) -> Weight:
