@@ -104,7 +104,9 @@ def _tensors(source: Source) -> list[Weight]:
     if not isinstance(entries, dict):
         raise UnreadableError(f"{source.name}: its header lists no tensors")
     entries.pop("__metadata__", None)
-    found = sorted((_entry(source, k, v) for k, v in entries.items()), key=lambda e: e[1])
+    found = sorted(
+        (_entry(source, 8 + length, k, v) for k, v in entries.items()), key=lambda e: e[1]
+    )
     bounds = [(8 + length, 8 + length), *((start, stop) for _, start, stop in found)]
     if any(before[1] != after[0] for before, after in pairwise(bounds)):
         raise UnreadableError(f"{source.name}: its tensors overlap or leave holes")
@@ -120,8 +122,8 @@ def _partial(source: Source, expected: int, least: str = "") -> str:
     return f"{source.name} is not complete: {least}{told} (a partial download?)"
 
 
-def _entry(source: Source, name: str, entry: Any) -> tuple[Weight, int, int]:
-    """A tensor of the header, and where it begins and ends in the file."""
+def _entry(source: Source, base: int, name: str, entry: Any) -> tuple[Weight, int, int]:
+    """A tensor of the header, and where it begins and ends in the file; `base` is behind it."""
     wrong = UnreadableError(f"{source.name}: its header is wrong about {clean(name)!r}")
     if not isinstance(entry, Mapping):
         raise wrong
@@ -137,7 +139,6 @@ def _entry(source: Source, name: str, entry: Any) -> tuple[Weight, int, int]:
     bits, dtype = _DTYPES[code]
     if span[0] > span[1] or prod(shape) * bits != 8 * (span[1] - span[0]):
         raise wrong
-    base = 8 + int.from_bytes(source.pread(0, 8), "little")
     start, stop = base + span[0], base + span[1]
     where = None if dtype in _UNREAD else ByteRange(source.path, start, stop - start)
     # Two floats of four bits share a byte, the first in its low bits, as in PyTorch.

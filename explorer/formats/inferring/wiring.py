@@ -32,18 +32,24 @@ class Wiring:
         self._names = names
         self._width: dict[str, int] = {}
         self._fed: dict[str, int] = {}
+        self._kernels: dict[str, tuple[Layer, tuple[int, int]]] = {}
 
     def width(self, path: str) -> int:
         """Channels that flow out of a layer; 0 where nothing tells."""
         if path in self._width:
             return self._width[path]
-        layer = self.layers[path]
-        return _kernel_width(layer)[0] or _vector_length(layer)
+        return self._kernel(path)[0] or _vector_length(self.layers[path])
 
     def wanted(self, path: str) -> int:
         """Channels that a layer reads; 0 where nothing tells."""
-        layer = self.layers[path]
-        return _kernel_width(layer)[1] or _vector_length(layer)
+        return self._kernel(path)[1] or _vector_length(self.layers[path])
+
+    def _kernel(self, path: str) -> tuple[int, int]:
+        """Out and in channels of a layer's kernel, found once."""
+        layer, known = self.layers[path], self._kernels.get(path)
+        if known is None or known[0] is not layer:
+            known = self._kernels[path] = (layer, _kernel_width(layer))
+        return known[1]
 
     def add(self, path: str, kind: str, operation: str, config: Mapping[str, Any],
             sources: Sequence[str], width: int = 0) -> str:  # fmt: skip
