@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,8 @@ def test_quantised_weights_are_scaled_and_moved(kind: str, model: keras.Model,
             np.testing.assert_allclose(weights.read(weight), expected, rtol=1e-5, atol=1e-6)
 
 
-def _graph() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """A frozen graph as JSON, and the tensors of its constants."""
+def _graph() -> tuple[keras.Model, Any]:
+    """A network, and TensorFlow's own graph of it."""
     x = keras.Input((4, 4, 3), name="image")
     y = keras.layers.Conv2D(5, 3, activation="relu", name="first")(x)
     y = keras.layers.DepthwiseConv2D(2, name="deep")(y)
@@ -118,42 +119,87 @@ def _graph() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     call = tf.function(lambda t: model(t)).get_concrete_function(
         tf.TensorSpec((None, 4, 4, 3), name="image")
     )
-    definition = convert_variables_to_constants_v2(call).graph.as_graph_def()
-    tensors = {}
-    for node in definition.node:
+    return model, convert_variables_to_constants_v2(call).graph.as_graph_def()
+
+
+def _as_json(definition: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The graph as JSON, and the tensors of its constants."""
+    tensors, copy = {}, type(definition)()
+    copy.CopyFrom(definition)
+    for node in copy.node:
         if node.op == "Const":
             tensors[node.name] = tf.make_ndarray(node.attr["value"].tensor)
             node.attr["value"].tensor.ClearField("tensor_content")
-    return MessageToDict(definition), tensors
+    return MessageToDict(copy), tensors
 
 
-def test_a_graph_of_tensorflow(tmp_path: Path) -> None:
-    definition, tensors = _graph()
-    folder = write_tfjs(tmp_path / "m", definition, tensors, 200, form="graph-model")
+def test_a_graph_is_told_as_the_frozen_graph_that_it_came_from(tmp_path: Path) -> None:
+    model, definition = _graph()
+    (tmp_path / "frozen.pb").write_bytes(definition.SerializeToString())
+    frozen = open_network(tmp_path / "frozen.pb")
+    topology, tensors = _as_json(definition)
+    folder = write_tfjs(tmp_path / "m", topology, tensors, 200, form="graph-model")
     with OpenModel.open(str(folder)) as opened:
         network = opened.network
-        by_kind = {la.kind: la for la in network.layers}
-        kinds = {n["name"]: n["op"] for n in definition["node"]}
-        stored, ends = {n for n, kind in kinds.items() if kind in ("Const", "NoOp")}, set()
-        for node in definition["node"]:
-            for source in (i.split(":")[0] for i in node.get("input", ()) if i[0] != "^"):
-                if source not in stored:
-                    ends.add((kinds[source], node["op"]))
-                elif node["op"] == "Identity":
-                    stored.add(node["name"])
-        held = {la.path: la.kind.replace("InputLayer", "Placeholder") for la in network.layers}
-        assert {(held[k.source], held[k.target]) for k in network.links} == ends
-        assert by_kind["Conv2D"].operation == "Conv2D"
-        for layer in network.layers:
+        assert network.links == frozen.links
+        assert network.format == "tfjs"
+        for layer, twin in zip(network.layers, frozen.layers, strict=True):
+            same = [(la.path, la.kind, la.operation, la.config, la.input_shapes, la.output_shape,
+                     [(w.name, w.role, w.shape, w.axes) for w in la.weights])
+                    for la in (layer, twin)]  # fmt: skip
+            assert same[0] == same[1]
             for weight in layer.weights:
                 np.testing.assert_array_equal(opened.reader.read(weight), tensors[weight.name])
-        kernel = tensors[by_kind["Conv2D"].weight("kernel").name]
-        found = _matrix(opened, by_kind["InputLayer"].path, by_kind["Conv2D"].path, (5, 3))
-        np.testing.assert_allclose(found, np.sqrt((kernel**2).mean((0, 1))).T, rtol=1e-5)
-        kernel = tensors[by_kind["DepthwiseConv2dNative"].weight("depthwise_kernel").name]
-        found = _matrix(opened, by_kind["Relu"].path, by_kind["DepthwiseConv2dNative"].path, (5, 5))
-        np.testing.assert_allclose(found, np.diag(np.sqrt((kernel**2).mean((0, 1)))[:, 0]),
+        assert [la.path.removesuffix("_1") for la in network.layers] == [
+            "image", "first", "deep", "flat", "head"]  # fmt: skip
+        first, deep = (la.path for la in network.layers[1:3])
+        taps = model.get_layer("first").get_weights()[0]
+        found = _matrix(opened, "image", first, (5, 3))
+        np.testing.assert_allclose(found, np.sqrt((taps**2).mean((0, 1))).T, rtol=1e-5)
+        taps = model.get_layer("deep").get_weights()[0]
+        np.testing.assert_allclose(_matrix(opened, first, deep, (5, 5)),
+                                   np.diag(np.sqrt((taps**2).mean((0, 1)))[:, 0]),
                                    rtol=1e-5)  # fmt: skip
+
+
+def _node(name: str, op: str, *inputs: str, **attributes: Any) -> dict[str, Any]:
+    return {"name": name, "op": op, "input": list(inputs), "attr": attributes}
+
+
+def test_fused_operators_and_functions_of_a_graph(tmp_path: Path) -> None:
+    """What the converter makes of layers: a kernel, a bias and an activation in one."""
+    rng = np.random.default_rng(3)
+    tensors = {n: rng.normal(size=s).astype(np.float32) for n, s in (
+        ("k", (3, 3, 2, 4)), ("b", (4,)), ("d", (3, 3, 4, 1)), ("c", (4,)), ("w", (4, 3)),
+        ("e", (3,)))}  # fmt: skip
+    tensors["axes"] = np.array([1, 2], np.int32)
+    relu = {"list": {"s": ["Qmlhc0FkZA==", "UmVsdQ=="]}}  # BiasAdd, Relu
+    same = {"padding": {"s": "U0FNRQ=="}, "strides": {"list": {"i": ["1", "1", "1", "1"]}}}
+    image = {"shape": {"dim": [{"size": "-1"}, {"size": "8"}, {"size": "8"}, {"size": "2"}]}}
+    called = {"f": {"func": {"name": "inner"}}}
+    nodes = [_node("x", "Placeholder", shape=image, dtype={"type": "DT_FLOAT"}),
+             *(_node(name, "Const") for name in tensors),
+             _node("conv", "_FusedConv2D", "x", "k", "b", fused_ops=relu, **same),
+             _node("deep", "FusedDepthwiseConv2dNative", "conv", "d", "c", **same),
+             _node("call", "StatefulPartitionedCall", "deep", **called),
+             _node("mean", "Mean", "call", "axes"),
+             _node("head", "_FusedMatMul", "mean", "w", "e")]  # fmt: skip
+    inner = {"signature": {"name": "inner", "inputArg": [{"name": "a"}],
+                           "outputArg": [{"name": "o"}]},
+             "nodeDef": [_node("tanh", "Tanh", "a")], "ret": {"o": "tanh:y:0"}}  # fmt: skip
+    topology = {"node": nodes, "library": {"function": [inner]}}
+    folder = write_tfjs(tmp_path / "m", topology, tensors, 100, form="graph-model")
+    with OpenModel.open(str(folder)) as opened:
+        network = opened.network
+        assert [(la.path, la.op) for la in network.layers] == [
+            ("x", "InputLayer"), ("conv", "Conv2D"), ("deep", "DepthwiseConv2D"),
+            ("tanh", "Tanh"), ("mean", "GlobalAveragePooling2D"), ("head", "Dense")]  # fmt: skip
+        paths = [la.path for la in network.layers]
+        assert [(k.source, k.target) for k in network.links] == list(pairwise(paths))
+        assert network.layer_by_path["conv"].config["activation"] == "relu"
+        assert [w.role for w in network.layer_by_path["conv"].weights] == ["kernel", "bias"]
+        np.testing.assert_allclose(_matrix(opened, "deep", "head", (3, 4)),
+                                   np.abs(tensors["w"].T), rtol=1e-6)  # fmt: skip
 
 
 def _refused(folder: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
+from types import MappingProxyType
 
 from explorer.formats.protobuf import BYTES, VARINT, Field, fields
 from explorer.formats.record import Format, UnreadableError
@@ -20,9 +21,11 @@ from explorer.formats.tf_nodes import Function, FunctionDef, GraphReader, NodeDe
 from explorer.formats.tf_shapes import fill_shapes
 from explorer.formats.tf_variables import Variables, read_variables
 from explorer.network import Network, Weight
+from explorer.weights.codecs import is_number
 
 _FILE = "saved_model.pb"
 _USUAL = ("serving_default", "serve")
+_NONE: Mapping[str, Weight] = MappingProxyType({})
 _HANDLES = ("VarHandleOp", "VariableV2", "Variable")
 
 
@@ -163,8 +166,8 @@ def _needed(nodes: list[NodeDef], outputs: list[str]) -> list[NodeDef]:
     return [node for node in nodes if node.name in seen]
 
 
-def flow_of(flow: Flow, nodes: list[NodeDef], weights: list[Weight],
-            captured: Mapping[str, str]) -> None:  # fmt: skip
+def flow_of(flow: Flow, nodes: list[NodeDef], weights: list[Weight], captured: Mapping[str, str],
+            constants: Mapping[str, Weight] = _NONE) -> None:  # fmt: skip
     """Put nodes into a flow and tell which operators are weights and inputs.
 
     Parameters
@@ -175,6 +178,8 @@ def flow_of(flow: Flow, nodes: list[NodeDef], weights: list[Weight],
         Variables of the files beside the graph.
     captured : mapping of str to str
         Names of variables by names of nodes, where that is known.
+    constants : mapping of str to Weight, optional
+        Tensors of constants, by name, where these lie beside the graph.
     """
     by_name = {weight.name: weight for weight in weights}
     known: dict[str, list[Ref | None]] = {}
@@ -183,7 +188,7 @@ def flow_of(flow: Flow, nodes: list[NodeDef], weights: list[Weight],
         if op.kind in _HANDLES:
             op.weight = _variable(op, by_name, captured)
         elif op.kind == "Const":
-            op.weight = _constant(op)
+            op.weight = _constant(op, constants.get(op.name))
         elif op.kind == "Placeholder":
             op.data = op.attributes.get("dtype") != STRING
     flow.settle()
@@ -200,8 +205,10 @@ def _variable(op: Op, by_name: dict[str, Weight], captured: Mapping[str, str]) -
     return None
 
 
-def _constant(op: Op) -> Weight | None:
+def _constant(op: Op, beside: Weight | None) -> Weight | None:
     """A constant that is a tensor of numbers and steers nothing."""
+    if beside is not None:
+        return beside if beside.shape and is_number(beside) else None
     value = op.attributes.get("value")
     if not isinstance(value, Tensor) or not value.shape or "float" not in value.dtype:
         return None

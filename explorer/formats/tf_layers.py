@@ -20,7 +20,6 @@ from explorer.formats.tf_flow import Flow, Op, Ref
 from explorer.formats.tf_nodes import told_name
 from explorer.formats.tf_operators import (
     BESIDE,
-    ELEMENTWISE,
     KERNELS,
     activation_of,
     kernel_axes,
@@ -28,6 +27,7 @@ from explorer.formats.tf_operators import (
     meaning,
     roles_by_place,
 )
+from explorer.formats.tf_words import ELEMENTWISE
 from explorer.network import Layer, Link, Network, Shape, Weight
 from explorer.plain_text import clean
 
@@ -225,6 +225,8 @@ class Layers:
         shown = kind if scope and kind else last.kind
         more = [ops[i].kind for i in members if ops[i] is not main and not ops[i].weights
                 and ops[i].kind in ELEMENTWISE]  # fmt: skip
+        fused = main.attributes.get("fused_ops") if main is not None else None
+        more += [kind for kind in fused if isinstance(kind, str)] if fused else []
         if main is not None and activation_of(more):
             config = {**config, "activation": activation_of(more)}
         if main is not None or len(members) == 1:

@@ -9,25 +9,15 @@ from math import prod
 from typing import Any
 
 from explorer.formats.tf_flow import Flow, Op
+from explorer.formats.tf_words import ELEMENTWISE
 from explorer.network import Shape, Weight
 
 #: Operators that read a kernel, and which input it is.
 KERNELS = {
     "Conv2D": 1, "Conv3D": 1, "DepthwiseConv2dNative": 1, "Conv2DBackpropInput": 1,
-    "Conv3DBackpropInputV2": 1, "MatMul": 1, "BatchMatMulV2": 1, "Einsum": 1, "ResourceGather": 0,
-    "GatherV2": 0, "Gather": 0, "_FusedConv2D": 1, "_FusedMatMul": 1,
-}  # fmt: skip
-ELEMENTWISE = {
-    "Relu": "ReLU", "Relu6": "ReLU", "LeakyRelu": "LeakyReLU", "Elu": "ELU", "Selu": "Selu",
-    "Sigmoid": "Sigmoid", "Tanh": "Tanh", "Softplus": "Softplus", "Softsign": "Softsign",
-    "Softmax": "Softmax", "LogSoftmax": "LogSoftmax", "Erf": "Identity", "Sqrt": "Sqrt",
-    "Rsqrt": "Rsqrt", "Exp": "Exp", "Log": "Log", "Abs": "Abs", "Neg": "Negative", "Square":
-    "Square", "Pow": "Power", "Add": "Add", "AddV2": "Add", "AddN": "Add", "BiasAdd": "Add",
-    "Sub": "Subtract", "Mul": "Multiply", "RealDiv": "Divide", "Div": "Divide",
-    "Maximum": "Maximum", "Minimum": "Minimum", "Cast": "Cast", "SelectV2": "Where",
-    "Select": "Where", "Floor": "Floor", "Ceil": "Ceil", "Round": "Round", "Sign": "Sign",
-    "ClipByValue": "Clip", "SquaredDifference": "Subtract", "Erfc": "Identity", "Log1p": "Log1p",
-    "Reciprocal": "Reciprocal", "Sin": "Sin", "Cos": "Cos", "FloorMod": "Mod", "PRelu": "PReLU",
+    "Conv3DBackpropInputV2": 1, "MatMul": 1, "BatchMatMul": 1, "BatchMatMulV2": 1,
+    "Einsum": 1, "ResourceGather": 0, "GatherV2": 0, "Gather": 0, "_FusedConv2D": 1, "_FusedMatMul": 1,
+    "FusedDepthwiseConv2dNative": 1,
 }  # fmt: skip
 #: What may stand beside a kernel in one layer.
 BESIDE = frozenset(ELEMENTWISE) | {
@@ -54,7 +44,10 @@ def roles_by_place(flow: Flow, op: Op) -> tuple[Weight, ...]:
     """The tensors of the file that an operator reads, with roles by their places."""
     places = _PLACES.get(op.kind, {})
     if op.kind in KERNELS:
-        places = {KERNELS[op.kind]: "embeddings" if "Gather" in op.kind else "kernel"}
+        role = "embeddings" if "Gather" in op.kind else "kernel"
+        places = {KERNELS[op.kind]: "depthwise_kernel" if "Depthwise" in op.kind else role}
+        if "Fused" in op.kind:
+            places[2] = "bias"
     found: dict[str, Weight] = {}
     for at, ref in enumerate(op.inputs):
         weight = flow.weight_at(ref)
@@ -88,7 +81,7 @@ def kernel_meaning(flow: Flow, op: Op, kernel: Weight, shape: Shape | None) -> M
     shape : Shape or None
         Of what flows in.
     """
-    if op.kind in ("MatMul", "_FusedMatMul", "BatchMatMulV2"):
+    if op.kind in ("MatMul", "_FusedMatMul", "BatchMatMul", "BatchMatMulV2"):
         if len(kernel.shape) == 2:
             return _matmul(op, kernel)
         return _einsum(kernel, shape) if shape else _flat_einsum(flow, op, kernel)
@@ -106,7 +99,7 @@ def kernel_meaning(flow: Flow, op: Op, kernel: Weight, shape: Shape | None) -> M
               "strides": _spatial(op, "strides")[-rank:],
               "dilation_rate": _spatial(op, "dilations")[-rank:],
               "padding": str(op.attributes.get("padding", "")).lower()}  # fmt: skip
-    if op.kind == "DepthwiseConv2dNative":
+    if op.kind.endswith("DepthwiseConv2dNative"):
         return f"DepthwiseConv{rank}D", {**config, "depth_multiplier": kernel.shape[-1]}
     if "Backprop" in op.kind:
         return f"Conv{rank}DTranspose", {**config, "filters": kernel.shape[-2]}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from explorer.formats.tf_flow import Flow, Op
-from explorer.formats.tf_operators import ELEMENTWISE, KERNELS
+from explorer.formats.tf_operators import KERNELS
+from explorer.formats.tf_words import ELEMENTWISE
 from explorer.network import Shape
 
 _KEPT = frozenset(ELEMENTWISE) | {
@@ -76,7 +77,7 @@ def _kernel_shape(flow: Flow, op: Op, source: Shape | None) -> Shape | None:
         return (None, kernel.shape[0 if turned else 1]) if len(kernel.shape) == 2 else None
     first = source[0] if source else None
     out = kernel.shape[-2] if "Backprop" in op.kind else kernel.shape[-1]
-    if op.kind == "DepthwiseConv2dNative":
+    if op.kind.endswith("DepthwiseConv2dNative"):
         out = kernel.shape[-2] * kernel.shape[-1]
     return (first, *(None,) * (len(kernel.shape) - 2), out)
 

@@ -12,23 +12,11 @@ from math import prod
 from typing import Any
 
 from explorer.formats.flatbuffer import Table
+from explorer.formats.tf_words import ELEMENTWISE_LITE
 from explorer.formats.tflite_tensors import Tensor
 from explorer.network import ByteRange, Packing, Pieces, Shape, TableAxis, Weight
 
 _ACTIVATIONS = ("", "relu", "relu_n1_to_1", "relu6", "tanh", "sign_bit")
-_SAME = {
-    "ADD": "Add", "SUB": "Subtract", "MUL": "Multiply", "DIV": "Divide", "MAXIMUM": "Maximum",
-    "MINIMUM": "Minimum", "POW": "Power", "ADD_N": "Add", "SELECT": "Where", "SELECT_V2": "Where",
-    "FLOOR_DIV": "FloorDivide", "FLOOR_MOD": "Mod", "SQUARED_DIFFERENCE": "Subtract",
-    "RELU": "ReLU", "RELU6": "ReLU", "RELU_N1_TO_1": "ReLU", "RELU_0_TO_1": "ReLU",
-    "LEAKY_RELU": "LeakyReLU", "PRELU": "PReLU", "ELU": "ELU", "GELU": "Gelu", "TANH": "Tanh",
-    "LOGISTIC": "Sigmoid", "HARD_SWISH": "HardSwish", "SOFTMAX": "Softmax",
-    "LOG_SOFTMAX": "LogSoftmax", "EXP": "Exp", "LOG": "Log", "SQRT": "Sqrt", "RSQRT": "Rsqrt",
-    "SQUARE": "Square", "ABS": "Abs", "NEG": "Negative", "SIN": "Sin", "COS": "Cos",
-    "FLOOR": "Floor", "CEIL": "Ceil", "ROUND": "Round", "SIGN": "Sign", "CAST": "Cast",
-    "QUANTIZE": "Identity", "DEQUANTIZE": "Identity", "FAKE_QUANT": "Identity",
-    "L2_NORMALIZATION": "UnitNormalization", "LOCAL_RESPONSE_NORMALIZATION": "Identity",
-}  # fmt: skip
 _FUSED = {"ADD": 0, "SUB": 0, "MUL": 0, "DIV": 0, "CONCATENATION": 1}
 _REDUCE = {"MEAN": "Mean", "SUM": "Sum", "REDUCE_MAX": "Max", "REDUCE_MIN": "Min",
            "REDUCE_PROD": "Prod", "REDUCE_ANY": "Any", "REDUCE_ALL": "All"}  # fmt: skip
@@ -355,7 +343,9 @@ def _same(node: Node) -> Meaning:
     if len(weights) > 1:
         weights = _rest(node, {})
     fused = _FUSED.get(node.kind)
-    return Meaning(_SAME[node.kind], {} if fused is None else _activation(node, fused), weights)
+    return Meaning(
+        ELEMENTWISE_LITE[node.kind], {} if fused is None else _activation(node, fused), weights
+    )
 
 
 def _only(operation: str) -> Callable[[Node], Meaning]:
@@ -363,7 +353,7 @@ def _only(operation: str) -> Callable[[Node], Meaning]:
 
 
 _RULES: dict[str, Callable[[Node], Meaning]] = {
-    **dict.fromkeys(_SAME, _same),
+    **dict.fromkeys(ELEMENTWISE_LITE, _same),
     **dict.fromkeys(_REDUCE, _reduce),
     **dict.fromkeys(_POOLS, _pool),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _only("Resizing")),
