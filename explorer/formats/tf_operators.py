@@ -16,7 +16,8 @@ from explorer.network import Shape, Weight
 KERNELS = {
     "Conv2D": 1, "Conv3D": 1, "DepthwiseConv2dNative": 1, "Conv2DBackpropInput": 1,
     "Conv3DBackpropInputV2": 1, "MatMul": 1, "BatchMatMul": 1, "BatchMatMulV2": 1,
-    "Einsum": 1, "ResourceGather": 0, "GatherV2": 0, "Gather": 0, "_FusedConv2D": 1, "_FusedMatMul": 1,
+    "Einsum": 1, "ResourceGather": 0, "GatherV2": 0, "Gather": 0, "_FusedConv2D": 1,
+    "_FusedMatMul": 1,
     "FusedDepthwiseConv2dNative": 1,
 }  # fmt: skip
 #: What may stand beside a kernel in one layer.
