@@ -194,7 +194,7 @@ def pack_quantised(rng: np.random.Generator, shape: tuple[int, int], bits: int, 
     matrix = (codes - points[:, own]).astype(np.float32) * scales[:, own].astype(np.float32)
     weights = {"num_bits": bits, "group_size": group, "type": "int"}
     hints = {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": weights}}}
-    return Case(state, hints, matrix, f"int{bits} (packed)")
+    return Case(state, hints, matrix, f"int{bits} (compressed-tensors)")
 
 
 def nvfp4(rng: np.random.Generator, shape: tuple[int, int], divide: bool) -> Case:

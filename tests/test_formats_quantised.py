@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import quantised_files as files
@@ -24,6 +25,14 @@ from explorer.weights.codecs.kinds import FLOATS
 from explorer.weights.connections import connections_of
 from explorer.weights.weight_reader import WeightReader
 
+
+def _stored_as(case: Case, dtype: type) -> Case:
+    """Codes under the type that ``bnb_4bit_quant_storage`` names."""
+    return case._replace(
+        state={**case.state, "fc.weight": case.state["fc.weight"].reshape(-1).view(dtype)[:, None]}
+    )
+
+
 CASES: dict[str, files.Make] = {
     "fp8 in blocks": lambda r: files.fp8(r, (70, 33), (5, 3), (16, 16)),
     "fp8 per tensor": lambda r: files.fp8(r, (24, 40), (), (24, 40), "weight_scale"),
@@ -39,6 +48,9 @@ CASES: dict[str, files.Make] = {
     "awq one group": lambda r: files.awq(r, (16, 24), 24),
     "nf4": lambda r: files.bnb4(r, (7, 9), 16, "nf4", False),
     "nf4 nested": lambda r: files.bnb4(r, (40, 70), 8, "nf4", True),
+    "nf4 in bytes of another type": lambda r: _stored_as(
+        files.bnb4(r, (8, 12), 16, "nf4", False), ml_dtypes.bfloat16
+    ),
     "fp4": lambda r: files.bnb4(r, (8, 16), 64, "fp4", False),
     "int8": lambda r: files.int8_rows(r, (9, 14)),
     "packed int4": lambda r: files.pack_quantised(r, (9, 36), 4, 12, False),
@@ -119,7 +131,8 @@ def _drawn(data: st.DataObject, rng: np.random.Generator) -> Case:
 def test_any_shape_and_group(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject,
                              seed: int) -> None:  # fmt: skip
     case = _drawn(data, np.random.default_rng(seed))
-    folder = tmp_path_factory.getbasetemp()
+    folder = tmp_path_factory.getbasetemp() / "any_shape"
+    folder.mkdir(exist_ok=True)
     _check(read(folder, case.state, case.hints), case, seed)
 
 
@@ -353,8 +366,8 @@ def test_absurd_hints_are_not_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("stored", "zero"), [(7, 8), (8, 8), (3, 4)])
 def test_zero_points_without_a_configuration(stored: int, zero: int, tmp_path: Path) -> None:
     case = CASES["gptq act order"](np.random.default_rng(1))
-    state = {**case.state, "fc.scales": np.ones((3, 16), np.float16),
-             "fc.qzeros": np.full((3, 2), stored * 0x11111111, np.uint32).view(np.int32)}  # fmt: skip
+    zeros = np.full((3, 2), stored * 0x11111111, np.uint32).view(np.int32)
+    state = case.state | {"fc.scales": np.ones((3, 16), np.float16), "fc.qzeros": zeros}
     network = read(tmp_path, state)
     weight = _kernel(_layer(network))
     with WeightReader(network) as reader:

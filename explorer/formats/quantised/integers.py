@@ -129,7 +129,7 @@ def pack_quantised(group: Group) -> list[Weight]:
         zeros = replace(zeros, shape=(high, wide), dtype=f"int{bits}", packing=Packing(lanes=lanes))
     packing = Packing(scales, zeros, axes=(axis(rows, high, wide), across),
                       lanes=Lanes(codes.dtype, bits, columns, shift=half),
-                      told=f"int{bits} (packed)")  # fmt: skip
+                      told=f"int{bits} (compressed-tensors)")  # fmt: skip
     return [replace(codes, role=group.named("weight"), shape=(rows, columns), dtype=f"int{bits}",
                     packing=packing)]  # fmt: skip
 
