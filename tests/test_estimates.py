@@ -153,3 +153,27 @@ def test_an_interrupted_reading_is_gone_on_with_by_the_next(tmp_path, small_band
         model.keeper.begin()
         assert model.pyramid.ready(model.table.connections[1])
         assert not model.pyramid.ready(model.table.connections[0])
+
+
+def test_nothing_is_told_of_the_share_before_any_of_it_is_known(tmp_path, small_bands):
+    made, _ = network(tmp_path)
+    with OpenModel(made) as model, looking(model) as session:
+        session.pause_reading()
+        said = " ".join(session.draw_list.legend.lines)
+        assert "connections drawn singly" in said
+        assert "of Σw²" not in said
+        session.wait()
+        assert "of Σw²" in " ".join(session.draw_list.legend.lines)
+
+
+def test_a_glance_goes_along_the_flow(tmp_path, small_bands):
+    made, _ = network(tmp_path)
+    with OpenModel(made) as model, looking(model) as session:
+        session.pause_reading()
+        crossing, seen = session._current()[1].crossing, []
+        model.pyramid.glance = lambda connection: seen.append(connection.target)
+        session._reading._glance(crossing, lambda: False)
+        assert seen == ["first", "second", "third"]
+        seen.clear()
+        session._reading._glance(crossing, lambda: len(seen) == 1)
+        assert seen == ["first"]

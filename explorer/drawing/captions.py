@@ -19,6 +19,9 @@ from explorer.tree.lod import Cut
 from layouts.tree import Boxes
 
 
+_OF_RMS = ("magnitude", "change")  # overlays whose number is an RMS
+
+
 def labels_of(model: OpenModel, cut: Cut, boxes: Boxes) -> tuple[Label, ...]:
     """Labels of the visible nodes and titles of the open ones.
 
@@ -116,15 +119,21 @@ def _range_text(scale: ColorScale) -> str:
     return f"range set by hand: {ends}; of what is drawn {beyond}"
 
 
+def _share_text(crossing: Crossing) -> str:
+    """What share of Σw² is drawn singly; nothing while none of that is known."""
+    if crossing.total_sum_sq:
+        return f": {percent(min(crossing.shown_sum_sq / crossing.total_sum_sq, 1.0))} of Σw²"
+    return "" if len(crossing.unread) else f": {percent(1.0)} of Σw²"
+
+
 def _statements(crossing: Crossing, overlay: Overlay) -> Sequence[str]:
     found = []
     stats, pending = crossing.edges.stats, crossing.edges.pending
     if crossing.total:
-        share = crossing.shown_sum_sq / crossing.total_sum_sq if crossing.total_sum_sq else 1.0
         which = "all of them" if crossing.shown == crossing.total else "the strongest of each link"
         found.append(
             f"{count(crossing.shown)} of {count(crossing.total)} connections drawn singly"
-            f" ({which}): {percent(min(share, 1.0))} of Σw²"
+            f" ({which}){_share_text(crossing)}"
         )
     if crossing.alone:
         found.append(
@@ -139,7 +148,7 @@ def _statements(crossing: Crossing, overlay: Overlay) -> Sequence[str]:
             found.append(f"{count(drawn.shown)} of {count(drawn.total)} {what}")
     if ((stats.count > 1) & ~crossing.edges.strand).any():
         what = "all weights between two nodes or groups"
-        found.append(f"wide line: {what if overlay.counts else f'RMS of {what}'}")
+        found.append(f"wide line: {f'RMS of {what}' if overlay.name in _OF_RMS else what}")
     if ((stats.count + stats.non_finite == 0) & ~pending).any():
         found.append("grey line: passes data on, no weights")
     if crossing.non_finite:

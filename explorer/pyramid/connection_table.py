@@ -71,6 +71,7 @@ class ConnectionTable:
         self.partly = np.zeros(len(found), bool)
         self._pyramid = pyramid
         self._seen = 0
+        self._told: dict[int, Totals] = {}  # estimates that were taken over
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -133,7 +134,9 @@ class ConnectionTable:
                     self._sum(number)
             for key, totals in self._pyramid.estimates().items():
                 number = self._number.get(key)
-                if number is not None and not self.ready[number]:
+                known = number is None or self.ready[number] or self._told.get(number) is totals
+                if number is not None and not known:
+                    self._told[number] = totals
                     self._estimate(number, totals)
 
     def _sum(self, number: int) -> None:

@@ -51,6 +51,7 @@ class _Work:
     done: Gathered
     nbytes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    estimated: tuple[int, Totals | None] = (0, None)  # after so many tasks
 
 
 class Measuring:
@@ -214,12 +215,17 @@ class Measuring:
                 self._do(plan, middle, work)
 
     def estimate(self, connection: Connection) -> Totals | None:
-        """Sums over the part of a connection that has been read so far; ``None`` for none."""
+        """Sums over the part of a connection that has been read so far; ``None`` for none.
+
+        The same object for as long as no more has been read.
+        """
         work = self._work.get(connection.key)
         if work is None:
             return None
         with work.lock:
-            return work.done.estimate()
+            if work.estimated[0] != len(work.done):
+                work.estimated = len(work.done), work.done.estimate()
+            return work.estimated[1]
 
     def estimates(self) -> dict[Key, Totals]:
         """Sums over what has been read so far of connections that are not ready."""

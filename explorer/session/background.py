@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explorer.crossing.edges import EdgeFinder
 from explorer.crossing.rows import Crossing, Sum
@@ -22,7 +23,7 @@ from explorer.open_model import OpenModel
 
 _SMALL = 1 << 20  # bytes of a connection that may be read at once
 _IDLE = 10.0  # seconds without work after which the thread ends
-_LARGE = 16 << 20  # bytes of a connection that is estimated before it is read
+_LARGE = 4 << 20  # bytes of a connection that is estimated before it is read
 
 
 @dataclass(frozen=True)
@@ -244,15 +245,23 @@ class BackgroundReading:
         return found
 
     def _glance(self, crossing: Crossing, over: Callable[[], bool]) -> None:
-        """Read a little of everything large, so that there is something to show."""
-        table = crossing.table
-        for number in self._ranked(crossing, math.inf):
+        """Read a little of everything large, so that there is something to show.
+
+        One line after the other along the flow: a line has an estimate once a part of all its
+        connections is known, so what is small among them is read on the way.
+        """
+        table, numbers = crossing.table, crossing.unread
+        self._take_turns(numbers, len(table))
+        for number in numbers[np.lexsort((numbers, -self._turn[numbers]))].tolist():
             if over():
                 return
+            connection = table.connections[number]
             if table.nbytes[number] > _LARGE:
-                self._pyramid.glance(table.connections[number])
-                table.refresh()
-                self.fresh.set()
+                self._pyramid.glance(connection)
+            else:
+                self._pyramid.build(connection, over)
+            table.refresh()
+            self.fresh.set()
 
     def _read_rest(self, crossing: Crossing) -> None:
         """Read what no picture has asked for yet, where it is kept for the next run."""
@@ -273,10 +282,14 @@ class BackgroundReading:
     def _ranked(self, crossing: Crossing, limit: float) -> list[int]:
         """Numbers of the connections to read, in order, of at most so many bytes each."""
         numbers, table = crossing.unread, crossing.table
-        if len(self._turn) != len(table):
-            self._turn = np.zeros(len(table), np.int64)
-        new = numbers[self._turn[numbers] == 0]
-        self._turn[new] = 1 + self._turn.max(initial=0)
+        self._take_turns(numbers, len(table))
         small = numbers[table.nbytes[numbers] <= limit]
         ranked = small[np.lexsort((table.nbytes[small], -self._turn[small]))]
         return [int(n) for n in ranked]
+
+    def _take_turns(self, numbers: NDArray[np.integer], size: int) -> None:
+        """Note which of these connections, of so many, are needed for the first time."""
+        if len(self._turn) != size:
+            self._turn = np.zeros(size, np.int64)
+        new = numbers[self._turn[numbers] == 0]
+        self._turn[new] = 1 + self._turn.max(initial=0)
