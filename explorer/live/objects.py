@@ -5,6 +5,7 @@ Nothing is imported for it: whoever holds such an object has its framework loade
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,6 +89,8 @@ def saved(source: Any, folder: Path, example: Sequence[Any] | None = None) -> Pa
 def _torch(torch: Any, module: Any, path: Path, example: Sequence[Any] | None) -> Path:
     """The module's tensors; with an example its graph too."""
     if example is None:
+        told = json.dumps(_told(torch, module))
+        path.with_name("config.json").write_text(told, encoding="utf-8")
         torch.save(module.state_dict(), path.with_suffix(".pt"))
         return path.with_suffix(".pt")
     try:
@@ -97,6 +100,25 @@ def _torch(torch: Any, module: Any, path: Path, example: Sequence[Any] | None) -
         raise NeuronautError(f"PyTorch cannot export this module: {told}") from error
     torch.export.save(program, path.with_suffix(".pt2"))
     return path.with_suffix(".pt2")
+
+
+def _told(torch: Any, module: Any) -> dict[str, Any]:
+    """What names and shapes do not tell: heads and norms of PyTorch's transformers, groups."""
+    heads, first = set(), set()
+    convolutions = {}
+    for name, inner in module.named_modules():
+        if isinstance(inner, torch.nn.MultiheadAttention):
+            heads.add(inner.num_heads)
+        elif isinstance(inner, torch.nn.TransformerEncoderLayer | torch.nn.TransformerDecoderLayer):
+            first.add(bool(inner.norm_first))
+        elif isinstance(inner, torch.nn.modules.conv._ConvNd):
+            convolutions[name] = [inner.groups, inner.transposed]
+    told: dict[str, Any] = {"convolutions": convolutions}
+    if len(heads) == 1:
+        told["num_heads"] = heads.pop()
+    if len(first) == 1:
+        told["norm_first"] = first.pop()
+    return told
 
 
 def file_name(name: str) -> str:

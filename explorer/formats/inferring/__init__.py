@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from explorer.formats.inferring.layers import layers_of, single_channel, turned_names
+from explorer.formats.inferring.chains import wire_chains
+from explorer.formats.inferring.layers import as_told, layers_of, single_channel, turned_names
 from explorer.formats.inferring.modules import modules_of
 from explorer.formats.inferring.stacks import stacks_of, wire_stacks
 from explorer.formats.inferring.wiring import Wiring
@@ -40,7 +41,9 @@ def network_of_tensors(
         say to which module it belongs.
     config : mapping
         What the file or its neighbour tells of the architecture, in the words of Hugging Face's
-        ``config.json``; empty where nothing is told.
+        ``config.json``; empty where nothing is told. Of a live module of PyTorch also
+        ``norm_first`` of its transformers, and as ``convolutions`` by name the groups of each and
+        whether it is transposed.
     notes : sequence of str
 
     Returns
@@ -50,13 +53,14 @@ def network_of_tensors(
     names, modules = Names(), modules_of(tensors)
     turned, single = turned_names(modules), single_channel(modules)
     layers = [layer for module in modules for layer in layers_of(module, names, turned, single)]
+    layers = as_told(layers, config)
     wiring = Wiring(layers, names)
-    wire_stacks(wiring, stacks_of(layers), config)
+    wire_stacks(wiring, stacks_of(layers, config), config)
+    wire_chains(wiring, config)
+    ordered = wiring.ordered()
     known = bool(wiring.links)
     said = "links are inferred from names" if known else "links are not recorded in this format"
     refused = f"{wiring.refused} links whose widths do not fit are left out"
     told = [*notes, said, *([refused] if wiring.refused else [])]
     links = tuple(wiring.links)
-    return Network(
-        clean(name), form, wiring.ordered(), links=links, links_known=known, notes=tuple(told)
-    )
+    return Network(clean(name), form, ordered, links=links, links_known=known, notes=tuple(told))

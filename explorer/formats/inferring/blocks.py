@@ -32,7 +32,7 @@ def block(wiring: Wiring, prefix: str, roles: Roles, stream: str, context: str,
     stream : str
         Layer whose output the block reads.
     context : str
-        Layer whose output a second attention reads; empty for none.
+        Layer whose output a second attention reads; empty where the file does not hold it.
     config : mapping
         Of the stack.
 
@@ -56,7 +56,7 @@ def block(wiring: Wiring, prefix: str, roles: Roles, stream: str, context: str,
         stream = made.added(stream, made.state_space(read), "mixer")
     if made.has_attention("cross_"):
         read = made.normed("before_cross", stream)
-        stream = made.added(stream, made.attention("cross_", read, context or read), "cross")
+        stream = made.added(stream, made.attention("cross_", read, context), "cross")
     if made.has_mlp:
         read = made.normed("before_mlp", stream)
         stream = made.added(stream, made.mlp(read), "mlp")
@@ -81,6 +81,24 @@ def _every_second(first: int) -> dict[str, Any]:
     """The configuration of ``x[..., first::2]``."""
     cut = {"class_name": "__slice__", "config": {"start": first, "stop": None, "step": 2}}
     return {"key": [{"class_name": "__ellipsis__"}, cut]}
+
+
+def heads_of(config: Mapping[str, Any], queries: int, values: int) -> dict[str, int]:
+    """Heads and their width, where the configuration tells them and they fit.
+
+    Parameters
+    ----------
+    config : mapping
+    queries, values : int
+        Widths of the projections; 0 where not known.
+    """
+    heads = next((n for key in ("num_attention_heads", "n_head", "num_heads", "n_heads")
+                  if (n := whole(config.get(key)))), 0)  # fmt: skip
+    if not heads or not queries or queries % heads:
+        return {}
+    dim = queries // heads
+    told = {"heads": heads, "head_dim": dim}
+    return told | ({"value_heads": values // dim} if values and not values % dim else {})
 
 
 class _Block:
@@ -130,25 +148,14 @@ class _Block:
         ends = []
         for part, source in (("q", read), ("v", context), ("k", context)):
             path = own.get(f"{kind}{part}")
-            if path is not None and wiring.feed(source, path):
+            if path is not None and (not source or wiring.feed(source, path)):
                 norm = own.get(f"{part}_norm") if not kind else None
                 ends.append(wiring.chain(path, norm) if norm else path)
         width = wiring.width(own[f"{kind}q"])
-        heads = self._heads(width, wiring.width(own[f"{kind}v"]))
+        heads = heads_of(self.config, width, wiring.width(own[f"{kind}v"]))
         names = ["query", "value", "key"][: len(ends)]
         config = {"inputs": names, **heads}
         return wiring.add(f"{place}/mix", "attention", "Attention", config, ends, width)
-
-    def _heads(self, queries: int, values: int) -> dict[str, int]:
-        """Heads and their width, where the configuration tells them and they fit."""
-        config = self.config
-        heads = next((n for key in ("num_attention_heads", "n_head", "num_heads", "n_heads")
-                      if (n := whole(config.get(key)))), 0)  # fmt: skip
-        if not heads or not queries or queries % heads:
-            return {}
-        dim = queries // heads
-        told = {"heads": heads, "head_dim": dim}
-        return told | ({"value_heads": values // dim} if values and not values % dim else {})
 
     def _fused(self, place: str, fused: str, out: str | None) -> str:
         """One projection for queries, keys and values, cut where its kind cuts it."""
@@ -166,7 +173,7 @@ class _Block:
         cuts = [width, width + rest]
         split = wiring.add(f"{place}/split", "split", "Split",
                            {"axis": -1, "indices_or_sections": cuts}, [fused], total)  # fmt: skip
-        config = {"inputs": ["query", "value", "key"], **self._heads(width, rest)}
+        config = {"inputs": ["query", "value", "key"], **heads_of(self.config, width, rest)}
         mix = wiring.add(f"{place}/mix", "attention", "Attention", config, [], width)
         for output, size in ((0, width), (2, rest), (1, rest)):
             wiring.feed(split, mix, output, size)

@@ -15,6 +15,7 @@ from explorer.formats.inferring.modules import Module
 from explorer.formats.text import Names
 from explorer.network import Layer, Weight
 from explorer.plain_text import clean
+from explorer.weights.units import whole
 
 _EMBEDDING = ("embed", "wte", "wpe", "emb", "vocab", "position",
               "relative_attention_bias")  # fmt: skip
@@ -46,6 +47,36 @@ def layers_of(
     prefix = "".join(f"{clean(part)}/" for part in module.path[:-1])
     made = _made(module, turned, module.path in single)
     return [replace(layer, path=names.unique(prefix, layer.path)) for layer in made]
+
+
+def as_told(layers: Sequence[Layer], config: Mapping[str, Any]) -> list[Layer]:
+    """Layers whose convolutions have the groups that are told, and are transposed where told.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    config : mapping
+        See `explorer.formats.inferring.network_of_tensors`.
+    """
+    told = config.get("convolutions")
+    if not isinstance(told, Mapping):
+        return list(layers)
+    by_path = {"/".join(clean(p) for p in str(k).split(".")): v for k, v in told.items()}
+    found = []
+    for layer in layers:
+        kernel, about = layer.weight("kernel"), by_path.get(layer.path)
+        if kernel is None or not layer.op.startswith("Conv") or not isinstance(about, list):
+            found.append(layer)
+            continue
+        groups, transposed = [*about, None, None][:2]
+        config = {**layer.config, "groups": whole(groups) or 1}
+        if transposed is True:
+            turned = replace(kernel, axes="io" + kernel.axes[2:])
+            weights = tuple(turned if w is kernel else w for w in layer.weights)
+            kind = layer.kind.replace("Conv", "ConvTranspose")
+            layer = replace(layer, kind=kind, weights=weights, operation=f"{layer.op}Transpose")
+        found.append(replace(layer, config=config))
+    return found
 
 
 def single_channel(modules: Sequence[Module]) -> frozenset[Path]:
@@ -126,10 +157,24 @@ def _conv(module: Module, weight: Weight, single: bool) -> Layer:
     """A convolution. How many groups it has is not told: one, or as many as in channels."""
     rank = len(weight.shape) - 2
     config: dict[str, Any] = {"data_format": "channels_first"}
+    groups = _groups_of_transposed(module, weight)
+    if groups:
+        weights = _roles(module.tensors, {"weight": "kernel"}, "io" + "k" * rank)
+        return Layer(module.name, f"ConvTranspose{rank}d", config | {"groups": groups}, (), None,
+                     weights, f"Conv{rank}DTranspose")  # fmt: skip
     if weight.shape[1] == 1 and weight.shape[0] > 1 and not single:
         config["groups"] = weight.shape[0]
     weights = _roles(module.tensors, {"weight": "kernel"}, "oi" + "k" * rank)
     return Layer(module.name, f"Conv{rank}d", config, (), None, weights, f"Conv{rank}D")
+
+
+def _groups_of_transposed(module: Module, weight: Weight) -> int:
+    """Groups of a transposed convolution, told by as many biases as it gives; 0 for others."""
+    bias = module.tensors.get("bias")
+    if bias is None or len(bias.shape) != 1 or not weight.size or bias.shape == weight.shape[:1]:
+        return 0
+    groups, odd = divmod(bias.shape[0], weight.shape[1])
+    return groups if groups and not odd and not weight.shape[0] % groups else 0
 
 
 def _norm(module: Module) -> Layer:

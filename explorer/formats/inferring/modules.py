@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,8 @@ from explorer.network import ByteRange, Weight
 _STACKED = "_exps"  # what llama.cpp calls the matrices of all experts in one tensor
 _PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
 _MOST_EXPERTS = 1024
+_OWN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_CELL = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +51,17 @@ def modules_of(tensors: Sequence[Weight]) -> list[Module]:
         *above, last = (tensor.role or tensor.name).split(mark)
         parts = _projections(above, last, tensor) or _experts(above, last, tensor)
         for path, leaf, own in parts:
-            found.setdefault(tuple(path) or (leaf,), {})[leaf] = own
+            found.setdefault(tuple(path) or (_alone(leaf),), {})[leaf] = own
     around = {path[:n] for path in found for n in range(1, len(path))}
     return [
         Module((*path, "parameters") if path in around else path, own)
         for path, own in found.items()
     ]
+
+
+def _alone(leaf: str) -> str:
+    """What a module is called whose tensors have no names but their own."""
+    return "rnn" if _CELL.fullmatch(leaf) else "layer" if leaf in _OWN else leaf
 
 
 def _projections(path: list[str], leaf: str, tensor: Weight) -> list[tuple[list[str], str, Weight]]:

@@ -45,7 +45,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("ssm_out", r"(mixer/out_proj|ssm_out)$"),
 )  # fmt: skip
 _COMPILED = tuple((role, re.compile(pattern)) for role, pattern in _PATTERNS)
-_CROSS = re.compile(r"cross|encdec|encoder_attn|enc_dec")
+_CROSS = re.compile(r"cross|encdec|encoder_attn|enc_dec|multihead_attn")
 _EXPERT = re.compile(r"(^|/)experts?/(\d+)/")
 _SHARED = re.compile(r"shared_expert")
 

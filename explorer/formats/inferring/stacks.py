@@ -41,8 +41,11 @@ class Stack:
         return self.prefix.rpartition("/")[0]
 
 
-def stacks_of(layers: Sequence[Layer]) -> list[Stack]:
-    """Stacks whose blocks hold an attention, a feed-forward branch or a state space."""
+def stacks_of(layers: Sequence[Layer], config: Mapping[str, Any]) -> list[Stack]:
+    """Stacks whose blocks hold an attention, a feed-forward branch or a state space.
+
+    PyTorch's own blocks are left out unless the configuration tells where their norms stand.
+    """
     found: dict[str, Stack] = {}
     for layer in layers:
         parts = layer.path.split("/")
@@ -54,10 +57,37 @@ def stacks_of(layers: Sequence[Layer]) -> list[Stack]:
         role = role_of("/".join(parts[at + 1 :]))
         if role:
             roles.setdefault(role, layer.path)
-    return [
+    paths, first = {layer.path for layer in layers}, config.get("norm_first")
+    stacks = [
         s for s in found.values()
         if any(r.split("@")[0] in _INNER for roles in s.blocks.values() for r in roles)
     ]  # fmt: skip
+    return [s for s in stacks if not _of_pytorch(s, paths) or _placed(s, paths, first)]
+
+
+def _of_pytorch(stack: Stack, paths: set[str]) -> bool:
+    """Whether a block is PyTorch's own layer of a transformer.
+
+    Its norms stand before its branches or behind their sums, as its ``norm_first`` told, and names
+    are the same either way.
+    """
+    own = ("self_attn/out_proj", "linear1", "linear2", "norm1", "norm2")
+    return any(all(f"{stack.prefix}/{i}/{n}" in paths for n in own) for i in stack.blocks)
+
+
+def _placed(stack: Stack, paths: set[str], first: object) -> bool:
+    """Give the norms of PyTorch's blocks their roles, if it is known where they stand."""
+    if not isinstance(first, bool):
+        return False
+    for number, roles in stack.blocks.items():
+        branches = ["attention", "mlp"] if "cross_q" not in roles else ["attention", "cross", "mlp"]
+        for role in [r for r in roles if r.startswith(("before_", "after_"))]:
+            del roles[role]
+        for at, branch in enumerate(branches, 1):
+            path = f"{stack.prefix}/{number}/norm{at}"
+            if path in paths:
+                roles[f"{'before' if first else 'after'}_{branch}"] = path
+    return True
 
 
 def wire_stacks(wiring: Wiring, stacks: Sequence[Stack], config: Mapping[str, Any]) -> None:
@@ -71,6 +101,8 @@ def wire_stacks(wiring: Wiring, stacks: Sequence[Stack], config: Mapping[str, An
     for stack in stacks:
         own = {**config, **_config_of(config, stack.prefix)}
         stream = _entrance(wiring, stack, alone=len(stacks) == 1)
+        if not stream and isinstance(config.get("norm_first"), bool):
+            stream = _given(wiring, stack)
         if not stream:
             continue
         others = [end for prefix, end in last.items() if prefix != stack.prefix]
@@ -137,6 +169,14 @@ def _entrance(wiring: Wiring, stack: Stack, alone: bool) -> str:
                              (_holds(stack, la) and _named([la], "embed", "pre_layr", "pre_layer")))
     ]  # fmt: skip
     return wiring.chain(stream, *norms)
+
+
+def _given(wiring: Wiring, stack: Stack) -> str:
+    """An input that feeds the first block, where nothing else may read it."""
+    if not all(map(_is_norm, _outside(wiring, stack, True))):
+        return ""
+    path = f"{stack.home}/input" if stack.home else "input"
+    return wiring.add(path, "InputLayer", "", {}, [])
 
 
 def _holds(stack: Stack, layer: Layer) -> bool:

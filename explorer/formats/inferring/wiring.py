@@ -10,6 +10,7 @@ from explorer.formats.ordering import topological
 from explorer.formats.text import Names
 from explorer.network import Layer, Link
 from explorer.weights.kernels import kernel_of
+from explorer.weights.units import whole
 
 _DEFAULT = {"Dense": "io", "Embedding": "io"}
 
@@ -108,6 +109,25 @@ class Wiring:
                 source = target
         return source
 
+    def flatten(self, source: str, target: str, width: int) -> str:
+        """Put in what lays the planes of `source` in a row, channel after channel, for `target`.
+
+        Parameters
+        ----------
+        source, target : str
+        width : int
+            What `target` reads, a multiple of what `source` gives.
+        """
+        given = self.width(source)
+        head, _, name = target.rpartition("/")
+        path = self.add(f"{head}/{name}_flatten" if head else f"{name}_flatten", "flatten",
+                        "Flatten", {}, [], width)  # fmt: skip
+        shape = (None, given, width // given)
+        self.layers[path] = replace(self.layers[path], input_shapes=(shape,),
+                                    output_shape=(None, width))  # fmt: skip
+        self.links.append(Link(source, path, 0, 0, 0, shape, "inferred"))
+        return path
+
     def merge(self, path: str, *sources: str) -> str:
         """The sum of several streams of one width; the first alone where the others differ."""
         width = self.width(sources[0])
@@ -118,17 +138,40 @@ class Wiring:
         return self.add(path, "Add", "Add", {}, fitting, width)
 
     def ordered(self) -> tuple[Layer, ...]:
-        """All layers in the order of flow, else of the file, with the widths of their outputs."""
+        """All layers in the order of flow, else of the file, with the shapes of their outputs.
+
+        Links take the shapes of what they lead from.
+        """
         paths = list(self.layers)
         at = {path: i for i, path in enumerate(paths)}
         order = topological(len(paths), {(at[a.source], at[a.target]) for a in self.links})
-        linked = {a.source for a in self.links} | {a.target for a in self.links}
-        return tuple(self._shaped(paths[i], paths[i] in linked) for i in order)
+        into: dict[str, str] = {}
+        for link in self.links:
+            into.setdefault(link.target, link.source)
+        linked = {a.source for a in self.links} | set(into)
+        axes: dict[str, int] = {}  # behind the channels, of what planes flow through; of rows 0
+        for path in (paths[i] for i in order):
+            layer, before = self.layers[path], axes.get(into.get(path, ""))
+            if layer.op.startswith("Conv") and layer.op[4:5].isdigit():
+                axes[path] = int(layer.op[4])
+            elif layer.op == "Flatten" or (layer.op == "Dense" and before is not None):
+                axes[path] = 0
+            elif layer.op in ("BatchNormalization", "Add") and before is not None:
+                axes[path] = before
+        self.links = [
+            replace(a, shape=(None, a.shape[-1], *[None] * axes[a.source]))
+            if a.source in axes and a.shape is not None and self.layers[a.target].op != "Flatten"
+            else a
+            for a in self.links
+        ]
+        return tuple(self._shaped(paths[i], paths[i] in linked, axes) for i in order)
 
-    def _shaped(self, path: str, linked: bool) -> Layer:
+    def _shaped(self, path: str, linked: bool, axes: Mapping[str, int]) -> Layer:
         layer, width = self.layers[path], self.width(path)
         if not linked or not width or layer.output_shape is not None:
             return layer
+        if path in axes:
+            return replace(layer, output_shape=(None, width, *[None] * axes[path]))
         return replace(layer, output_shape=(None, None, width))
 
 
@@ -140,8 +183,12 @@ def _kernel_width(layer: Layer) -> tuple[int, int]:
     kernel = kernel_of(weight, _DEFAULT.get(layer.op, "kio"))
     if kernel is None:
         return 0, 0
-    groups = layer.config.get("groups", 1)
-    return kernel.out, kernel.inside * (groups if isinstance(groups, int) else 1)
+    if layer.op in ("LSTM", "GRU", "SimpleRNN"):
+        return whole(layer.config.get("units")), kernel.inside
+    groups = whole(layer.config.get("groups")) or 1
+    if "Transpose" in layer.op:
+        return kernel.out * groups, kernel.inside
+    return kernel.out, kernel.inside * groups
 
 
 def _vector_length(layer: Layer) -> int:
