@@ -93,7 +93,8 @@ def measure(orders: Sequence[Order], level0: Level0) -> list[Band]:
     own = room()
     # Reading from the page cache is work for the same processor: nothing is won by another thread.
     wait = not all(level0.at_hand(reads[at].matrix, reads[at].rows[0]) for at in (0, -1) if reads)
-    with reading_ahead(partial(_taps, level0, own), reads, wait) as arriving:
+    careless = np.errstate(over="ignore", under="ignore", invalid="ignore")
+    with careless, reading_ahead(partial(_taps, level0, own), reads, wait) as arriving:
         for read, (form, taps) in arriving:
             (r0, r1), (c0, c1) = read.rows, read.columns
             top = ranges[read.order][0]

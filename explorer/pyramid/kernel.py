@@ -317,11 +317,17 @@ def _tiles(sizes: Values, width: int) -> Values:
     """Largest of each `width` columns of each row."""
     rows, columns = sizes.shape
     if columns % width == 0 and sizes.flags.c_contiguous:  # one long row is the quickest to cut
-        cuts = np.arange(0, sizes.size, width)
-        if not len(cuts):
+        if not rows:
             return np.empty((0, columns // width), sizes.dtype)
-        return np.maximum.reduceat(sizes.reshape(-1), cuts).reshape(rows, -1)
-    return np.maximum.reduceat(sizes, np.arange(0, columns, width), axis=1)
+        return np.maximum.reduceat(sizes.reshape(-1), _cuts(sizes.size, width)).reshape(rows, -1)
+    return np.maximum.reduceat(sizes, _cuts(columns, width), axis=1)
+
+
+@lru_cache(maxsize=64)
+def _cuts(n: int, width: int) -> NDArray[np.intp]:
+    made = np.arange(0, n, width)
+    made.flags.writeable = False
+    return made
 
 
 def _columns(piece: Piece, height: int, out: F8) -> None:
@@ -344,14 +350,14 @@ def _down(values: Values) -> Values:
     """Sums over rows: shape (lanes, strips, columns)."""
     lanes, strips, height, columns = values.shape
     ones, whole = _ones(height, values.dtype.str), columns - columns % _SIDE_BY_SIDE
-    out = np.empty((lanes, strips, columns), values.dtype)
+    parts = []
     if whole:
         cut = (lanes, strips, height, whole // _SIDE_BY_SIDE, _SIDE_BY_SIDE)
         side = values[..., :whole].reshape(cut).swapaxes(2, 3)
-        out[..., :whole] = np.matmul(ones[None], side).reshape(lanes, strips, whole)
+        parts.append(np.matmul(ones[None], side).reshape(lanes, strips, whole))
     if whole < columns:
-        out[..., whole:] = np.matmul(ones[None], values[..., whole:])[:, :, 0]
-    return out
+        parts.append(np.matmul(ones[None], values[..., whole:])[:, :, 0])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
 def _rows(piece: Piece) -> F8:

@@ -20,7 +20,8 @@ import numpy as np
 LEAST = 1 << 20
 """Bytes from which on a read may go past the cache."""
 _ALIGNED = 4096  # offsets, addresses and lengths are multiples of it
-_STAGE = 2 << 20  # bytes read at once: they are copied from there while the processor has them
+_STAGE = (2 << 20) + 2 * _ALIGNED
+"""Bytes read at once: 2 MB wherever they begin. They are copied while the processor has them."""
 _LOOKED = 256 << 10  # bytes of each read of which the cache is asked
 _CACHESTAT = 451  # the same number on all architectures
 
@@ -102,7 +103,9 @@ def _through(stage: mmap.mmap, direct: int, offset: int, view: memoryview) -> in
     out = np.frombuffer(view, np.uint8)  # numpy copies without holding up other threads
     while done < len(view):
         skip = (offset + done) % _ALIGNED
-        want = min(_STAGE, -(-(skip + len(view) - done) // _ALIGNED) * _ALIGNED)
+        pages = -(-(skip + len(view) - done) // _ALIGNED)
+        reads = -(-pages * _ALIGNED // _STAGE)  # alike, for a short one costs nearly as much
+        want = -(-pages // reads) * _ALIGNED
         got = os.preadv(direct, [staged[:want].data], offset + done - skip) - skip
         if got <= 0:
             break
