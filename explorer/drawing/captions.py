@@ -18,7 +18,6 @@ from explorer.overlays import Overlay
 from explorer.tree.lod import Cut
 from layouts.tree import Boxes
 
-
 _OF_RMS = ("magnitude", "change")  # overlays whose number is an RMS
 
 
