@@ -82,7 +82,7 @@ def _index(path: str, dask: str | None, standby: Standby, start: float) -> bool:
             whole = _measure(model, cluster, standby)
         _go_on(path, model)
         if not whole:
-            say("stopped; what was measured is kept, and the same command goes on from there")
+            say(_stopped(model))
             return False
         model.keeper.finish(model.table.connections)
         _go_on(path, model)
@@ -122,6 +122,18 @@ def _go_on(path: str, model: OpenModel) -> None:
 
 def _short(network: Network) -> str:
     return clean(Path(network.opened).name)
+
+
+def _stopped(model: OpenModel) -> str:
+    """What is kept of a measuring that was stopped: connections that were read to their end."""
+    connections = model.table.connections
+    done = sum(map(model.pyramid.ready, connections))
+    if not done:
+        return "stopped before any connection was measured whole; nothing is kept"
+    return (
+        f"stopped; what was measured is kept, {done} of {len(connections)} connections,"
+        " and the same command goes on from there"
+    )
 
 
 def _already(model: OpenModel) -> bool:

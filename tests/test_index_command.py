@@ -114,7 +114,9 @@ def test_ctrl_c_keeps_what_was_measured_and_the_next_run_goes_on() -> None:
     process.send_signal(signal.SIGINT)
     out, told = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert told.splitlines()[-1].startswith("neuronaut: stopped; what was measured is kept")
+    assert told.splitlines()[-1].startswith(
+        "neuronaut: stopped; what was measured is kept, 2 of 4 connections"
+    )
     assert "Traceback" not in told
     assert [e.state for e in entries()] == ["partial"]
     with Journal.open(network(DIGITS), PLAN) as journal:
@@ -125,6 +127,16 @@ def test_ctrl_c_keeps_what_was_measured_and_the_next_run_goes_on() -> None:
     assert first is not None
     assert int(first[1]) > 0  # it did not begin anew
     assert [e.state for e in entries()] == ["complete"]
+
+
+def test_stopped_before_anything_is_whole_it_does_not_say_that_something_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(indexing, "build_all", lambda *_: False)
+    assert not indexing.index(str(DIGITS))
+    told = capsys.readouterr().err
+    assert "nothing is kept" in told
+    assert "what was measured is kept" not in told
 
 
 def test_a_damaged_store_is_built_anew(folder: Path) -> None:
