@@ -8,6 +8,7 @@ gates and heads, by name, as the framework computes them.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from format_samples import write_tfjs
-from truth import GATES, Array, close, grouped, gru, held, lstm, told
+from truth import GATES, Array, close, contracted, grouped, gru, held, lstm, same_as_onnx, told
 from truth_keras import Oracle, browser, frozen, network
 
 from explorer.open_model import OpenModel
@@ -193,3 +194,44 @@ def test_gates_compute_what_the_real_layer_computes(
 
 def _gates(matrix: Array, blocks: tuple[str, ...]) -> dict[str, Array]:
     return dict(zip(blocks, np.split(matrix, len(blocks)), strict=True))
+
+
+@pytest.mark.parametrize("form", [form for form, how in FORMS.items() if how.linked])
+def test_links_are_those_of_the_real_network(
+    form: str, opened: Callable[[str], OpenModel], net: keras.Model
+) -> None:
+    """Between layers of Keras, whatever operators stand for them; what was fused is left out."""
+    model, how = opened(form), FORMS[form]
+    assert {k.origin for k in model.network.links} == {"recorded"}
+    layers = {layer.name for layer in net.layers}
+    known = {how.path(model, name): name.partition("/")[0] for name in how.names}
+
+    def label(path: str) -> str:
+        parts = (re.sub(r"_\d+$", "", part) for part in path.split("/"))
+        return known.get(path) or next((part for part in parts if part in layers), "")
+
+    found = contracted({(k.source, k.target) for k in model.network.links}, label)
+    there = {name for link in found for name in link}
+    own = {
+        (tensor._keras_history.operation.name, layer.name)
+        for layer in net.layers for node in layer._inbound_nodes for tensor in node.input_tensors
+    }  # fmt: skip
+    assert found == contracted(own, lambda name: name if name in there else "")
+    assert layers - there <= {"rows", "mean"}
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f not in ("tflite", "tfjs graph", "onnx")])
+def test_arrays_are_those_of_the_real_network(
+    form: str, opened: Callable[[str], OpenModel], net: keras.Model
+) -> None:
+    """Byte for byte; a frozen graph also holds states that begin with zeros."""
+    model = opened(form)
+    weights = {w.name: w for la in model.network.layers for w in la.weights}.values()
+    found = Counter((w.shape, model.reader.read(w).tobytes()) for w in weights)
+    own = Counter((tuple(v.shape), v.numpy().tobytes()) for v in net.trainable_variables)
+    assert not own - found
+    assert form == "frozen" or not found - own
+
+
+def test_tensors_of_onnx_are_those_of_its_package(opened: Callable[[str], OpenModel]) -> None:
+    same_as_onnx(opened("onnx"))

@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from truth import GATES, Array, attend, close, grouped, gru, held, lstm, told
+import torch
+from truth import (
+    GATES,
+    attend,
+    close,
+    contracted,
+    gates_of,
+    grouped,
+    gru,
+    held,
+    lstm,
+    same_as_onnx,
+    told,
+)
 from truth_torch import Oracle, network, written
 
 from explorer.open_model import OpenModel
@@ -125,8 +138,7 @@ def test_gates_compute_what_the_real_module_computes(
     path = how.path(model, layer)
     blocks = model.units_of(model.graph.layer_by_path[path]).blocks
     assert sorted(blocks) == sorted(GATES[compute])
-    kernel, again = (_gates(held(model, path, name).mean, blocks)
-                     for name in ("kernel", "recurrent_kernel"))  # fmt: skip
+    kernel, again = gates_of(model, path)
     found = compute(inputs, kernel, again)
     np.testing.assert_allclose(found, oracle.states(layer, inputs), atol=2e-6)
     for gate in blocks if how.linked else ():
@@ -159,5 +171,42 @@ def test_heads_compute_what_the_real_attention_computes(
     np.testing.assert_allclose(attend(inputs, parts, 2), oracle.attended(inputs), atol=2e-6)
 
 
-def _gates(matrix: Array, blocks: tuple[str, ...]) -> dict[str, Array]:
-    return dict(zip(blocks, np.split(matrix, len(blocks)), strict=True))
+@pytest.mark.parametrize("form", [form for form, how in FORMS.items() if how.linked])
+def test_links_are_those_of_the_real_network(
+    form: str, opened: Callable[[str], OpenModel], oracle: Oracle
+) -> None:
+    """Between modules, as PyTorch itself traces them, whatever operators stand for them."""
+    network = opened(form).network
+    assert {k.origin for k in network.links} == {"recorded"}
+    modules = {name for name, _ in oracle.net.named_children()}
+
+    def label(path: str) -> str:
+        return path.partition("/")[0] if path.partition("/")[0] in modules else ""
+
+    found = contracted({(k.source, k.target) for k in network.links}, label)
+    traced = torch.fx.symbolic_trace(oracle.net).graph
+    own = {(below.name, node.name) for node in traced.nodes for below in node.all_input_nodes}
+    assert found == contracted(own, label)
+    assert {name for link in found for name in link} == modules
+
+
+@pytest.mark.parametrize("form", ["onnx", "onnx dynamo"])
+def test_tensors_of_onnx_are_those_of_its_package(
+    form: str, opened: Callable[[str], OpenModel]
+) -> None:
+    same_as_onnx(opened(form))
+
+
+@pytest.mark.parametrize("form", ["pt", "pth", "safetensors", "pt2"])
+def test_arrays_are_those_of_the_real_network(
+    form: str, opened: Callable[[str], OpenModel], oracle: Oracle
+) -> None:
+    """Byte for byte, by name; what holds query, key and value is told as three."""
+    model, state = opened(form), oracle.net.state_dict()
+    found: dict[str, list[bytes]] = {}
+    for weight in (w for la in model.network.layers for w in la.weights):
+        name = weight.name.partition("[")[0]
+        found.setdefault(name, []).append(model.reader.read(weight).tobytes())
+    assert {n: b"".join(parts) for n, parts in found.items()} == {
+        name: tensor.numpy().tobytes() for name, tensor in state.items()
+    }

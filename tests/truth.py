@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from explorer.open_model import OpenModel
 from explorer.report import edges_json
@@ -121,6 +123,52 @@ def close(found: Matrix, expected: Matrix, what: object, step: float = 0.0) -> N
         np.testing.assert_array_equal(found.weights, expected.weights, err_msg=str(what))
 
 
+def gates_of(model: OpenModel, path: str) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Matrices of what comes in and of the state, by the names that the gates are given."""
+    blocks = model.units_of(model.graph.layer_by_path[path]).blocks
+    assert len(blocks) in (3, 4), path
+    kernel, again = (
+        dict(zip(blocks, np.split(held(model, path, name).mean, len(blocks)), strict=True))
+        for name in ("kernel", "recurrent_kernel")
+    )
+    return kernel, again
+
+
+def same_as_onnx(model: OpenModel) -> None:
+    """Whether every tensor of an ONNX file reads back as its package has it, and none is lost."""
+    made = onnx.load(model.network.opened)
+    arrays = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
+    read = set()
+    for weight in {w.name: w for la in model.network.layers for w in la.weights}.values():
+        name, bracket, part = weight.name.partition("[")
+        if name not in arrays:
+            continue  # of a Constant node
+        array = arrays[name][int(part[:-1])] if bracket else arrays[name]
+        np.testing.assert_array_equal(model.reader.read(weight).ravel(), array.ravel(), name)
+        read.add(name)
+    large = {n for n, a in arrays.items() if a.dtype.kind == "f" and a.size > 1}
+    assert large <= read
+
+
+def contracted(links: Iterable[tuple[str, str]], label: Callable[[str], str]
+               ) -> set[tuple[str, str]]:  # fmt: skip
+    """Links between the things that nodes are parts of; nodes of none are walked through."""
+    after: dict[str, set[str]] = {}
+    for source, target in links:
+        after.setdefault(source, set()).add(target)
+    found = set()
+    for start in after:
+        waiting, seen = list(after[start]), set[str]()
+        while label(start) and waiting:
+            node = waiting.pop()
+            if label(node):
+                found.add((label(start), label(node)))
+            elif node not in seen:
+                seen.add(node)
+                waiting += after.get(node, ())
+    return {(a, b) for a, b in found if a != b}
+
+
 # -- what layers compute with these matrices -------------------------------------------------------
 
 
@@ -149,6 +197,19 @@ def gru(inputs: Array, kernel: dict[str, Array], again: dict[str, Array]) -> Arr
         update = _sigmoid(kernel["update gate"] @ x + again["update gate"] @ h)
         reset = _sigmoid(kernel["reset gate"] @ x + again["reset gate"] @ h)
         new = np.tanh(kernel["candidate"] @ x + reset * (again["candidate"] @ h))
+        h = update * h + (1 - update) * new
+        states.append(h)
+    return np.stack(states)
+
+
+def gru_before(inputs: Array, kernel: dict[str, Array], again: dict[str, Array]) -> Array:
+    """The same where the reset gate acts before the product."""
+    h = np.zeros(len(again["candidate"]))
+    states = []
+    for x in inputs:
+        update = _sigmoid(kernel["update gate"] @ x + again["update gate"] @ h)
+        reset = _sigmoid(kernel["reset gate"] @ x + again["reset gate"] @ h)
+        new = np.tanh(kernel["candidate"] @ x + again["candidate"] @ (reset * h))
         h = update * h + (1 - update) * new
         states.append(h)
     return np.stack(states)

@@ -212,8 +212,9 @@ class GraphReader:
 
     def tensor(self, start: int, stop: int) -> Tensor:
         """A TensorProto; its bytes in place where they lie in one run."""
-        code, axes, content, typed = 0, _no_shape(), None, b""
+        code, axes, content, typed, told = 0, _no_shape(), None, b"", False
         for inner in fields(self._view, start, stop):
+            told |= inner.number > 3
             if inner.number == 1:
                 code = inner.value
             elif inner.number == 2 and inner.wire == BYTES:
@@ -227,8 +228,8 @@ class GraphReader:
             return Tensor("", (), None)
         known = whole(axes, "a constant")
         total = prod(known) * size
-        if content is None:
-            return _filled(dtype, known, typed, size, total)
+        if content is None:  # nothing told stands for zeros
+            return _filled(dtype, known, typed if told else bytes(size), size, total)
         if content.stop - content.start != total:
             raise UnreadableError("a constant in it has not as many bytes as its shape needs")
         where = ByteRange(self._path, content.start, total) if total else Inline(b"")
