@@ -308,7 +308,15 @@ _RULES: dict[str, Callable[[Node], Meaning]] = {
 def meaning(node: Node) -> Meaning:
     """What a node computes; nothing known, and its tensors by number, for other operators."""
     rule = _RULES.get(node.kind)
-    return rule(node) if rule is not None else Meaning(weights=_rest(node, {}))
+    if rule is None:
+        return Meaning(weights=_rest(node, {}))
+    found = rule(node)
+    if 0 in node.weights and not found.weights:  # a tensor of the file that is cut or turned
+        found = found._replace(weights=(_role(node.weights[0], "input_0"),))
+    return found
+
+
+_STATES = {5: "initial_state", 6: "initial_cell", 7: "peephole"}
 
 
 def directions(node: Node) -> list[tuple[str, Meaning]]:
@@ -325,6 +333,10 @@ def directions(node: Node) -> list[tuple[str, Meaning]]:
         bias = node.weights.get(3)
         if bias is not None and len(bias.shape) == 2:
             weights.append(_role(part_of(bias, number), "bias"))
+        for at, role in _STATES.items():
+            state = node.weights.get(at)
+            if state is not None and state.shape[:1] == kernel.shape[:1]:
+                weights.append(_role(part_of(state, number), role))
         config = {"units": again.shape[2], **({"gates": gates} if gates else {})}
         found.append((name, Meaning(operation, config, tuple(weights))))
     return found

@@ -260,7 +260,13 @@ def _filled(dtype: str, known: tuple[int, ...], typed: bytes, size: int, total: 
     """A tensor of typed fields: the last number stands for all that follow."""
     if dtype in ("uint8", "int8", "int16", "uint16") and len(typed) % 4 == 0:
         typed = b"".join(typed[i : i + size] for i in range(0, len(typed), 4))
-    if total > _MOST_INLINE or not typed or len(typed) > total or len(typed) % size:
+    if (
+        total > _MOST_INLINE
+        or not typed
+        or dtype in UNREAD
+        or len(typed) > total
+        or len(typed) % size
+    ):
         return Tensor(dtype, known, None)
     data = typed + typed[-size:] * ((total - len(typed)) // size)
     return Tensor(dtype, known, Inline(data), data)
