@@ -298,3 +298,128 @@ def test_a_live_convolution_is_grouped_and_transposed_as_it_is() -> None:
             assert source // 3 == target // 2
             rms = np.sqrt((kernel[source, target % 2] ** 2).mean())
             assert edge["magnitude"] == pytest.approx(rms, rel=1e-6)
+
+
+class Recurrent(nn.Module):
+    """Levels and directions one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(11, 6)
+        self.first = nn.LSTM(6, 5, 2, bidirectional=True, batch_first=True)
+        self.second = nn.GRU(10, 4, 2, batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Of the last step."""
+        return self.head(self.second(self.first(self.words(x))[0])[0][:, -1])
+
+
+def planes() -> nn.Module:
+    """Convolutions that are transposed, in groups, depthwise, along one axis."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(6, 4, 3, stride=2, groups=2), nn.Conv2d(4, 8, 3, groups=4), nn.SiLU(),
+        nn.ConvTranspose2d(8, 6, (2, 3)), nn.Flatten(2), nn.Conv1d(6, 5, 3), nn.AvgPool1d(2),
+    )  # fmt: skip
+
+
+LIVE: dict[str, tuple[nn.Module, tuple[Any, ...]]] = {
+    "recurrent": (Recurrent(), (torch.zeros(2, 7, dtype=torch.long),)),
+    "planes": (planes(), (torch.zeros(2, 6, 5, 5),)),
+    "transformer": (nn.Transformer(8, 2, 1, 1, 12, 0.0, batch_first=True), (ROW, ROW)),
+}
+
+
+def recorded(network: Network) -> Pairs:
+    """Modules with parameters, and which read what others give, by links that are recorded."""
+    own = {
+        la.path: {w.name.partition("[")[0].rpartition(".")[0].replace(".", "/")
+                  for w in la.weights}
+        for la in network.layers
+    }  # fmt: skip
+    onward: dict[str, list[str]] = {}
+    for link in network.links:
+        assert link.origin == "recorded"
+        onward.setdefault(link.source, []).append(link.target)
+    pairs: Pairs = set()
+    for layer in network.layers:
+        todo, seen = list(onward.get(layer.path, ())) if own[layer.path] else [], set()
+        while todo:
+            end = todo.pop()
+            if end in seen:
+                continue
+            seen.add(end)
+            pairs |= {(a, b) for a in own[layer.path] for b in own[end] if a != b}
+            todo += [] if own[end] else onward.get(end, ())
+    return pairs
+
+
+@pytest.fixture(scope="module")
+def live() -> Any:
+    """Views of modules with an example, each made once."""
+    made: dict[str, explorer.View] = {}
+
+    def get(name: str) -> explorer.View:
+        if name not in made:
+            module, example = LIVE[name]
+            made[name] = explorer.open_network(module.eval(), example=example)
+        return made[name]
+
+    yield get
+    for view in made.values():
+        view.close_files()
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_a_live_module_with_an_example_is_its_exported_graph(name: str, live: Any) -> None:
+    module, example = LIVE[name]
+    assert recorded(live(name).network) == truth(module, example)
+    assert live(name).network.parameters == sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(("source", "target"), [("input", "0"), ("0", "1"), ("1", "3"), ("3", "5")])
+def test_one_hots_through_convolutions_are_the_edges(source: str, target: str, live: Any) -> None:
+    view = live("planes")
+    module = LIVE["planes"][0].get_submodule(target)
+    size = (9,) * (len(module.kernel_size))
+    expected = np.zeros((module.out_channels, module.in_channels))
+    for channel in range(module.in_channels):
+        hot = torch.zeros(1, module.in_channels, *size)
+        hot[(0, channel, *(4 for _ in size))] = 1.0
+        bias, module.bias = module.bias, None
+        answer = module(hot)[0].flatten(1).double()
+        module.bias = bias
+        taps = module.weight[0, 0].numel()
+        expected[:, channel] = (answer.square().sum(1) / taps).sqrt().detach().numpy()
+    start = view.network.links[0].source if source == "input" else source
+    found = view.edges(start, target, top=1000)["edges"]
+    assert len(found) == np.count_nonzero(expected)
+    for edge in found:
+        value = expected[edge["to_unit"], edge["from_unit"]]
+        assert edge["magnitude"] == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize(("source", "target", "name", "columns"), [
+    ("words", "first/l0_reverse", "first.weight_ih_l0_reverse", (0, 6)),
+    ("first/l0_reverse", "first/l1", "first.weight_ih_l1", (5, 10)),
+    ("first/l1", "second/l0", "second.weight_ih_l0", (0, 5)),
+    ("second/l0", "second/l1", "second.weight_ih_l1", (0, 4)),
+])  # fmt: skip
+def test_gates_of_a_live_module_read_what_the_level_before_gives(
+    source: str, target: str, name: str, columns: tuple[int, int], live: Any
+) -> None:
+    module = LIVE["recurrent"][0]
+    weight = module.get_parameter(name)
+    hots = torch.eye(weight.shape[1])[slice(*columns)]
+    answer = nn.functional.linear(hots, weight).detach().numpy()
+    gates = {
+        "first": ("input gate", "forget gate", "cell", "output gate"),
+        "second": ("reset gate", "update gate", "candidate"),
+    }[target.partition("/")[0]]
+    units = weight.shape[0] // len(gates)
+    for number, gate in enumerate(gates):
+        found = live("recurrent").edges(source, f"{target}[{gate}]", top=1000)["edges"]
+        assert len(found) == units * len(hots)
+        for edge in found:
+            value = answer[edge["from_unit"], number * units + edge["to_unit"] % units]
+            assert edge["signed_mean"] == pytest.approx(value, rel=1e-6)

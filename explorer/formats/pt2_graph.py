@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from explorer.formats.onnx_operators import Meaning
 from explorer.formats.pt2_operators import CELLS, CONSTANT, Node, cells, meaning
 from explorer.formats.record import UnreadableError
 from explorer.formats.text import Names, clean_tree
-from explorer.network import Layer, Link, Network, Scope, Shape, Weight
+from explorer.network import ByteRange, Layer, Link, Network, Scope, Shape, Weight
 from explorer.plain_text import clean
 
 _OWN = "torch.nn.modules."
 _TURNS = ("t", "transpose", "permute")
+_CUTS = ("split", "split_with_sizes", "chunk")
 _PLAIN = ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string")
 _MOST = 64  # numbers of a list that is shown
 Module = tuple[str, str]
@@ -131,6 +133,12 @@ class Graph:
                 self._stored[outputs[0]] = weight
                 self._turned.add(outputs[0])
                 return
+        if kind in _CUTS and not flowing and len(weights) == 1 and not turned:
+            (weight,) = weights.values()
+            pieces = _pieces(weight, [self._shapes.get(name) for name in outputs])
+            if pieces:
+                self._stored.update(zip(outputs, pieces, strict=True))
+                return
         told = {e["name"]: v for e in node["inputs"] if (v := _value(e["arg"])) is not None}
         read = Node(kind, told, weights, frozenset(turned), [self._shapes.get(n) for n in flowing],
                     [self._shapes.get(n) for n in outputs])  # fmt: skip
@@ -245,9 +253,26 @@ def _from_nothing(node: Mapping[str, Any]) -> bool:
 
 
 def _turns(node: Mapping[str, Any], stored: set[str]) -> bool:
-    """Whether all that a node does is to transpose a tensor of the file."""
+    """Whether all that a node does is to transpose or to cut a tensor of the file."""
     given = _tensors([entry["arg"] for entry in node["inputs"]])
-    return _kind(node) in _TURNS and set(given) <= stored
+    return _kind(node) in (*_TURNS, *_CUTS) and set(given) <= stored
+
+
+def _pieces(weight: Weight, shapes: list[Shape | None]) -> list[Weight]:
+    """The rows of a tensor that each part of it has; none where it is cut along another axis."""
+    if not weight.shape or not isinstance(weight.where, ByteRange):
+        return []
+    rows = [shape[0] if shape else None for shape in shapes]
+    rest = all(shape is not None and shape[1:] == weight.shape[1:] for shape in shapes)
+    if not rest or sum(r or 0 for r in rows) != weight.shape[0] or not all(rows):
+        return []
+    each, at, made = weight.where.nbytes // weight.shape[0], 0, []
+    for count in (r for r in rows if r is not None):
+        where = replace(weight.where, offset=weight.where.offset + at * each, nbytes=count * each)
+        name, shape = f"{weight.name}[{at}:{at + count}]", (count, *weight.shape[1:])
+        made.append(replace(weight, name=name, shape=shape, where=where))
+        at += count
+    return made
 
 
 def _tensors(arguments: list[Mapping[str, Any]]) -> list[str]:
