@@ -14,9 +14,11 @@ from explorer.formats.source import Source
 from explorer.plain_text import clean
 
 _PAGE = 1 << 16
+_STRUCTS = {form: struct.Struct(form) for form in ("<I", "<i", "<b", "<?", "<HH")}
 _MOST_PAGES = 512
 _MOST_ITEMS = 8_000_000  # entries of vectors in all
 _LONGEST_TEXT = 4096
+_MOST_LAYOUTS = 4096  # that are kept
 DAMAGED = "a table in it is cut off or damaged (a partial download?)"
 
 
@@ -31,6 +33,7 @@ class Buffer:
     def __init__(self, source: Source) -> None:
         self.source, self.size = source, source.size
         self._pages: OrderedDict[int, bytes] = OrderedDict()
+        self._layouts: dict[int, tuple[tuple[int, ...], int]] = {}
         self._left = _MOST_ITEMS
 
     def root(self) -> Table:
@@ -53,7 +56,7 @@ class Buffer:
         """
         if at < 0 or nbytes < 0 or at + nbytes > self.size:
             raise UnreadableError(DAMAGED)
-        number, first = divmod(at, _PAGE)
+        number, first = at >> 16, at & 0xFFFF
         if first + nbytes > _PAGE:
             return self.source.pread(at, nbytes)
         page = self._pages.get(number)
@@ -65,8 +68,27 @@ class Buffer:
 
     def number(self, form: str, at: int) -> int:
         """A whole number in the form of `struct`."""
-        value: int = struct.unpack(form, self.read(at, struct.calcsize(form)))[0]
+        form_of = _STRUCTS.get(form) or struct.Struct(form)
+        page = self._pages.get(at >> 16)
+        first = at & 0xFFFF
+        if page is None or first + form_of.size > len(page):
+            page, first = self.read(at, form_of.size), 0
+        value: int = form_of.unpack_from(page, first)[0]
         return value
+
+    def layout(self, at: int) -> tuple[tuple[int, ...], int]:
+        """Places of fields within a table, and its length: many tables share one layout."""
+        found = self._layouts.get(at)
+        if found is None:
+            length, extent = struct.unpack("<HH", self.read(at, 4))
+            if length < 4 or length % 2:
+                raise UnreadableError(DAMAGED)
+            count = (length - 4) // 2
+            places = struct.unpack(f"<{count}H", self.read(at + 4, 2 * count))
+            found = self._layouts[at] = places, extent
+            if len(self._layouts) > _MOST_LAYOUTS:
+                self._layouts.clear()
+        return found
 
 
 class Table:
@@ -81,23 +103,19 @@ class Table:
 
     def __init__(self, buffer: Buffer, at: int) -> None:
         self._buffer, self.at = buffer, at
-        start = at - buffer.number("<i", at)
-        length, self._extent = struct.unpack("<HH", buffer.read(start, 4))
-        if length < 4 or length % 2:
-            raise UnreadableError(DAMAGED)
-        count = (length - 4) // 2
-        self._fields = struct.unpack(f"<{count}H", buffer.read(start + 4, 2 * count))
+        self._fields, self._extent = buffer.layout(at - buffer.number("<i", at))
 
     def has(self, field: int) -> bool:
         """Whether a field is there."""
         return field < len(self._fields) and self._fields[field] != 0
 
     def _place(self, field: int) -> int:
-        if not self.has(field):
+        place = self._fields[field] if field < len(self._fields) else 0
+        if not place:
             return 0
-        if not 4 <= self._fields[field] < self._extent:
+        if not 4 <= place < self._extent:
             raise UnreadableError(DAMAGED)
-        return self.at + int(self._fields[field])
+        return self.at + place
 
     def number(self, field: int, form: str = "<i", default: int = 0) -> int:
         """A number, or what stands for one that is left out."""
@@ -124,6 +142,8 @@ class Table:
         """A vector of numbers, each in the form of a letter of `struct`."""
         each = struct.calcsize(f"<{letter}")
         start, count = self.vector(field, each) or (0, 0)
+        if not count:
+            return ()
         self._buffer.spend(count)
         return struct.unpack(f"<{count}{letter}", self._buffer.read(start, count * each))
 

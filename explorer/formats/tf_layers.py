@@ -59,6 +59,7 @@ class Layers:
                     self._readers.setdefault(ref[0], set()).add(i)
         self._suffix: Counter[str] = Counter()
         self._matched: set[str] = set()
+        self._roles: dict[tuple[int, ...], dict[str, Weight]] = {}
 
     def network(self, name: str, form: str, notes: Iterable[str]) -> Network:
         """What was found.
@@ -169,12 +170,20 @@ class Layers:
 
     def _named(self, members: list[int]) -> dict[str, Weight]:
         """Weights of a layer by role: by their names, else by where they are read."""
+        found = self._roles.get(tuple(members))
+        if found is None:
+            found = self._roles[tuple(members)] = self._by_role(members)
+        return found
+
+    def _by_role(self, members: list[int]) -> dict[str, Weight]:
         found: dict[str, Weight] = {}
         for i in members:
             for weight in roles_by_place(self._flow, self._flow.ops[i]):
                 leaf = _AGAIN.sub("", weight.name.rpartition("/")[2])
                 role = leaf if leaf in _ROLES else weight.role
-                known = found.setdefault(role, replace(weight, role=role))
+                if role != weight.role:
+                    weight = replace(weight, role=role)
+                known = found.setdefault(role, weight)
                 if known.name != weight.name:
                     role = f"{role}_{len(found)}"
                     found[role] = replace(weight, role=role)
@@ -214,7 +223,8 @@ class Layers:
             kernel = self._kernel(main)
             assert kernel is not None
             kind, config = kernel_meaning(self._flow, main, kernel, shapes[0] if shapes else None)
-            own = {r: replace(w, axes=kernel_axes(main)) if w.name == kernel.name else w
+            axes = kernel_axes(main)
+            own = {r: replace(w, axes=axes) if axes and w.name == kernel.name else w
                    for r, w in own.items()}  # fmt: skip
         elif len(members) == 1:
             kind, config = meaning(self._flow, last)

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from explorer.formats.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Readable, fields
+from explorer.formats.protobuf import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    Field,
+    Readable,
+    Window,
+    fields,
+)
 from explorer.formats.record import UnreadableError
 from explorer.formats.tf_messages import DTYPES, UNREAD, numbers, raw, shape, signed, text, whole
 from explorer.network import ByteRange, Inline, Shape, Where
@@ -23,6 +32,8 @@ _MOST_LISTED = 256
 _LONGEST_NAME = 2000
 _SMALL = 4096  # bytes of a tensor whose numbers may steer
 _MOST_INLINE = 1 << 16
+_SHORT = 128  # bytes of an attribute that is known again
+_IN_MEMORY = 1 << 16  # bytes of a node that are read at once
 # Fields of numbers that are written one by one: field -> how one is packed.
 _TYPED = {5: "<f", 6: "<d", 7: "<i", 10: "<q", 11: "<?", 16: "<I", 17: "<Q", 13: "<H"}
 
@@ -88,6 +99,7 @@ class GraphReader:
     def __init__(self, view: Readable, path: str) -> None:
         self._view, self._path = view, path
         self._nodes = 0
+        self._known: dict[bytes, tuple[str | None, Any]] = {}
 
     def graph(self, start: int, stop: int) -> tuple[list[NodeDef], dict[str, FunctionDef]]:
         """Nodes and functions of a GraphDef."""
@@ -107,21 +119,45 @@ class GraphReader:
         self._nodes += 1
         if self._nodes > _MOST_NODES:
             raise UnreadableError("its graph is impossibly large")
-        node = NodeDef()
-        for number, inner in self._inside(place.start, place.stop):
-            if number == 1:
-                node.name = text(self._view, inner)
+        view, length = self._view, place.stop - place.start
+        if length <= _IN_MEMORY and not isinstance(view, Window):
+            view.seek(place.start)
+            self._view = Window(view.read(length), place.start)
+        try:
+            return self._node(place)
+        finally:
+            self._view = view
+
+    def _node(self, place: Field) -> NodeDef:
+        node, view = NodeDef(), self._view
+        for inner in fields(view, place.start, place.stop):
+            number = inner.number
+            if inner.wire != BYTES:
+                continue
+            if number == 3:
+                node.inputs.append(text(view, inner))
+            elif number == 5:
+                key, value = self._attribute(inner)
+                if key is not None:
+                    node.attributes[key] = value
+            elif number == 1:
+                node.name = text(view, inner)
                 if len(node.name) > _LONGEST_NAME:
                     raise UnreadableError("its graph has an impossibly long name")
             elif number == 2:
-                node.op = text(self._view, inner)
-            elif number == 3:
-                node.inputs.append(text(self._view, inner))
-            elif number == 5:
-                key, value = self.pair(inner)
-                if value is not None:
-                    node.attributes[key] = self._value(value)
+                node.op = text(view, inner)
         return node
+
+    def _attribute(self, place: Field) -> tuple[str | None, Any]:
+        """Name and plain value of an attribute; most are those of other nodes again."""
+        data = raw(self._view, place) if place.stop - place.start <= _SHORT else b""
+        if data in self._known:
+            return self._known[data]
+        key, value = self.pair(place)
+        found = (None, None) if value is None else (key, self._value(value))
+        if data and not isinstance(found[1], Tensor):  # which lies somewhere else each time
+            self._known[data] = found
+        return found
 
     def pair(self, place: Field) -> tuple[str, Field | None]:
         """Key and value of an entry of a map."""

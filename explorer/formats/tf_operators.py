@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -53,9 +52,13 @@ def roles_by_place(flow: Flow, op: Op) -> tuple[Weight, ...]:
     for at, ref in enumerate(op.inputs):
         weight = flow.weight_at(ref)
         if weight is not None:
-            found[weight.name] = replace(weight, role=places.get(at, f"input_{at}"))
+            found[weight.name] = _with_role(weight, places.get(at) or f"input_{at}")
     rest = [w for w in op.weights if w.name not in found]
-    return (*found.values(), *(replace(w, role=f"weight_{i}") for i, w in enumerate(rest)))
+    return (*found.values(), *(_with_role(w, f"weight_{i}") for i, w in enumerate(rest)))
+
+
+def _with_role(w: Weight, role: str) -> Weight:
+    return Weight(w.name, role, w.shape, w.dtype, w.where, w.packing, w.axes)
 
 
 def _format(op: Op) -> dict[str, Any]:
