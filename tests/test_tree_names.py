@@ -181,3 +181,32 @@ def test_a_prefix_that_names_share_gives_way_before_a_scope():
     assert {"0", "1", "2"} <= paths
     assert "add" not in paths
     assert not any("(2)" in path for path in paths)
+
+
+def test_two_scopes_with_endings_are_both_regrouped():
+    """Groups that one scope gets do not disturb the next."""
+    layers, links, last = [("image", "InputLayer")], [], "image"
+    for scope in ("one", "two"):
+        whole = cells("nnrn")
+        layers += [(f"{scope}/{layer.path}", layer.kind) for layer in whole.layers]
+        names = {layer.path: path for layer, (path, _) in
+                 zip(whole.layers, layers[-len(whole.layers):], strict=True)}  # fmt: skip
+        links.append((last, names["image"]))
+        links += [(names[link.source], names[link.target]) for link in whole.links]
+        last = names["predictions"]
+    paths = tree_of(net(layers, links)).paths
+    for scope in ("one", "two"):
+        assert any(path.startswith(f"{scope}/") and path.endswith("0") for path in paths)
+
+
+def test_a_prefix_that_a_whole_scope_shares_is_no_group():
+    paths = ["norm", "up", "gate", "act", "multiply", "drop", "scale", "down"]
+    layers = [("image", "InputLayer"), *((f"experts/{k}/ffn_{p}", "Dense") for k in (0, 1)
+                                         for p in paths), ("sum", "Add")]  # fmt: skip
+    links = [("image", "experts/0/ffn_norm"), ("image", "experts/1/ffn_norm")]
+    for k in (0, 1):
+        links += [(f"experts/{k}/ffn_{a}", f"experts/{k}/ffn_{b}") for a, b in pairwise(paths)]
+        links.append((f"experts/{k}/ffn_down", "sum"))
+    made = tree_of(net(layers, links)).paths
+    assert {"experts/0", "experts/1"} <= set(made)
+    assert not any(path.endswith("ffn") for path in made)

@@ -104,6 +104,7 @@ def group_by_endings(layers: Sequence[Layer], groups: Groups, of_layer: I8, link
     own = np.array(around, np.int64)[of_layer]
     inner = np.flatnonzero(strong)[1:]
     outer = np.array([around[groups.parent[row]] for row in inner.tolist()], np.int64)
+    above = dict(zip(inner.tolist(), outer.tolist(), strict=True))
     size = np.bincount(own, minlength=len(strong)) + np.bincount(outer, minlength=len(strong))
     size[np.array(groups.composite, bool)] = 0
     large = np.flatnonzero(size >= _MEMBERS)
@@ -122,7 +123,7 @@ def group_by_endings(layers: Sequence[Layer], groups: Groups, of_layer: I8, link
             continue  # what begins a long scope tells soon that endings say nothing
         named = _named(vertices, layers, groups)
         if keys := _keys(named):
-            inside = _lifted(groups, own, around, row, vertices, links)
+            inside = _lifted(above, own, row, vertices, links)
             scope = _Scope(row, vertices.tolist(), named, inside, n)
             dissolved |= _regrouped(scope, keys, groups, of_layer, taken)
     if len(groups.path) > len(strong):
@@ -192,16 +193,20 @@ def _keys(names: list[str]) -> list[str]:
     return [key if ends[key] >= FEWEST else "" for key in keys]
 
 
-def _lifted(groups: Groups, own: I8, around: list[int], row: int, vertices: I8,
+def _lifted(above: dict[int, int], own: I8, row: int, vertices: I8,
             links: I8) -> set[tuple[int, int]]:  # fmt: skip
-    """Links between the members of a scope, as pairs of places in `vertices`."""
+    """Links between the members of a scope, as pairs of places in `vertices`.
+
+    `above` is the strong row around each strong row, from the outside in, as all stood before any
+    scope got new groups.
+    """
     count = len(own)
     place = {vertex: k for k, vertex in enumerate(vertices.tolist())}
-    inside = np.full(len(groups.path), -1, np.int64)  # which member each strong row is in
-    for one in range(1, len(groups.path)):
-        if around[one] == one:
-            above = around[groups.parent[one]]
-            inside[one] = place.get(one + count, inside[above]) if above == row else inside[above]
+    # which member each strong row is in
+    inside = np.full(max([0, *above]) + 1, -1, np.int64)
+    for one, outer in above.items():
+        within = inside[outer]
+        inside[one] = place.get(one + count, within) if outer == row else within
     at = inside[own]
     layers = vertices[vertices < count]
     at[layers] = [place[v] for v in layers.tolist()]

@@ -243,6 +243,12 @@ def _kept(network: Network, trie: Trie, homes: list[int], telling: set[int]) -> 
             layers[parent] += 1 if kept[row] else layers[row]
             children[parent] += 1
             all_count[parent] &= trie.counter[row]
+    for row in range(1, n):
+        parent = trie.parent[row]
+        if kept[row] and not strong[row] and inside[row] == inside[parent]:
+            # a prefix of all in a scope is no group: the scope is, as somebody named it
+            scope = strong[parent] and parent > 0
+            kept[row], kept[parent] = not scope, kept[parent] or scope
     return kept
 
 
@@ -302,6 +308,8 @@ def _group(network: Network, trie: Trie, row: int, groups: Groups, above: int,
         return groups.add(own, title, scope.kind, above, flags, path + "/")
     strong = "." in trie.behind[row] or "/" in trie.behind[row]
     name = path if prefix and path.startswith(prefix) else path.rsplit("/", 1)[-1]
+    if name.isdigit():  # blk/0, not 0
+        name = "/".join(path.rsplit("/", 2)[-2:])
     title = short(name, prefix)
     if len(title) == 1 and not title.isdigit():  # block2a, not a
         title = SEPARATORS.split(name.strip("_./-"))[-1] or title

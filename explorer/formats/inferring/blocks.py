@@ -8,6 +8,7 @@ branches read the same (Phi, Falcon), and in what a branch consists of.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from explorer.formats.inferring.wiring import Wiring
 from explorer.weights.units import whole
 
 Roles = dict[str, str]
+_PART = re.compile(r"(attn|ffn)_")
 MOST_EXPERTS = 1 << 20
 
 
@@ -75,6 +77,15 @@ def _settled(roles: Roles) -> Roles:
         role = "after_attention" if "before_mlp" in roles else "before_mlp"
         roles.setdefault(role, roles.pop("post_attention"))
     return roles
+
+
+def _beside(name: str, path: str) -> str:
+    """What an added layer is called where the part of a block is told by the beginning of names.
+
+    GGUF has ``attn_q`` and ``ffn_up`` in one scope: ``attn_mix`` and ``ffn_act`` belong to them.
+    """
+    part = _PART.match(path.rpartition("/")[2])
+    return f"{part.group()}{name}" if part else name
 
 
 def _every_second(first: int) -> dict[str, Any]:
@@ -155,26 +166,28 @@ class _Block:
         heads = heads_of(self.config, width, wiring.width(own[f"{kind}v"]))
         names = ["query", "value", "key"][: len(ends)]
         config = {"inputs": names, **heads}
-        return wiring.add(f"{place}/mix", "attention", "Attention", config, ends, width)
+        mix = _beside("mix", own[f"{kind}q"])
+        return wiring.add(f"{place}/{mix}", "attention", "Attention", config, ends, width)
 
     def _fused(self, place: str, fused: str, out: str | None) -> str:
         """One projection for queries, keys and values, cut where its kind cuts it."""
         wiring = self.wiring
         total = wiring.width(fused)
         width = wiring.wanted(out) if out else 0
+        mixed = f"{place}/{_beside('mix', fused)}"
         if not width or not width < total <= 3 * width or (total - width) % 2:
-            return wiring.add(f"{place}/mix", "attention", "", {}, [fused], width)
+            return wiring.add(mixed, "attention", "", {}, [fused], width)
         rest = (total - width) // 2
         # Rows of all queries, then of all keys, then of all values: GPT-2, Phi-3, Qwen, ViT of
         # timm. Others lie head by head (GPT-NeoX, BLOOM, Falcon): their units are not told apart.
         model = str(self.config.get("model_type", "")).lower()
         if any(word in model for word in ("neox", "bloom", "falcon", "chatglm", "mpt")):
-            return wiring.add(f"{place}/mix", "attention", "", {}, [fused], width)
+            return wiring.add(mixed, "attention", "", {}, [fused], width)
         cuts = [width, width + rest]
-        split = wiring.add(f"{place}/split", "split", "Split",
+        split = wiring.add(f"{place}/{_beside('split', fused)}", "split", "Split",
                            {"axis": -1, "indices_or_sections": cuts}, [fused], total)  # fmt: skip
         config = {"inputs": ["query", "value", "key"], **heads_of(self.config, width, rest)}
-        mix = wiring.add(f"{place}/mix", "attention", "Attention", config, [], width)
+        mix = wiring.add(mixed, "attention", "Attention", config, [], width)
         for output, size in ((0, width), (2, rest), (1, rest)):
             wiring.feed(split, mix, output, size)
         return mix
@@ -224,10 +237,11 @@ class _Block:
         elif up is None or not wiring.feed(read, up):
             return read
         elif gate is not None and wiring.feed(read, gate):
-            active = wiring.add(f"{place}/act", act, "Activation", {}, [gate])
-            inner = wiring.add(f"{place}/multiply", "Multiply", "Multiply", {}, [active, up])
+            active, both = (f"{place}/{_beside(name, up)}" for name in ("act", "multiply"))
+            active = wiring.add(active, act, "Activation", {}, [gate])
+            inner = wiring.add(both, "Multiply", "Multiply", {}, [active, up])
         else:
-            inner = wiring.add(f"{place}/act", act, "Activation", {}, [up])
+            inner = wiring.add(f"{place}/{_beside('act', up)}", act, "Activation", {}, [up])
         down = own.get(f"down{tail}")
         return wiring.chain(inner, down) if down is not None else inner
 
