@@ -52,3 +52,4 @@ def quick_reading(_fork_server: Server) -> Iterator[Server]:
     """Models are read by watched forks, without the start of a child process for each."""
     with _fork_server.patched():
         yield _fork_server
+    assert _fork_server.peak < 1 << 30  # bytes of memory, whatever was read

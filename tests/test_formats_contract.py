@@ -209,6 +209,7 @@ def reason_of(path: Path) -> str:
     assert told.startswith(f"{path}: ")
     assert told.isprintable()
     assert len(reason) < 420
+    assert "NameError" not in reason  # a fault here, whatever the file
     return reason
 
 

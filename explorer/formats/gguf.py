@@ -13,7 +13,7 @@ from math import prod
 from pathlib import PurePath
 from typing import Any
 
-from explorer.formats.inferring import network_of_tensors
+from explorer.formats.inferring import MOST_TENSORS, network_of_tensors
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.source import Source, View
 from explorer.network import ByteRange, Network, Weight
@@ -21,7 +21,7 @@ from explorer.plain_text import clean
 from explorer.weights.codecs.ggml import BLOCKS
 
 MAGIC = b"GGUF"
-MOST_TENSORS, MOST_KEYS, MOST_TEXTS = 1_000_000, 100_000, 10_000_000
+MOST_KEYS, MOST_TEXTS = 100_000, 10_000_000
 LONGEST_TEXT, LONGEST_NAME = 64 << 20, 1000
 _TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1",

@@ -27,6 +27,7 @@ from explorer.formats.manifest_checks import (
 from explorer.formats.manifest_weights import WeightParser, WeightWriter, extent
 from explorer.formats.record import UnreadableError
 from explorer.network import FileStamp, Layer, Link, Network, Scope, Shape, Weight
+from explorer.plain_text import clean
 
 MOST_NOTES = 50
 MOST_PARTS = 4096
@@ -71,7 +72,7 @@ def encode(network: Network, parts: Mapping[str, Part] | None = None) -> bytes:
     layers, links = out.layers(network.layers), out.links(network)
     data = {
         "parts": [[part.name, part.size, part.mtime_ns] for part in parts.values()],
-        "name": network.name,
+        "name": clean(network.name) or "unnamed",
         "format": network.format,
         "texts": list(out.texts),
         "configs": list(out.configs.values()),
@@ -79,7 +80,9 @@ def encode(network: Network, parts: Mapping[str, Part] | None = None) -> bytes:
         "inputs": list(out.inputs.values()),
         "weights": [weights.weight(w) for w in out.weights],
         "layers": layers,
-        "scopes": [[s.path, s.kind, s.config, s.composite] for s in network.scopes],
+        "scopes": [
+            [s.path, clean(s.kind) or "unnamed", s.config, s.composite] for s in network.scopes
+        ],
         "links": links,
         "links_known": network.links_known,
         "notes": _few(network.notes),
@@ -113,10 +116,11 @@ class _Writer:
         for layer in layers:
             configs.setdefault(id(layer.config), len(configs))
             self.configs[id(layer.config)] = layer.config
+        kinds = {kind: clean(kind) or "unnamed" for kind in {layer.kind for layer in layers}}
         inputs: dict[tuple[Shape, ...], int] = {}
         columns: list[list[Any]] = [
             [layer.path for layer in layers],
-            _numbered([layer.kind for layer in layers], self.texts),
+            _numbered([kinds[layer.kind] for layer in layers], self.texts),
             [configs[id(layer.config)] for layer in layers],
             _numbered([layer.input_shapes for layer in layers], inputs),
             _numbered([layer.output_shape for layer in layers], self.shapes),

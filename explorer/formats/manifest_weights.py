@@ -28,12 +28,14 @@ from explorer.network import (
     Weight,
     Where,
 )
+from explorer.plain_text import LONGEST_NAME, clean
 from explorer.weights.codecs import problem
 
 LONGEST_INLINE = 1 << 20
 """Characters of a tensor that is told in the manifest itself."""
 _FILTERS = ("shuffle", "deflate")
 _DEEPEST = 4  # tables of scales that have scales themselves
+_LONGEST = 1000  # characters of a name
 _RANGE = 30  # characters of a range, about
 
 
@@ -48,13 +50,22 @@ class WeightWriter:
 
     def __init__(self, files: Mapping[str, int]) -> None:
         self._files = files
+        self._names: dict[str, str] = {}
 
     def weight(self, weight: Weight | None) -> Any:
         """A row of the manifest."""
         if weight is None:
             return None
         where, packing = self._where(weight.where), self._packing(weight.packing)
-        return [weight.name, weight.role, weight.shape, weight.dtype, where, packing, weight.axes]
+        name, role = self._fit(weight.name), clean(weight.role, _LONGEST)
+        return [name, role, weight.shape, weight.dtype, where, packing, weight.axes]
+
+    def _fit(self, name: str) -> str:
+        """A name from a stranger, fit to be shown: itself, or its like with a number of its own."""
+        if len(name) <= _LONGEST and name.isprintable():
+            return name
+        made = f"{clean(name, LONGEST_NAME)}~{len(self._names) + 1}"
+        return self._names.setdefault(name, made)
 
     def _packing(self, packing: Packing | None) -> Any:
         if packing is None:

@@ -15,7 +15,7 @@ from math import prod
 from pathlib import PurePath
 from typing import Any
 
-from explorer.formats.inferring import network_of_tensors
+from explorer.formats.inferring import MOST_TENSORS, network_of_tensors
 from explorer.formats.quantised import unpacked
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.shards import config_beside, index_in, is_index, sharded
@@ -104,6 +104,8 @@ def _tensors(source: Source) -> list[Weight]:
     if not isinstance(entries, dict):
         raise UnreadableError(f"{source.name}: its header lists no tensors")
     entries.pop("__metadata__", None)
+    if len(entries) > MOST_TENSORS:
+        raise UnreadableError(f"{source.name}: its header is impossibly large")
     found = sorted(
         (_entry(source, 8 + length, k, v) for k, v in entries.items()), key=lambda e: e[1]
     )

@@ -7,6 +7,7 @@ an architecture that is known, are marked as inferred. What is not known has no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from explorer.formats.inferring.chains import wire_chains
@@ -18,7 +19,11 @@ from explorer.formats.text import Names
 from explorer.network import Network, Weight
 from explorer.plain_text import clean
 
-__all__ = ["network_of_tensors"]
+__all__ = ["MOST_TENSORS", "network_of_tensors"]
+
+MOST_TENSORS = 500_000
+"""No model has more; the largest with experts have some 100 000."""
+_LONGEST = 1000  # characters of a name that is taken apart
 
 
 def network_of_tensors(
@@ -50,7 +55,7 @@ def network_of_tensors(
     -------
     Network
     """
-    names, modules = Names(), modules_of(tensors)
+    names, modules = Names(), modules_of([_short(i, t) for i, t in enumerate(tensors)])
     turned, single = turned_names(modules), single_channel(modules)
     layers = [layer for module in modules for layer in layers_of(module, names, turned, single)]
     layers = as_told(layers, config)
@@ -64,3 +69,10 @@ def network_of_tensors(
     told = [*notes, said, *([refused] if wiring.refused else [])]
     links = tuple(wiring.links)
     return Network(clean(name), form, ordered, links=links, links_known=known, notes=tuple(told))
+
+
+def _short(number: int, tensor: Weight) -> Weight:
+    """A tensor, its name cut where it would be a tree of a thousand levels."""
+    if len(tensor.name) <= _LONGEST:
+        return tensor
+    return replace(tensor, name=f"{clean(tensor.name)}~{number}".replace(".", "_"))
