@@ -341,8 +341,8 @@ SAMPLES: dict[str, Sample] = {
         "pytorch", lambda folder: _torch(folder, _use_new_zipfile_serialization=False)
     ),
     "pytorch_index": Sample("pytorch", _torch_index),
-    "pytorch_module": Sample("pytorch", _whole_module, links=False),
-    "torchscript": Sample("pytorch", _torchscript, links=False),
+    "pytorch_module": Sample("pytorch", _whole_module),
+    "torchscript": Sample("pytorch", _torchscript),
     "pt2": Sample("pt2", _exported),
     "onnx": Sample("onnx", _onnx),
     "onnx_external": Sample("onnx", lambda folder: _onnx(folder, external=True)),
