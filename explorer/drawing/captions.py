@@ -155,7 +155,8 @@ def _statements(crossing: Crossing, overlay: Overlay) -> Sequence[str]:
     if len(crossing.unread):
         unread = int(crossing.table.weights[crossing.unread].sum())
         guessed = int((pending & (stats.count > 0)).sum())
-        told = f"{count(guessed)} lines are estimates, others grey" if guessed else "grey"
+        some = "1 line is an estimate" if guessed == 1 else f"{count(guessed)} lines are estimates"
+        told = f"{some}, others grey" if guessed else "grey"
         found.append(f"still reading {count(unread)} weights: {told} until they are read")
     elif any(isinstance(t, Search) or stats.counted is None for t in crossing.searches):
         found.append("still looking for the strongest connections")
