@@ -75,7 +75,7 @@ FORMS = {
     "checkpoint": Form(linked=False),
     "frozen": Form(loops=CELLS, past=frozenset(("hidden",))),  # of unknown shape after loops
     "tfjs": Form(),
-    "tfjs graph": Form(loops=CELLS, past=HEADS | {"hidden"}, missing=frozenset(("grouped",))),
+    "tfjs graph": Form(loops=CELLS, past=HEADS | {"hidden"}),
     "tflite": Form(names={"head": "head_1|fully_connected"}, loops=CELLS, past=HEADS),
     "onnx": Form(names={"lstm": r"LSTM__\d+$", "deep": r"Conv__\d+", "both/forward":
                         r"LSTM__\d+/forward", "both/backward": r"LSTM__\d+/backward"},

@@ -132,12 +132,14 @@ def _check(case: Case, model: OpenModel, answer: Array, inputs: Array) -> None:
     if case.kind == "unscaled":
         scaled["query"] = parts["query"] * np.sqrt(part)
     np.testing.assert_allclose(attend(inputs, scaled, HEADS), answer, atol=2e-5)
-    if len(case.names) == 3:  # heads that share values are read together
-        value = f"{case.place}/{case.names[2]}"
-        found = told(model, value, f"{case.place}/{case.output}", (WIDTH, shared * part))
-        heads = parts["output"].reshape(WIDTH, shared, HEADS // shared, part)
-        np.testing.assert_allclose(found.mean, heads.mean(2).reshape(WIDTH, -1), rtol=1e-5)
-        assert (found.weights == HEADS // shared).all()
+    # Heads that share values are read together.
+    value = f"{case.place}/{case.names[-1]}"
+    if len(case.names) == 1:
+        value += f"[{WIDTH + shared * part}:{WIDTH + 2 * shared * part}]"
+    found = told(model, value, f"{case.place}/{case.output}", (WIDTH, shared * part))
+    heads = parts["output"].reshape(WIDTH, shared, HEADS // shared, part)
+    np.testing.assert_allclose(found.mean, heads.mean(2).reshape(WIDTH, -1), rtol=1e-5)
+    assert (found.weights == HEADS // shared).all()
 
 
 @pytest.mark.parametrize("name", CASES)

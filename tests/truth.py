@@ -88,14 +88,14 @@ def grouped(matrix: Matrix, groups: int) -> Matrix:
 
 
 def told(model: OpenModel, source: str, target: str, shape: tuple[int, int]) -> Matrix:
-    """What `edges` lists from one node to another, whose first unit counts as 0."""
+    """What `edges` lists from one node to another; the first of a range of units counts as 0."""
     found = edges_json(model, source, target, 100_000)
     mean, rms, weights = np.zeros((3, *shape))
-    first = 0
-    if found["edges"] and "[" in target:
-        first = min(e["to_unit"] for e in found["edges"])
+    ends = [[e[f"{side}_unit"] for e in found["edges"]] for side in ("to", "from")]
+    row, column = (min(units) if units and "[" in name else 0
+                   for units, name in zip(ends, (target, source), strict=True))  # fmt: skip
     for edge in found["edges"]:
-        at = edge["to_unit"] - first, edge["from_unit"]
+        at = edge["to_unit"] - row, edge["from_unit"] - column
         mean[at], rms[at], weights[at] = edge["signed_mean"], edge["magnitude"], edge["weights"]
     assert found["total_connections"] == np.count_nonzero(weights)
     assert found["total_weights"] == weights.sum()
