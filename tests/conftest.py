@@ -50,6 +50,7 @@ def _fork_server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def quick_reading(_fork_server: Server) -> Iterator[Server]:
     """Models are read by watched forks, without the start of a child process for each."""
+    _fork_server.peak = 0
     with _fork_server.patched():
         yield _fork_server
     assert _fork_server.peak < 1 << 30  # bytes of memory, whatever was read

@@ -21,7 +21,7 @@ from explorer.plain_text import clean
 
 __all__ = ["MOST_TENSORS", "network_of_tensors"]
 
-MOST_TENSORS = 500_000
+MOST_TENSORS = 300_000
 """No model has more; the largest with experts have some 100 000."""
 _LONGEST = 1000  # characters of a name that is taken apart
 
