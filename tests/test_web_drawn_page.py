@@ -391,8 +391,9 @@ def test_a_drag_at_the_scale_sends_colours_alone(page: Page) -> None:
         )
     changed = page.pixels()
     assert apart(changed, before) > 0.1
+    colors = page.page.evaluate("() => window.sent")
+    assert colors
     back(page)
-    switch(page)  # now all of it is sent
-    small, whole = page.page.evaluate("() => window.sent")
-    assert small < whole / 5
-    assert apart(page.pixels(), changed) < 0.02
+    switch(page)  # now all of it is sent, once or more
+    assert max(colors) < max(page.page.evaluate("() => window.sent")) / 5
+    assert apart(page.pixels(), changed) < apart(changed, before) / 4
