@@ -362,6 +362,8 @@ class View(Numbers):
         """Write the view as a scene file (``.json``) beside the network's file."""
         if self.session.model.comparison is not None:
             raise NeuronautError("a scene is of one network: a comparison cannot be saved as one")
+        if self._folder is not None:
+            raise NeuronautError("a scene names the file of its network: a live one has none")
         save_scene(path, self.network.opened, self.state)
         return self
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -256,6 +257,14 @@ def test_a_unit_tells_which_node_it_is() -> None:
         panel = layer_panel(model, "layer 0[1]")
     assert ("node", "n0_1") in panel["facts"]
     assert ("region", "V1") in panel["config"]
+
+
+def test_a_scene_of_a_graph_would_name_no_file(tmp_path: Path) -> None:
+    with (
+        explorer.open_network(layered((3, 2), 1.0)) as view,
+        pytest.raises(NeuronautError, match="a live one has none"),
+    ):
+        view.save_scene(tmp_path / "scene.json")
 
 
 def test_what_is_no_directed_graph_is_told() -> None:

@@ -176,7 +176,8 @@ def _given(wiring: Wiring, stack: Stack) -> str:
     if not all(map(_is_norm, _outside(wiring, stack, True))):
         return ""
     path = f"{stack.home}/input" if stack.home else "input"
-    return wiring.add(path, "InputLayer", "", {}, [])
+    query = next((r["q"] for r in stack.blocks.values() if "q" in r), "")
+    return wiring.add(path, "InputLayer", "", {}, [], wiring.wanted(query) if query else 0)
 
 
 def _holds(stack: Stack, layer: Layer) -> bool:
