@@ -140,20 +140,22 @@ def _steps(wiring: Wiring, node: _Node, residual: bool = False) -> list[Step] | 
         return [node.path] if not names and wiring.layers[node.path].op in _CHAINED else None
     if residual and names in _BLOCKS:
         return _block(wiring, node)
-    inner = [_steps(wiring, part, residual) for part in node.parts.values()]
-    if _is_resnet(names) and "downsample" in {n for p in node.layers() for n in p.split("/")}:
-        inner = [_steps(wiring, part, True) for part in node.parts.values()]
-        known = True
-    elif all(name.isdecimal() for name in names):
-        known = residual or _in_order(wiring, names, inner)
-    else:
-        known = names == ("features", "classifier")
-    if not known or any(steps is None for steps in inner):
+    numbered = all(name.isdecimal() for name in names)
+    if not numbered and names != ("features", "classifier"):
+        if not _is_resnet(names) or not any("/downsample/" in path for path in node.layers()):
+            return None
+        residual = True
+    if numbered:
+        names = tuple(sorted(names, key=int))
+    inner = []
+    for name in names:
+        steps = _steps(wiring, node.parts[name], residual)
+        if steps is None:
+            return None
+        inner.append(steps)
+    if numbered and not residual and not _in_order(wiring, names, inner):
         return None
-    if all(name.isdecimal() for name in names):
-        order = sorted(range(len(names)), key=lambda i: int(names[i]))
-        inner = [inner[i] for i in order]
-    return [step for steps in inner if steps for step in steps]
+    return [step for steps in inner for step in steps]
 
 
 def _is_resnet(names: Sequence[str]) -> bool:
@@ -177,14 +179,14 @@ def _block(wiring: Wiring, node: _Node) -> list[Step] | None:
     return [_Residual(node.path, main, side)]
 
 
-def _in_order(wiring: Wiring, names: Sequence[str], inner: Sequence[list[Step] | None]) -> bool:
+def _in_order(wiring: Wiring, names: Sequence[str], inner: Sequence[list[Step]]) -> bool:
     """Whether numbered parts are more than a list of alike that may stand side by side."""
-    if len(names) == 1 or any(steps is None for steps in inner):
-        return len(names) == 1
+    if len(names) == 1:
+        return True
     firsts = [steps[0] for steps in inner if steps and isinstance(steps[0], str)]
     kinds = {wiring.layers[path].op for path in firsts}
     wanted = {wiring.wanted(path) for path in firsts}
-    gaps = sorted(map(int, names)) != list(range(len(names)))
+    gaps = list(map(int, names)) != list(range(len(names)))
     return gaps or len(kinds) > 1 or len(wanted) > 1
 
 
