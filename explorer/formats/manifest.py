@@ -6,6 +6,7 @@ taken over by a hostile file can still only name byte ranges inside that file.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -163,12 +164,17 @@ def decode(
         When anything in it is impossible: a range outside the file, a shape that does not fit its
         bytes, a link to a layer that does not exist, a name that occurs twice.
     """
+    collecting = gc.isenabled()
+    gc.disable()  # all that is made here is kept, and nothing of it names itself
     try:
         return _Reader(stamp, find).network(json.loads(data, parse_constant=_refused))
     except (WrongError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise UnreadableError(
             f"the file leads its reader to impossible results ({error})"
         ) from None
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _refused(name: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from explorer.formats.onnx_operators import Meaning, Node, directions, meaning
 from explorer.formats.onnx_quantised import scaled
 from explorer.formats.onnx_tensors import Distinct, Tensors, constant, whole
-from explorer.formats.onnx_values import MOST_VALUES, Attributes, Shapes, called, folder_of
+from explorer.formats.onnx_values import MOST_VALUES, Attributes, Shapes, Values, called, folder_of
 from explorer.formats.ordering import topological
 from explorer.formats.record import UnreadableError
 from explorer.formats.text import Names
@@ -144,14 +144,15 @@ class Graph:
         if kind in _RECURRENT:
             self._recurrent(node, name)
             return
-        inner = [(a.name, a.g) for a in node.attribute if a.type == _GRAPH]
+        told, shown, others = self._attributes.of(node)
+        inner = [(a.name, a.g) for a in node.attribute if a.type == _GRAPH] if others else ()
         if inner:
             self._branches(node, name, inner, depth)
             return
-        read = self._read(node)
+        read = self._read(node, told, shown)
         self._put(node, name, read, meaning(read))
 
-    def _read(self, node: Any) -> Node:
+    def _read(self, node: Any, told: Values, shown: Values) -> Node:
         names, known, shapes = list(node.input), self._weights, self._shapes
         weights: dict[int, Weight] = {}
         constants: dict[int, tuple[int, ...]] = {}
@@ -168,8 +169,8 @@ class Graph:
                     turned |= {i}
         output = node.output
         return Node(
-            node.op_type, self._attributes.of(node)[0], weights, constants,
-            [shapes.get(name) for name in names], shapes.get(output[0]) if output else None, turned,
+            node.op_type, told, weights, constants, [shapes.get(name) for name in names],
+            shapes.get(output[0]) if output else None, turned, names, shown,
         )  # fmt: skip
 
     def _values(self, name: str) -> tuple[int, ...] | None:
@@ -183,15 +184,12 @@ class Graph:
         made, layers, links = self._made, self._layers, self._links
         number = len(layers)
         flowing: list[Shape] = []
-        for i, given in enumerate(node.input):
+        for given, shape in zip(read.inputs, read.shapes, strict=True):
             if given in made:
                 source, output = made[given]
-                shape = read.shapes[i]
                 links.append((source, output, number, len(flowing), shape))
                 flowing.append(shape or ())
-        config = self._attributes.of(node)[1]
-        if found.config:
-            config = {**config, **found.config}
+        config = {**read.shown, **found.config} if found.config else read.shown
         weights = tuple([self._distinct.of(w) for w in found.weights]) if found.weights else ()
         layers.append(
             (path, read.kind, config, tuple(flowing) if all(flowing) else (), read.output,
@@ -210,7 +208,7 @@ class Graph:
 
     def _recurrent(self, node: Any, name: str) -> None:
         """One layer per direction; of two, a layer that joins them."""
-        read = self._read(node)
+        read = self._read(node, *self._attributes.of(node)[:2])
         ways = directions(read)
         if len(ways) == 1:
             self._put(node, name, read, ways[0][1])

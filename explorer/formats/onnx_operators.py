@@ -58,6 +58,10 @@ class Node(NamedTuple):
         Of its first output.
     turned : frozenset of int
         Positions of matrices that the file holds transposed.
+    inputs : sequence of str
+        Their names.
+    shown : mapping
+        `attributes` as clean JSON values.
     """
 
     kind: str
@@ -67,6 +71,8 @@ class Node(NamedTuple):
     shapes: Sequence[Shape | None]
     output: Shape | None
     turned: frozenset[int] = frozenset()
+    inputs: Sequence[str] = ()
+    shown: Mapping[str, Any] = MappingProxyType({})
 
 
 class Meaning(NamedTuple):

@@ -31,8 +31,11 @@ class Attributes:
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, ...], tuple[Values, Values]] = {}
 
-    def of(self, node: Any) -> tuple[Values, Values]:
-        """Attributes that are plain values: as they are, and as clean JSON values."""
+    def of(self, node: Any) -> tuple[Values, Values, bool]:
+        """Attributes that are plain values: as they are, and as clean JSON values.
+
+        And whether there are others: tensors and graphs.
+        """
         given = node.attribute
         if not given:
             return _NOTHING
@@ -44,10 +47,10 @@ class Attributes:
             found = told, {_clean(name): _json(v) for name, v in told.items()}
             if sum(map(len, key)) <= _LONGEST_KNOWN:
                 self._known[key] = found
-        return found
+        return *found, len(plain) < len(given)
 
 
-_NOTHING: tuple[Values, Values] = ({}, {})
+_NOTHING: tuple[Values, Values, bool] = ({}, {}, False)
 
 
 def value(attribute: Any) -> Any:

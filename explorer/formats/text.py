@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from explorer.formats.record import UnreadableError
-from explorer.plain_text import clean, path_part
+from explorer.plain_text import clean, plain_name
 
 #: Longest text value kept from a configuration (a Lambda layer carries its byte code as text).
 LONGEST_VALUE = 2000
@@ -44,7 +44,7 @@ class Names:
 
         It never reads like the path of a unit, ``layer[0]``.
         """
-        part = path_part(clean(name).strip().strip("/"))
+        part = plain_name(clean(name).strip().strip("/").strip()) or "unnamed"
         path = base = f"{prefix}{part}"
         while path in self._taken:
             self._taken[base] += 1
