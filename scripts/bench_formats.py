@@ -3,20 +3,26 @@
     python scripts/bench_formats.py [--runs N]
 
 Makes a sharded folder of safetensors that says it holds 16 GB (sparse files: no disk is filled), a
-GGUF file with a vocabulary of 128 000 words, and an ONNX graph of 40 000 operators, and opens each.
-Beside them, in the same run: what reading the same headers costs with the formats' own packages.
+GGUF file with a vocabulary of 128 000 words, and graphs of 40 000 operators, and opens each. Beside
+the seconds on the clock those of the processors: of both processes, the one that parses and the one
+that checks. Beside them, in the same run: what reading the same headers costs with the formats' own
+packages.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +35,10 @@ from explorer.formats import open_network
 network = open_network(sys.argv[1])
 took = time.perf_counter() - start
 who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-peak = 1024 * sum(resource.getrusage(w).ru_maxrss for w in who)
-print(json.dumps([took, peak, len(network.layers), len(network.links), network.parameters]))
+used = [resource.getrusage(w) for w in who]
+peak = 1024 * sum(u.ru_maxrss for u in used)
+spent = sum(u.ru_utime + u.ru_stime for u in used)
+print(json.dumps([took, spent, peak, len(network.layers), len(network.links)]))
 """
 _PEERS = {
     "safetensors": "from safetensors import safe_open\nimport glob\n"
@@ -38,6 +46,10 @@ _PEERS = {
     "    with safe_open(f, 'np') as s: [s.get_slice(k).get_shape() for k in s.keys()]",
     "gguf": "import gguf\ngguf.GGUFReader(sys.argv[1])",
     "onnx": "import onnx\nonnx.shape_inference.infer_shapes(onnx.load(sys.argv[1]))",
+    "graphdef": "from tensorflow.core.framework.graph_pb2 import GraphDef\n"
+    "GraphDef.FromString(open(sys.argv[1], 'rb').read())",
+    "tflite": "from tensorflow.lite.python import schema_py_generated as schema\n"
+    "schema.ModelT.InitFromObj(schema.Model.GetRootAs(open(sys.argv[1], 'rb').read()))",
 }
 
 
@@ -111,6 +123,74 @@ def graph(path: Path, count: int = 40_000) -> Path:
     return path
 
 
+def frozen(path: Path, count: int = 40_000) -> Path:
+    """The same for TensorFlow: convolutions with a bias and an activation, and sums."""
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+    from tensorflow.python.framework.tensor_util import make_tensor_proto
+
+    made = GraphDef()
+
+    def node(name: str, op: str, *inputs: str) -> Any:
+        added = made.node.add(name=name, op=op, input=inputs)
+        added.attr["T" if inputs else "dtype"].type = 1
+        return added
+
+    given = node("x", "Placeholder")
+    for size in (-1, 8, 8, 8):
+        given.attr["shape"].shape.dim.add(size=size)
+    last, sums = "x", ["x"]
+    kernel, bias = (make_tensor_proto(np.ones(s, np.float32)) for s in ((3, 3, 8, 8), (8,)))
+    for i in range(count // 4):
+        scope = f"stage{i // 1000}/block{i // 100}/layer{i}"
+        for name, value in (("kernel", kernel), ("bias", bias)):
+            node(f"{scope}/{name}", "Const").attr["value"].tensor.CopyFrom(value)
+        conv = node(f"{scope}/Conv2D", "Conv2D", last, f"{scope}/kernel")
+        conv.attr["strides"].list.i.extend([1, 1, 1, 1])
+        conv.attr["padding"].s = b"SAME"
+        node(f"{scope}/BiasAdd", "BiasAdd", f"{scope}/Conv2D", f"{scope}/bias")
+        node(f"{scope}/Relu", "Relu", f"{scope}/BiasAdd")
+        last = f"{scope.rpartition('/')[0]}/add{i}"
+        node(last, "AddV2", f"{scope}/Relu", sums[max(len(sums) - 5, 0)])
+        sums.append(last)
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def lite(path: Path, count: int = 40_000) -> Path:
+    """A chain of sums in TFLite."""
+    flatbuffers = import_module("flatbuffers")
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    made, inside = schema.ModelT(), schema.SubGraphT()
+    made.version, made.subgraphs, made.operatorCodes = 3, [inside], [schema.OperatorCodeT()]
+    made.buffers = [schema.BufferT(), schema.BufferT()]
+    made.buffers[1].data = np.ones(4, "<f4").view(np.uint8)
+    inside.tensors, inside.operators = [], []
+    for i in range(count + 2):
+        tensor = schema.TensorT()
+        tensor.name = f"block_{i // 400}/layer{i // 20}/op{i}/Add".encode()
+        tensor.shape, tensor.buffer = [1, 4], int(i > count)
+        inside.tensors.append(tensor)
+    for i in range(count):
+        operator = schema.OperatorT()
+        operator.inputs, operator.outputs = [i, count + 1], [i + 1]
+        inside.operators.append(operator)
+    inside.inputs, inside.outputs = [0], [count]
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(made.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    return path
+
+
+def made_elsewhere(make: Callable[[Path], Path], path: Path) -> Path:
+    """A file made in a process of its own.
+
+    One that has loaded a large package hands its size on to those it starts, and these are measured.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(make, path).result()
+
+
 def peer(kind: str, path: Path) -> float:
     """Seconds that the format's own package takes for as much, in a process of its own."""
     code = f"import sys, time\nstart = time.perf_counter()\n{_PEERS[kind]}\n"
@@ -126,24 +206,28 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    row = "{:<28} {:>8} {:>7} {:>7} {:>9} {:>7} {:>8} {:>8}"
-    print(row.format("", "layers", "links", "s", "limit s", "ratio", "MB", "peer s"))
+    row = "{:<30} {:>8} {:>7} {:>7} {:>9} {:>7} {:>7} {:>6} {:>8}"
+    print(row.format("", "layers", "links", "s", "limit s", "ratio", "CPU s", "MB", "peer s"))
     with tempfile.TemporaryDirectory() as made:
         home = Path(made)
-        for title, kind, limit, path in (
-            ("16 GB of safetensors, sharded", "safetensors", 1.0, sharded(home / "sharded")),
-            ("GGUF, 128 000 words", "gguf", 1.0, vocabulary(home / "words.gguf")),
-            ("ONNX, 40 000 operators", "onnx", 3.0, graph(home / "graph.onnx")),
+        for title, kind, limit, make in (
+            ("16 GB of safetensors, sharded", "safetensors", 1.0, sharded),
+            ("GGUF, 128 000 words", "gguf", 1.0, vocabulary),
+            ("ONNX, 40 000 operators", "onnx", 3.0, graph),
+            ("TFLite, 40 000 operators", "tflite", 3.0, lite),
+            ("frozen graph, 40 000 operators", "graphdef", 3.0, frozen),
         ):
+            path = made_elsewhere(make, home / kind)
             found = []
             for _ in range(options.runs):
                 command = [sys.executable, "-c", _OPEN, str(path)]
                 done = subprocess.run(command, capture_output=True, text=True, check=True,
                                       env={**os.environ})  # fmt: skip
                 found.append(json.loads(done.stdout))
-            took, peak, layers, links, _ = sorted(found)[len(found) // 2]
+            took, spent, peak, layers, links = sorted(found)[len(found) // 2]
             beside = peer(kind, path)
-            told = (f"{took:.2f}", f"{limit:.1f}", f"{took / limit:.2f}", f"{peak / 1e6:.0f}")
+            told = (f"{took:.2f}", f"{limit:.1f}", f"{took / limit:.2f}", f"{spent:.2f}",
+                    f"{peak / 1e6:.0f}")  # fmt: skip
             print(row.format(title, layers, links, *told, f"{beside:.2f}"))
 
 
