@@ -185,7 +185,7 @@ def lite(path: Path, count: int = 40_000) -> Path:
 def made_elsewhere(make: Callable[[Path], Path], path: Path) -> Path:
     """A file made in a process of its own.
 
-    One that has loaded a large package hands its size on to those it starts, and these are measured.
+    One that has loaded large packages hands its size on to those it starts, which are measured.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(make, path).result()
