@@ -99,6 +99,7 @@ class GraphReader:
     def __init__(self, view: Readable, path: str) -> None:
         self._view, self._path = view, path
         self._nodes = 0
+        self._shapes: dict[bytes, Shape | None] = {}
         self._known: dict[bytes, tuple[str | None, Any]] = {}
 
     def graph(self, start: int, stop: int) -> tuple[list[NodeDef], dict[str, FunctionDef]]:
@@ -246,6 +247,16 @@ class GraphReader:
                 found.append(text(self._view, inner)[:_SMALL])
         return found
 
+    def _axes(self, place: Field) -> Shape | None:
+        """A TensorShapeProto; most are those of other tensors again."""
+        data = raw(self._view, place) if place.stop - place.start <= _SHORT else b""
+        if data and data in self._shapes:
+            return self._shapes[data]
+        found = shape(self._view, place.start, place.stop)
+        if data:
+            self._shapes[data] = found
+        return found
+
     def tensor(self, start: int, stop: int) -> Tensor:
         """A TensorProto; its bytes in place where they lie in one run."""
         code, axes, content, typed, told = 0, _no_shape(), None, b"", False
@@ -254,7 +265,7 @@ class GraphReader:
             if inner.number == 1:
                 code = inner.value
             elif inner.number == 2 and inner.wire == BYTES:
-                axes = shape(self._view, inner.start, inner.stop)
+                axes = self._axes(inner)
             elif inner.number == 4 and inner.wire == BYTES:
                 content = inner
             elif inner.number in _TYPED and len(typed) <= _MOST_INLINE:
