@@ -27,10 +27,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from explorer.formats import neighbours
-from explorer.formats.child import parse
-from explorer.formats.manifest import Part, decode
+from explorer.formats.containers import neighbours
 from explorer.formats.record import UnreadableError
+from explorer.formats.sandbox.child import parse
+from explorer.formats.sandbox.manifest import Part, decode
 from explorer.network import FileStamp
 
 LONGEST_CASE = 10  # seconds

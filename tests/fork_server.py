@@ -1,4 +1,4 @@
-"""Parses model files as the child process of `explorer.formats.isolation` does, each in a fork.
+"""Parses model files as the child of `explorer.formats.sandbox.isolation` does, each in a fork.
 
 Started by `forked_reading`. Every fork has the limits of the real child, and none of its start. It
 is watched: to write, to run or connect to anything, to import a framework, or to open what lies
@@ -65,7 +65,7 @@ def _watched(path: str, connection: socket.socket) -> None:
 def _parse(
     connection: socket.socket, path: str, limits: list[int], descriptor: int, out: int
 ) -> NoReturn:
-    from explorer.formats.child import limit, parse
+    from explorer.formats.sandbox.child import limit, parse
 
     limit(*limits)
     _watched(path, connection)
@@ -81,7 +81,7 @@ def serve(connection: socket.socket) -> None:
     import onnx.shape_inference  # noqa: F401
 
     from explorer.formats import formats
-    from explorer.formats.child import _leave_out
+    from explorer.formats.sandbox.child import _leave_out
 
     formats()
     _leave_out()

@@ -20,8 +20,8 @@ from typing import IO, Any
 import fork_server
 import pytest
 
-from explorer.formats import isolation
-from explorer.formats.isolation import Limits
+from explorer.formats.sandbox import isolation
+from explorer.formats.sandbox.isolation import Limits
 
 
 class _Forked:
@@ -61,10 +61,10 @@ class Server:
         self.peak = 0
         self._mine, theirs = socket.socketpair()
         start = isolation._START.replace(
-            "from explorer.formats.child import main", "import runpy"
+            "from explorer.formats.sandbox.child import main", "import runpy"
         ).replace("main(sys.argv[3:])", "runpy.run_path(sys.argv[3], run_name='__main__')")
         search = "\n".join(entry for entry in sys.path if entry)
-        package = str(Path(isolation.__file__).parents[1])
+        package = str(Path(isolation.__file__).parents[2])
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, package, search,

@@ -11,8 +11,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from explorer.formats import onnx as reader
-from explorer.formats.manifest import decode, encode
-from explorer.formats.source import Source
+from explorer.formats.containers.source import Source
+from explorer.formats.sandbox.manifest import decode, encode
 from explorer.network import FileStamp, Network
 from explorer.weights.codecs import is_number
 from explorer.weights.weight_reader import WeightReader

@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
 
-from explorer.formats.child import parse
-from explorer.formats.manifest import decode
+from explorer.formats.sandbox.child import parse
+from explorer.formats.sandbox.manifest import decode
 from explorer.network import FileStamp, Network
 
 State = dict[str, np.ndarray]

@@ -22,9 +22,10 @@ from test_formats_attacks import ended, external_model, refused
 from test_formats_contract import copied, reason_of
 from test_formats_mistakes import message
 
-from explorer.formats import archive, open_network
+from explorer.formats import open_network
+from explorer.formats.containers import archive
+from explorer.formats.containers.source import Source
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
 from explorer.report import network_json, network_text
 
 pytestmark = pytest.mark.usefixtures("quick_reading")

@@ -18,9 +18,9 @@ from PIL import Image
 
 from explorer.errors import ModelError
 from explorer.formats import formats, open_network
-from explorer.formats.child import parse
-from explorer.formats.manifest import Part, decode, encode
-from explorer.formats.source import Source
+from explorer.formats.containers.source import Source
+from explorer.formats.sandbox.child import parse
+from explorer.formats.sandbox.manifest import Part, decode, encode
 from explorer.network import ByteRange, Chunks, FileStamp, Inline, Network, Pieces, Weight
 from explorer.open_model import OpenModel
 from explorer.report import network_json, network_text

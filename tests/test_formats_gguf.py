@@ -13,8 +13,8 @@ import pytest
 from explorer.errors import ModelError
 from explorer.formats import gguf as reader
 from explorer.formats import open_network
+from explorer.formats.containers.source import Source
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
 from explorer.network import Network
 from explorer.weights.codecs.ggml import BLOCKS
 from explorer.weights.weight_reader import WeightReader

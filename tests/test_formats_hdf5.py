@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from explorer.formats.hdf5 import Hdf5
+from explorer.formats.containers.hdf5 import Hdf5
+from explorer.formats.containers.source import Source
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
 
 
 def _read(path: Path) -> Hdf5:

@@ -17,10 +17,11 @@ import pytest
 from keras import layers as kl
 
 from explorer.errors import ModelError
-from explorer.formats import Reading, isolation, open_network
-from explorer.formats.isolation import Child, Limits
-from explorer.formats.manifest import decode, encode
+from explorer.formats import Reading, open_network
 from explorer.formats.record import UnreadableError
+from explorer.formats.sandbox import isolation
+from explorer.formats.sandbox.isolation import Child, Limits
+from explorer.formats.sandbox.manifest import decode, encode
 from explorer.network import ByteRange, FileStamp, Layer, Link, Network, Weight
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -51,7 +52,7 @@ def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., byte
 
     def run(code: str, **limits: Any) -> bytes:
         start = setup + (
-            "from explorer.formats.child import limit\n"
+            "from explorer.formats.sandbox.child import limit\n"
             "limit(int(sys.argv[5]), int(sys.argv[6]))\n" + code
         )
         monkeypatch.setattr(isolation, "_START", start)

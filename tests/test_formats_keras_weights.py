@@ -17,8 +17,8 @@ from keras import layers as kl
 
 from explorer.errors import ModelError
 from explorer.formats import formats, keras_h5, keras_weights, open_network
+from explorer.formats.containers.source import Source
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
 from explorer.network import Network
 from explorer.weights.weight_reader import WeightReader
 

@@ -28,7 +28,7 @@ from test_formats_contract import copied
 
 from explorer.errors import ModelError
 from explorer.formats import formats, open_network
-from explorer.formats.source import Source
+from explorer.formats.containers.source import Source
 
 pytestmark = pytest.mark.usefixtures("quick_reading")
 

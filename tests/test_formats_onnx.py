@@ -15,8 +15,8 @@ from onnx.reference import ReferenceEvaluator
 from explorer.errors import ModelError
 from explorer.formats import onnx as reader
 from explorer.formats import open_network
+from explorer.formats.containers.source import Source
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
 from explorer.network import ByteRange, Network
 from explorer.open_model import OpenModel
 from explorer.report import edges_json

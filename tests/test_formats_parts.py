@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from explorer.errors import ModelError
-from explorer.formats import neighbours, open_network
-from explorer.formats.manifest import Part, decode, encode
+from explorer.formats import open_network
+from explorer.formats.containers import neighbours
 from explorer.formats.record import UnreadableError
+from explorer.formats.sandbox.manifest import Part, decode, encode
 from explorer.network import ByteRange, FileStamp, Inline, Layer, Network, Pieces, Weight
 from explorer.weights.weight_reader import WeightReader
 

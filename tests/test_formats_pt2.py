@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from explorer.formats import formats, open_network, pt2
+from explorer.formats.containers.source import Source
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
 from explorer.network import Network
 from explorer.open_model import OpenModel
 from explorer.report import edges_json

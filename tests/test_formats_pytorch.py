@@ -16,9 +16,9 @@ import torch
 
 from explorer.errors import ModelError
 from explorer.formats import open_network, pytorch
-from explorer.formats.pickles import tensors_in, unpickle
+from explorer.formats.containers.pickles import tensors_in, unpickle
+from explorer.formats.containers.source import Source
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
 from explorer.network import Network
 from explorer.weights.connections import connections_of
 from explorer.weights.weight_reader import WeightReader

@@ -19,9 +19,9 @@ from keras import layers as kl
 from tensorflow.core.framework import graph_pb2
 
 from explorer.formats import formats, graphdef, tf_checkpoint
+from explorer.formats.containers.source import Source
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source
-from explorer.formats.tf_index import MAGIC, slice_key
+from explorer.formats.tensorflow_graph.index import MAGIC, slice_key
 from explorer.network import FileStamp, Network, Pieces
 from explorer.open_model import OpenModel
 from explorer.report import edges_json

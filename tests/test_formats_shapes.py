@@ -8,7 +8,7 @@ import keras
 import pytest
 from keras import layers as kl
 
-from explorer.formats.keras_shapes import output_shapes, read_shape
+from explorer.formats.keras_model.shapes import output_shapes, read_shape
 
 IMAGE, SERIES, VOLUME = (None, 13, 17, 6), (None, 11, 6), (None, 7, 8, 9, 2)
 

@@ -16,9 +16,9 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from explorer.formats import open_network
 from explorer.formats import tflite as reader
+from explorer.formats.containers.source import Source
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
-from explorer.formats.tflite_names import NAMES
+from explorer.formats.tensorflow_graph.lite_names import NAMES
 from explorer.network import ByteRange, Network
 from explorer.open_model import OpenModel
 from explorer.report import edges_json

@@ -20,8 +20,8 @@ from keras_models import fill
 from test_cli import neuronaut
 
 from explorer.formats import open_network
-from explorer.formats.manifest import decode, encode
 from explorer.formats.record import UnreadableError
+from explorer.formats.sandbox.manifest import decode, encode
 from explorer.network import Layer, Network
 from explorer.weights.codecs import problem
 from explorer.weights.composites import expand

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from explorer.drawing.appearance import node_family
-from explorer.formats.text import Names
+from explorer.formats.naming.text import Names
 from explorer.network import Layer, Link, Network, Scope
 from explorer.tree.builder import build_hierarchy
 from explorer.tree.hierarchy import Hierarchy

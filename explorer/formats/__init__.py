@@ -18,8 +18,8 @@ from explorer.formats.record import Format, UnreadableError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from explorer.formats.isolation import Limits
-    from explorer.formats.manifest import Part
+    from explorer.formats.sandbox.isolation import Limits
+    from explorer.formats.sandbox.manifest import Part
     from explorer.network import FileStamp, Network
 
 CHANGED = "the file changed while it was read; open it again"
@@ -60,7 +60,7 @@ class Reading:
 
     def __init__(self, path: str | os.PathLike[str], limits: Limits | None = None) -> None:
         # Imported here because the child imports this package too and must start fast.
-        from explorer.formats.isolation import Child, Limits
+        from explorer.formats.sandbox.isolation import Child, Limits
 
         self._shown = os.fspath(path)
         self._descriptor = _open(self._shown)
@@ -81,7 +81,7 @@ class Reading:
             One line that names the file and the reason.
         """
         from explorer.errors import ModelError
-        from explorer.formats.manifest import decode
+        from explorer.formats.sandbox.manifest import decode
         from explorer.network import FileStamp
 
         before = self._status
@@ -100,7 +100,7 @@ class Reading:
 
     def _part(self, part: Part) -> FileStamp:
         """A further file of the model, by the rules and not by the word of the child."""
-        from explorer.formats import neighbours
+        from explorer.formats.containers import neighbours
         from explorer.network import FileStamp
 
         descriptor, path = neighbours.opened(self._path, part.name)

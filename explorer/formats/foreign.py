@@ -11,9 +11,9 @@ import struct
 import zlib
 from collections.abc import Collection
 
-from explorer.formats.protobuf import BYTES, VARINT, fields
+from explorer.formats.containers.protobuf import BYTES, VARINT, fields
+from explorer.formats.containers.source import Source
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
 from explorer.plain_text import clean
 
 _HEAD = 4096

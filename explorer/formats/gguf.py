@@ -13,9 +13,9 @@ from math import prod
 from pathlib import PurePath
 from typing import Any
 
+from explorer.formats.containers.source import Source, View
 from explorer.formats.inferring import MOST_TENSORS, network_of_tensors
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source, View
 from explorer.network import ByteRange, Network, Weight
 from explorer.plain_text import clean
 from explorer.weights.codecs.ggml import BLOCKS

@@ -6,14 +6,14 @@ import re
 from itertools import islice
 from pathlib import PurePath
 
-from explorer.formats.protobuf import BYTES, fields
+from explorer.formats.containers.protobuf import BYTES, fields
+from explorer.formats.containers.source import Source
 from explorer.formats.record import Format, UnreadableError
 from explorer.formats.savedmodel import flow_of
-from explorer.formats.source import Source
-from explorer.formats.tf_flow import Flow
-from explorer.formats.tf_layers import Layers
-from explorer.formats.tf_messages import text
-from explorer.formats.tf_nodes import GraphReader
+from explorer.formats.tensorflow_graph.flow import Flow
+from explorer.formats.tensorflow_graph.layers import Layers
+from explorer.formats.tensorflow_graph.messages import text
+from explorer.formats.tensorflow_graph.nodes import GraphReader
 from explorer.network import Network
 
 _OPERATOR = re.compile(r"^[A-Z_][A-Za-z0-9_>.]{1,80}$")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from explorer.formats.keras_groups import root_of, sharded_root
+from explorer.formats.containers.source import Source
+from explorer.formats.keras_model.groups import root_of, sharded_root
 from explorer.formats.keras_v3 import CONFIG, METADATA, PICKLED, WEIGHTS, described
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source
 from explorer.network import Network
 
 _INDEX, _PICKLES = ".weights.json", "model.weights.npz"

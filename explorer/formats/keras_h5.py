@@ -6,15 +6,15 @@ Written by Keras 1 to 3; the variables have names. See
 
 from __future__ import annotations
 
-from explorer.formats.hdf5 import SIGNATURE, Hdf5, find_signature
-from explorer.formats.hdf5 import Node as Group
-from explorer.formats.keras_config import Node, read_model
-from explorer.formats.keras_network import decode_codes, network_of, weight_of
-from explorer.formats.keras_variables import NON_TRAINABLE, OWN_NAMES, parts, role_from_name
+from explorer.formats.containers.hdf5 import SIGNATURE, Hdf5, find_signature
+from explorer.formats.containers.hdf5 import Node as Group
+from explorer.formats.containers.source import Source
+from explorer.formats.keras_model.config import Node, read_model
+from explorer.formats.keras_model.network import decode_codes, network_of, weight_of
+from explorer.formats.keras_model.variables import NON_TRAINABLE, OWN_NAMES, parts, role_from_name
 from explorer.formats.keras_weights import alone
+from explorer.formats.naming.text import parse_json
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source
-from explorer.formats.text import parse_json
 from explorer.network import Network
 from explorer.plain_text import clean
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from explorer.formats.archive import Archive, is_zip, of_pytorch
+from explorer.formats.containers.archive import Archive, is_zip, of_pytorch
+from explorer.formats.containers.hdf5 import Node as Group
+from explorer.formats.containers.source import Source, View
 from explorer.formats.foreign import told_archive
-from explorer.formats.hdf5 import Node as Group
-from explorer.formats.keras_config import Node, is_model, read_model
-from explorer.formats.keras_groups import root_of, sharded_root
-from explorer.formats.keras_network import decode_codes, network_of, weight_of
-from explorer.formats.keras_quantised import stored_roles
-from explorer.formats.keras_tree import read_tree
-from explorer.formats.keras_variables import numbered, parts
+from explorer.formats.keras_model.config import Node, is_model, read_model
+from explorer.formats.keras_model.groups import root_of, sharded_root
+from explorer.formats.keras_model.network import decode_codes, network_of, weight_of
+from explorer.formats.keras_model.quantised import stored_roles
+from explorer.formats.keras_model.tree import read_tree
+from explorer.formats.keras_model.variables import numbered, parts
+from explorer.formats.naming.text import natural, parse_json
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source, View
-from explorer.formats.text import natural, parse_json
 from explorer.network import Network
 from explorer.plain_text import clean
 

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from explorer.formats.hdf5 import Node
-from explorer.formats.keras_groups import sharded_root
-from explorer.formats.keras_network import weight_of
-from explorer.formats.keras_tree import GUESSED, NOT_RECORDED, guessed_kind, read_tree
-from explorer.formats.keras_variables import role_from_name
+from explorer.formats.containers.hdf5 import Node
+from explorer.formats.containers.source import Source
+from explorer.formats.keras_model.groups import sharded_root
+from explorer.formats.keras_model.network import weight_of
+from explorer.formats.keras_model.tree import GUESSED, NOT_RECORDED, guessed_kind, read_tree
+from explorer.formats.keras_model.variables import role_from_name
+from explorer.formats.naming.text import Names
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source
-from explorer.formats.text import Names
 from explorer.network import Layer, Network, Scope, Weight
 from explorer.plain_text import clean
 

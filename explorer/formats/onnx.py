@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
-from explorer.formats.onnx_functions import inlined
-from explorer.formats.onnx_graph import Graph
-from explorer.formats.onnx_tensors import Tensors, stripped
-from explorer.formats.protobuf import BYTES, VARINT, fields
+from explorer.formats.containers.protobuf import BYTES, VARINT, fields
+from explorer.formats.containers.source import Source
+from explorer.formats.onnx_model.functions import inlined
+from explorer.formats.onnx_model.graph import Graph
+from explorer.formats.onnx_model.tensors import Tensors, stripped
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source
 from explorer.network import Network
 from explorer.plain_text import clean
 

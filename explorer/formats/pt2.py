@@ -12,11 +12,11 @@ from math import prod
 from pathlib import PurePath
 from typing import Any
 
-from explorer.formats.archive import Archive, is_zip, of_pytorch
-from explorer.formats.pt2_graph import Graph
+from explorer.formats.containers.archive import Archive, is_zip, of_pytorch
+from explorer.formats.containers.source import Source
+from explorer.formats.naming.text import parse_json
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source
-from explorer.formats.text import parse_json
+from explorer.formats.torch_program.graph import Graph
 from explorer.network import ByteRange, Network, Weight
 from explorer.plain_text import clean
 

@@ -2,7 +2,7 @@
 
 Since 1.6 a file is a zip archive with a pickle that tells the tensors and one member per storage;
 before, it was five pickles and the storages one after the other. Nothing that a pickle names is
-run: see `explorer.formats.pickles`.
+run: see `explorer.formats.containers.pickles`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from math import prod
 from pathlib import PurePath
 from typing import Any, BinaryIO, cast
 
-from explorer.formats.archive import Archive, is_zip, of_pytorch
+from explorer.formats.containers.archive import Archive, is_zip, of_pytorch
+from explorer.formats.containers.pickles import Storage, Tensor, tensors_in, unpickle
+from explorer.formats.containers.shards import config_beside, index_in, is_index, sharded
+from explorer.formats.containers.source import LARGEST_READ, Source
 from explorer.formats.inferring import network_of_tensors
-from explorer.formats.pickles import Storage, Tensor, tensors_in, unpickle
 from explorer.formats.quantised import unpacked
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.shards import config_beside, index_in, is_index, sharded
-from explorer.formats.source import LARGEST_READ, Source
 from explorer.network import ByteRange, Network, Weight
 from explorer.plain_text import clean
 from explorer.weights.codecs.kinds import PLAIN

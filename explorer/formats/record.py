@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from explorer.formats.source import Source
+    from explorer.formats.containers.source import Source
     from explorer.network import Network
 
 

@@ -15,12 +15,12 @@ from math import prod
 from pathlib import PurePath
 from typing import Any
 
+from explorer.formats.containers.shards import config_beside, index_in, is_index, sharded
+from explorer.formats.containers.source import LARGEST_READ, Source
 from explorer.formats.inferring import MOST_TENSORS, network_of_tensors
+from explorer.formats.naming.text import parse_json
 from explorer.formats.quantised import unpacked
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.shards import config_beside, index_in, is_index, sharded
-from explorer.formats.source import LARGEST_READ, Source
-from explorer.formats.text import parse_json
 from explorer.network import ByteRange, Lanes, Network, Packing, Weight
 from explorer.plain_text import clean
 

@@ -10,16 +10,22 @@ from dataclasses import replace
 from pathlib import PurePath
 from types import MappingProxyType
 
-from explorer.formats.protobuf import BYTES, VARINT, Field, fields
+from explorer.formats.containers.protobuf import BYTES, VARINT, Field, fields
+from explorer.formats.containers.source import Source, View
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source, View
-from explorer.formats.tf_checkpoint import layers_of
-from explorer.formats.tf_flow import Flow, Op, Ref
-from explorer.formats.tf_layers import Layers
-from explorer.formats.tf_messages import STRING, numbers, text
-from explorer.formats.tf_nodes import Function, FunctionDef, GraphReader, NodeDef, Tensor
-from explorer.formats.tf_shapes import fill_shapes
-from explorer.formats.tf_variables import Variables, read_variables
+from explorer.formats.tensorflow_graph.flow import Flow, Op, Ref
+from explorer.formats.tensorflow_graph.layers import Layers
+from explorer.formats.tensorflow_graph.messages import STRING, numbers, text
+from explorer.formats.tensorflow_graph.named_layers import layers_of
+from explorer.formats.tensorflow_graph.nodes import (
+    Function,
+    FunctionDef,
+    GraphReader,
+    NodeDef,
+    Tensor,
+)
+from explorer.formats.tensorflow_graph.shapes import fill_shapes
+from explorer.formats.tensorflow_graph.variables import Variables, read_variables
 from explorer.network import Network, Weight
 from explorer.weights.codecs import is_number
 

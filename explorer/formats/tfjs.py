@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from explorer.formats.keras_config import Node, read_model
-from explorer.formats.keras_network import network_of
-from explorer.formats.keras_variables import role_from_name
+from explorer.formats.containers.source import Source
+from explorer.formats.keras_model.config import Node, read_model
+from explorer.formats.keras_model.network import network_of
+from explorer.formats.keras_model.variables import role_from_name
+from explorer.formats.naming.text import parse_json
 from explorer.formats.record import Format, UnreadableError
-from explorer.formats.source import Source
-from explorer.formats.text import parse_json
-from explorer.formats.tfjs_graph import graph_network
-from explorer.formats.tfjs_weights import weights_of
+from explorer.formats.tensorflow_js.graph import graph_network
+from explorer.formats.tensorflow_js.weights import weights_of
 from explorer.network import Network, Weight
 
 _LARGEST = 64 << 20

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from explorer.formats.flatbuffer import Buffer
+from explorer.formats.containers.flatbuffer import Buffer
+from explorer.formats.containers.source import Source
+from explorer.formats.lite_model.graph import Reader
 from explorer.formats.record import Format
-from explorer.formats.source import Source
-from explorer.formats.tflite_graph import Reader
 from explorer.network import Network
 
 _MARK = b"TFL3"

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import NeuronautError
-from explorer.formats.text import Names, clean_tree
+from explorer.formats.naming.text import Names, clean_tree
 from explorer.network import Inline, Layer, Link, Network, Scope, Weight
 from explorer.plain_text import clean, path_part
 from explorer.weights.connections import MOST_PIECES

@@ -15,7 +15,7 @@ from explorer.formats.inferring.layers import as_told, layers_of, single_channel
 from explorer.formats.inferring.modules import modules_of
 from explorer.formats.inferring.stacks import stacks_of, wire_stacks
 from explorer.formats.inferring.wiring import Wiring
-from explorer.formats.text import Names
+from explorer.formats.naming.text import Names
 from explorer.network import Network, Weight
 from explorer.plain_text import clean
 

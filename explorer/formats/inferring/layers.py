@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from explorer.formats.inferring.modules import Module
-from explorer.formats.text import Names
+from explorer.formats.naming.text import Names
 from explorer.network import Layer, Weight
 from explorer.plain_text import clean
 from explorer.weights.units import whole

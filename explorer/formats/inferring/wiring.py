@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from explorer.formats.ordering import topological
-from explorer.formats.text import Names
+from explorer.formats.naming.ordering import topological
+from explorer.formats.naming.text import Names
 from explorer.network import Layer, Link
 from explorer.weights.kernels import kernel_of
 from explorer.weights.units import whole

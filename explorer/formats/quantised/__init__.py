@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from explorer.formats.containers.source import Source
+from explorer.formats.naming.text import parse_json
 from explorer.formats.quantised import bitsandbytes, integers, mxfp4, scaled
 from explorer.formats.quantised.group import PEEKED, Group, UndecodableError
 from explorer.formats.record import UnreadableError
-from explorer.formats.source import Source
-from explorer.formats.text import parse_json
 from explorer.network import ByteRange, Packing, Weight
 from explorer.weights.codecs import problem
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+from explorer.formats.naming.text import parse_json
 from explorer.formats.quantised.group import Group, UndecodableError, told
 from explorer.formats.record import UnreadableError
-from explorer.formats.text import parse_json
 from explorer.network import Lanes, Packing, TableAxis, Weight
 from explorer.weights.codecs import is_number
 from explorer.weights.units import whole

@@ -1,0 +1,1 @@
+"""Keras: configurations, layers and variables."""

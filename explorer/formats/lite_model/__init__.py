@@ -1,0 +1,1 @@
+"""TFLite: graphs, operators and tensors."""

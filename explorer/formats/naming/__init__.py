@@ -1,0 +1,1 @@
+"""Names, paths and orders of what a file holds."""

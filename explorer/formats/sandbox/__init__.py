@@ -1,0 +1,1 @@
+"""The child process that parses, and what it tells: the description of a network, checked."""

@@ -1,0 +1,1 @@
+"""TensorFlow: graphs, functions and variables."""

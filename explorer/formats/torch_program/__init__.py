@@ -1,0 +1,1 @@
+"""Programs that PyTorch exports: graphs and operators."""
