@@ -67,7 +67,7 @@ class Server:
         package = str(Path(isolation.__file__).parents[2])
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, package, search,
+                [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", start, package, search,
                  fork_server.__file__, str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, cwd="/",
                 env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
