@@ -116,7 +116,8 @@ def test_child_cannot_write_files_and_has_no_input(child: Callable[..., bytes]) 
 
 def test_child_dies_with_ctrl_c(good: dict[str, Path]) -> None:
     code = (
-        "import signal, sys; from explorer.formats import isolation, open_network\n"
+        "import signal, sys; from explorer.formats import open_network\n"
+        "from explorer.formats.sandbox import isolation\n"
         # Ignored by what is started in the background of a shell, and so by the tests.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "setup = isolation._START.replace('main(sys.argv[3:])', '')\n"
