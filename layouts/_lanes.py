@@ -197,7 +197,6 @@ class _Stack:
             pieces.size[members][:, [1, self.second]] for pieces in (self.pieces, self.closed)
         )
         gap = 2 * max(self.lateral[m] for m in members.tolist())
-        # columns are as wide as their widest: what opens changes no member's side of another
-        down, along = grid_offsets(extent, np.maximum(extent, usual), cols, gap)
+        down, along = grid_offsets(extent, usual, cols, gap)
         self.height[members] = down + self.pieces.axis[members] + middle
         self.place[members, self.second] = along

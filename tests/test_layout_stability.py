@@ -137,11 +137,12 @@ def test_siblings_keep_rows_and_sides_when_a_node_opens(
         was, now = (sign(b.centers[group, 0]) for b in (before, after))
         other_rank = rank[:, None] != rank[None, :]
         assert (was * now >= 0)[same & other_rank].all()
-        # in a rank, what stood above or before still does
-        mates = same & ~other_rank
-        for axis in (1, 2):
+        # in a rank, what stood above still does, and what stood before at the same height: in an
+        # array of many what opens pushes on its own row alone
+        mates, level = same & ~other_rank, sign(before.centers[group, 1]) == 0
+        for axis, known in ((1, mates), (2, mates & level)):
             was, now = (sign(b.centers[group, axis]) for b in (before, after))
-            assert (was * now >= 0)[mates].all()
+            assert (was * now >= 0)[known].all()
 
 
 @pytest.mark.parametrize("name", NAMES)
