@@ -121,11 +121,6 @@ def one_row() -> I8:
     return np.zeros(1, np.int64)
 
 
-def strip_aspect(strip: Strip) -> float:
-    """Width / height of the strip in one row."""
-    return _aspect(strip, one_row())
-
-
 def cut_to_aspect(
     strip: Strip, aspect: float, drawn: tuple[float, float, float]
 ) -> tuple[I8, float, float]:
@@ -278,8 +273,3 @@ def extent(strip: Strip, cuts: I8) -> tuple[float, float]:
     """Width and height of a strip in rows."""
     width, top, bottom = row_extents(strip, cuts)
     return float(width.max()), float((top - bottom).sum() + gutters(strip, cuts).sum())
-
-
-def _aspect(strip: Strip, cuts: I8) -> float:
-    width, height = extent(strip, cuts)
-    return width / height

@@ -137,7 +137,7 @@ def test_nothing_is_kept_of_a_live_model(folder: Path) -> None:
     assert not folder.exists()
 
 
-def renamed(path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def renamed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Have the matrices of one connection read otherwise, as another version might."""
     real = plan.signature
 
@@ -157,7 +157,7 @@ def test_statistics_of_another_reading_are_measured_anew_and_replaced(
     with OpenModel.open(str(dense)) as model:
         middle = model.table.connections[1].target
     with monkeypatch.context() as patch:
-        renamed(dense, patch, middle)
+        renamed(patch, middle)
         with OpenModel.open(str(dense)) as model:
             assert model.table.connections  # the store is looked at here
             model.table.refresh()

@@ -189,28 +189,19 @@ def lstm(inputs: Array, kernel: dict[str, Array], again: dict[str, Array]) -> Ar
     return np.stack(states)
 
 
-def gru(inputs: Array, kernel: dict[str, Array], again: dict[str, Array]) -> Array:
-    """States of a GRU whose reset gate acts behind the product, without biases."""
+def gru(
+    inputs: Array, kernel: dict[str, Array], again: dict[str, Array], reset_before: bool = False
+) -> Array:
+    """States of a GRU without biases, whose reset gate acts behind the product or before it."""
     h = np.zeros(len(again["candidate"]))
     states = []
     for x in inputs:
         update = _sigmoid(kernel["update gate"] @ x + again["update gate"] @ h)
         reset = _sigmoid(kernel["reset gate"] @ x + again["reset gate"] @ h)
-        new = np.tanh(kernel["candidate"] @ x + reset * (again["candidate"] @ h))
-        h = update * h + (1 - update) * new
-        states.append(h)
-    return np.stack(states)
-
-
-def gru_before(inputs: Array, kernel: dict[str, Array], again: dict[str, Array]) -> Array:
-    """The same where the reset gate acts before the product."""
-    h = np.zeros(len(again["candidate"]))
-    states = []
-    for x in inputs:
-        update = _sigmoid(kernel["update gate"] @ x + again["update gate"] @ h)
-        reset = _sigmoid(kernel["reset gate"] @ x + again["reset gate"] @ h)
-        new = np.tanh(kernel["candidate"] @ x + again["candidate"] @ (reset * h))
-        h = update * h + (1 - update) * new
+        past = (
+            again["candidate"] @ (reset * h) if reset_before else reset * (again["candidate"] @ h)
+        )
+        h = update * h + (1 - update) * np.tanh(kernel["candidate"] @ x + past)
         states.append(h)
     return np.stack(states)
 

@@ -361,10 +361,6 @@ def _cells(r: Rectangle) -> Rectangle:
     return left, top, max(-(-r[2] // CELL), left), max(-(-r[3] // CELL), top)
 
 
-def _middle(r: Rectangle) -> tuple[float, float]:
-    return (r[0] + r[2]) / 2, (r[1] + r[3]) / 2
-
-
 def _nearest(
     r: tuple[float, float, float, float], point: tuple[float, float]
 ) -> tuple[float, float]:
