@@ -49,6 +49,8 @@ apt_get() {
 missing_system() {
     for package in "$@"; do
         case $package in
+            gcc) has_program cc ;;
+            libc6-dev) [ -e /usr/include/stdint.h ] ;;
             libegl1) has_library libEGL.so.1 ;;
             libgl1) has_library libGL.so.1 ;;
             libxcursor1) has_library libXcursor.so.1 ;;
@@ -133,7 +135,8 @@ raise SystemExit(not w.SupportsOpenGL())' >/dev/null 2>&1; then
 # setup KIND EXTRAS PACKAGES
 setup() {
     find_python
-    sum=$(checksum "$2")
+    # The compiled part is built when the package is installed.
+    sum="$(checksum "$2") $(cksum <"$ROOT/explorer/pyramid/sums.c")"
     stamp=$VENV/.complete-$1
     if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$sum" ] && [ -x "$VENV/bin/neuronaut" ] &&
         [ -z "$(missing_system $3)" ]; then

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import explorer
+from explorer.pyramid.compiled import LIBRARY
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -84,6 +85,9 @@ def test_an_installed_wheel_finds_its_scenes_and_carries_nothing_else(tmp_path: 
     (metadata,) = installed.glob("*.dist-info")
     names = {p.name for p in installed.iterdir()}
     assert names == {"explorer", "layouts", metadata.name}
+    assert (installed / "explorer" / "pyramid" / "_sums.so").read_bytes() == LIBRARY.read_bytes()
+    assert wheel.name.split("-")[2:4] == ["py3", "none"]
+    assert not wheel.name.endswith("-any.whl")
     assert "neuronaut = explorer.__main__:main" in (metadata / "entry_points.txt").read_text()
     code = (
         "from explorer.bundled import scene_path; from explorer.scene_file import load_scene;"
@@ -100,6 +104,20 @@ def test_an_installed_wheel_finds_its_scenes_and_carries_nothing_else(tmp_path: 
         code_here = {p.relative_to(ROOT) for p in (ROOT / package).rglob("*.py")}
         code_there = {p.relative_to(installed) for p in (installed / package).rglob("*.py")}
         assert code_here == code_there
+
+
+def test_without_a_compiler_the_wheel_is_for_every_system(tmp_path: Path) -> None:
+    env = {**os.environ, "CC": "/no/such/compiler"}
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT, check=True, capture_output=True, text=True, env=env,
+    )  # fmt: skip
+    assert "sums.c was not compiled: /no/such/compiler" in done.stderr + done.stdout
+    (wheel,) = tmp_path.glob("*-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "explorer/pyramid/sums.c" in names
+    assert "explorer/pyramid/_sums.so" not in names
 
 
 # --- the scripts, with stand-ins for Python, pip, apt-get and sudo --------------------------------
@@ -156,12 +174,13 @@ class Machine:
         for made in (self.state, bin_, self.root):
             made.mkdir()
         shutil.copytree(ROOT / "scripts", self.root / "scripts")
-        for name in ("pyproject.toml", "constraints.txt"):
-            shutil.copy(ROOT / name, self.root)
+        for name in ("pyproject.toml", "constraints.txt", "explorer/pyramid/sums.c"):
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, self.root / name)
         for name in (*REAL, "mkdir", "cp", "chmod", "true"):
             (bin_ / name).symlink_to(shutil.which(name) or "/none")
         stubs = {"python3": PYTHON, "apt-get": APT, "sudo": SUDO, "id": ID}
-        stubs |= dict.fromkeys(("chromium", "Xvfb", "xdotool"), "#!/bin/sh\n")
+        stubs |= dict.fromkeys(("cc", "chromium", "Xvfb", "xdotool"), "#!/bin/sh\n")
         for name, text in stubs.items():
             path = bin_ / name
             path.write_text(text)
@@ -240,6 +259,15 @@ def test_a_changed_pin_is_installed(machine: Machine) -> None:
     with (machine.root / "constraints.txt").open("a") as file:
         file.write("# changed\n")
     assert len(pip_calls(machine.run()[0])) == 1
+
+
+def test_a_changed_source_is_compiled_anew(machine: Machine) -> None:
+    machine.run()
+    with (machine.root / "explorer" / "pyramid" / "sums.c").open("a") as file:
+        file.write("/* changed */\n")
+    calls, said = machine.run()
+    assert len(pip_calls(calls)) == 1
+    assert "making a virtual environment" not in said
 
 
 def test_a_checkout_that_was_moved_is_set_up_anew(machine: Machine) -> None:

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.pyramid import kernel
-from explorer.pyramid.grid import SIDE, TILE_ROWS, Grid
+from explorer.pyramid.grid import SIDE, Grid
 from explorer.pyramid.kept_memory import Room, room
-from explorer.pyramid.kernel import Form, Sums
+from explorer.pyramid.kernel import Form
 from explorer.pyramid.level0 import Level0, Values
 from explorer.pyramid.reading_ahead import reading_ahead
+from explorer.pyramid.sheet import Sheet
 from explorer.weights.connections import Matrix
 
 F8 = NDArray[np.float64]
@@ -82,7 +83,7 @@ def measure(orders: Sequence[Order], level0: Level0) -> list[Band]:
     """
     ranges = [grid.band_rows(band) for _, grid, band in orders]
     sheets = [
-        _Sheet.empty(grid, stop - first)
+        Sheet.empty(grid, stop - first)
         for (_, grid, _), (first, stop) in zip(orders, ranges, strict=True)
     ]
     reads = [
@@ -101,7 +102,12 @@ def measure(orders: Sequence[Order], level0: Level0) -> list[Band]:
             for rows, columns in _pieces(r1 - r0, c1 - c0):
                 piece = [t[rows, columns] for t in taps]
                 sheets[read.order].add(form, piece, r0 - top + rows.start, c0 + columns.start)
-    return [sheet.band() for sheet in sheets]
+    return [_band(sheet) for sheet in sheets]
+
+
+def _band(sheet: Sheet) -> Band:
+    return Band(sheet.sums, sheet.peak, sheet.codes(), sheet.bad, sheet.over_rows,
+                sheet.over_columns)  # fmt: skip
 
 
 def _taps(level0: Level0, own: Room, read: _Read, place: int) -> tuple[Form, list[Values]]:
@@ -134,80 +140,3 @@ def _pieces(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
         if r0 < r1:
             for c0 in range(0, columns, _PIECE_COLUMNS):
                 yield slice(r0, r1), slice(c0, min(columns, c0 + _PIECE_COLUMNS))
-
-
-@dataclass(eq=False)
-class _Sheet:
-    """A band while it is being summed."""
-
-    grid: Grid
-    sums: F8
-    peak: F8
-    tile_peak: F8
-    bad: NDArray[np.int64]
-    over_rows: F8 | None
-    over_columns: F8 | None
-
-    @classmethod
-    def empty(cls, grid: Grid, rows: int) -> _Sheet:
-        shape = (-(-rows // SIDE), grid.across)
-        return cls(
-            grid,
-            np.zeros((4, *shape)),
-            np.zeros(shape),
-            np.zeros((-(-rows // TILE_ROWS), grid.across)),
-            np.zeros(shape, np.int64),
-            np.zeros((4, rows)) if grid.lines else None,
-            np.zeros((4, grid.columns)) if grid.lines else None,
-        )
-
-    def band(self) -> Band:
-        """The finished band."""
-        whole = np.where(self.peak > 0, self.peak, 1.0)  # where it is 0, so are its tiles
-        share = self.tile_peak / np.repeat(whole, SIDE // TILE_ROWS, axis=0)[: len(self.tile_peak)]
-        share *= 255.0
-        np.minimum(np.ceil(share, out=share), 255.0, out=share)
-        codes = share.astype(np.uint8)
-        return Band(self.sums, self.peak, codes, self.bad, self.over_rows, self.over_columns)
-
-    def add(self, form: Form, taps: list[Values], row: int, column: int) -> None:
-        """Add the taps of one piece, whose first row and column these are."""
-        width, lines = self.grid.width, self.grid.lines
-        sums = kernel.sums_of(form.quick(taps), width, lines)
-        if sums is None:
-            piece, bad = kernel.careful(form.numbers(taps))
-            sums = kernel.sums_of(piece, width, lines)
-            assert sums is not None  # what does not fit was left out
-            if bad is not None:
-                self._count_bad(bad, row, column)
-        self._spread(sums, row, column)
-
-    def _spread(self, sums: Sums, row: int, column: int) -> None:
-        """Add the sums to the blocks, tiles, rows and columns they belong to."""
-        _, strips, columns = sums.columns.shape
-        starts = np.arange(0, columns, self.grid.width)
-        s = slice(row // SIDE, row // SIDE + strips)
-        t = slice(column // self.grid.width, column // self.grid.width + len(starts))
-        self.sums[:3, s, t] = np.add.reduceat(sums.columns[:3], starts, axis=2)
-        self.sums[3, s, t] = np.maximum.reduceat(sums.columns[3], starts, axis=1)
-        first = row // TILE_ROWS
-        self.tile_peak[first : first + len(sums.tiles), t] = sums.tiles
-        each = np.arange(0, len(sums.tiles), SIDE // TILE_ROWS)
-        self.peak[s, t] = np.maximum.reduceat(sums.tiles, each, axis=0)
-        if self.over_columns is not None:
-            here = self.over_columns[:, column : column + columns]
-            for strip in range(strips):
-                here[:3] += sums.columns[:3, strip]
-                np.maximum(here[3], sums.columns[3, strip], out=here[3])
-        if self.over_rows is not None and sums.rows is not None:
-            along = self.over_rows[:, row : row + sums.rows.shape[1]]
-            along[:3] += sums.rows[:3]
-            np.maximum(along[3], sums.rows[3], out=along[3])
-
-    def _count_bad(self, bad: NDArray[np.int64], row: int, column: int) -> None:
-        """Add the weights that the sums leave out."""
-        by_row = np.add.reduceat(bad, np.arange(0, len(bad), SIDE), axis=0)
-        starts = np.arange(0, bad.shape[1], self.grid.width)
-        s = slice(row // SIDE, row // SIDE + len(by_row))
-        t = slice(column // self.grid.width, column // self.grid.width + len(starts))
-        self.bad[s, t] += np.add.reduceat(by_row, starts, axis=1)

@@ -1,9 +1,13 @@
-"""Sums over one piece of a matrix that fits the processor's cache.
+"""Sums over one piece of a matrix that fits the processor's cache, by numpy.
 
-Every pass over the numbers is one that the machine does at the speed of its memory: sums along rows
-and columns are products with ones, largest sizes are taken of the bits as integers, which are in
-the order of |w|, and numbers of 16 bits are widened two at a time. What is added up in single
-precision is one column of 64 weights, or one row of a piece.
+What is added up, and in which order, is the same on every machine. Sums over a column of a strip
+are made row after row. Sums over a row of a piece are `RUNNING` sums side by side, to which its
+weights are dealt out in turn, folded in halves in the end: the second half is added to the first
+until one number is left. Both are in the precision of the weights, or double where they do not fit
+it; all that is added up further is in double precision.
+
+Largest sizes are taken of the bits as integers, which are in the order of |w|, and numbers of 16
+bits are widened two at a time.
 """
 
 from __future__ import annotations
@@ -27,9 +31,8 @@ FITS_SINGLE = (1e-12, 1e15)
 _SIZE_16 = np.uint16(0x7FFF)
 _UPPER = np.uint32(0xFFFF0000)
 _HALF = np.uint32(16)
-_SIDE_BY_SIDE = 128
-"""Columns of a product with ones: below the size at which a BLAS shares it out among threads,
-after which the last digit would depend on how many there are."""
+RUNNING = 256
+"""Running sums of a row: column c is added to sum c mod 256."""
 _LANES = {2: np.uint16, 4: np.int32, 8: np.int64}
 
 
@@ -216,10 +219,17 @@ class Form:
         Of the taps, in the weights' own precision.
     numbers : callable (list of array) -> list of float array
         The taps as numbers.
+    dtype : str
+        Type of the elements, where they are bits; empty where they are numbers.
     """
 
     quick: Callable[[list[Any]], Piece]
     numbers: Callable[[list[Any]], list[Values]]
+    dtype: str = ""
+
+    def dtype_of(self, tap: Values) -> str:
+        """Type of a tap's elements."""
+        return self.dtype or str(tap.dtype)
 
 
 def _same(parts: list[Values]) -> list[Values]:
@@ -231,8 +241,12 @@ NUMBERS = Form(lambda parts: taps(parts) if len(parts) > 1 else floats(parts[0])
 STORED = {
     "float32": NUMBERS,
     "float64": NUMBERS,
-    "bfloat16": Form(lambda parts: bfloat16(*parts), lambda parts: [from_bfloat16(*parts)]),
-    "float16": Form(lambda parts: float16(*parts), lambda parts: [_float16_numbers(*parts)]),
+    "bfloat16": Form(
+        lambda parts: bfloat16(*parts), lambda parts: [from_bfloat16(*parts)], "bfloat16"
+    ),
+    "float16": Form(
+        lambda parts: float16(*parts), lambda parts: [_float16_numbers(*parts)], "float16"
+    ),
 }
 """By the type of a weight's elements: one tap as it lies in the file."""
 
@@ -278,8 +292,13 @@ def sums_of(piece: Piece, width: int, lines: bool) -> Sums | None:
     out[3] = piece.top_number(high)
     if not _fits(float(piece.top_number(high.max(keepdims=True)).item()), piece.value.dtype):
         return None
-    _columns(piece, height, out)
-    over_rows = _rows(piece) if lines else None
+    over_rows = np.empty((4, rows)) if lines else None
+    for at, each in enumerate((_squares(piece), piece.value, piece.size)):
+        _down(each, height, out[at])
+        if over_rows is not None:
+            over_rows[at] = _across(each)
+    if over_rows is not None:
+        over_rows[3] = piece.top_number(np.maximum.reduce(piece.top, axis=1))
     if piece.peak is not piece.top:
         pairs, last = _pairs(piece.peak, "pairs")
     tiles = _tiles(pairs, width)
@@ -330,50 +349,33 @@ def _cuts(n: int, width: int) -> NDArray[np.intp]:
     return made
 
 
-def _columns(piece: Piece, height: int, out: F8) -> None:
-    """Σw², Σw and Σ|w| of each column of each strip."""
-    lanes, rows, columns = piece.value.shape
-    tall = (lanes, rows // height, height, columns)
-    value = piece.value.reshape(tall)
-    if piece.square is None:
-        out_shape = (lanes, rows // height, columns)
-        square = room().array("squares", out_shape, value.dtype)
-        np.einsum("lshc,lshc->lsc", value, value, out=square)
-    else:
-        square = _down(piece.square.reshape(tall))
-    for at, lane in enumerate((square, _down(value), _down(piece.size.reshape(tall)))):
-        for k in range(lanes):
-            out[at, :, k::lanes] = lane[k]
+def _squares(piece: Piece) -> Values:
+    """Σw² of each pair, in the places of the values."""
+    if piece.square is not None:
+        return piece.square
+    value = piece.value
+    return np.multiply(value, value, out=room().array("squares", value.shape, value.dtype))
 
 
-def _down(values: Values) -> Values:
-    """Sums over rows: shape (lanes, strips, columns)."""
-    lanes, strips, height, columns = values.shape
-    ones, whole = _ones(height, values.dtype.str), columns - columns % _SIDE_BY_SIDE
-    parts = []
-    if whole:
-        cut = (lanes, strips, height, whole // _SIDE_BY_SIDE, _SIDE_BY_SIDE)
-        side = values[..., :whole].reshape(cut).swapaxes(2, 3)
-        parts.append(np.matmul(ones[None], side).reshape(lanes, strips, whole))
-    if whole < columns:
-        parts.append(np.matmul(ones[None], values[..., whole:])[:, :, 0])
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+def _down(values: Values, height: int, out: F8) -> None:
+    """Sums over each column of each strip, row after row."""
+    lanes, rows, columns = values.shape
+    tall = values.reshape(lanes, rows // height, height, columns)
+    sums = np.add.reduce(tall, axis=2)
+    for k in range(lanes):
+        np.add(sums[k], 0.0, out=out[:, k::lanes])  # adding 0 leaves no -0
 
 
-def _rows(piece: Piece) -> F8:
-    """Σw², Σw, Σ|w| and max|w| of each row."""
-    value, square = piece.value, piece.square
-    ones = _ones(value.shape[2], value.dtype.str)
-    out = np.empty((4, value.shape[1]))
-    squares = np.vecdot(value, value) if square is None else np.vecdot(square, ones)
-    for at, lane in enumerate((squares, np.vecdot(value, ones), np.vecdot(piece.size, ones))):
-        np.add.reduce(lane, axis=0, dtype=np.float64, out=out[at])
-    out[3] = piece.top_number(np.maximum.reduce(piece.top, axis=1))
-    return out
-
-
-@lru_cache(maxsize=256)
-def _ones(n: int, dtype: str) -> Values:
-    made = np.ones(n, dtype)
-    made.flags.writeable = False
-    return made
+def _across(values: Values) -> F8:
+    """Sums over each row: `RUNNING` of them side by side, then folded in halves."""
+    lanes, rows, columns = values.shape
+    beside = RUNNING // lanes
+    whole = columns - columns % beside
+    cut = (lanes, rows, whole // beside, beside)
+    sums = np.add.reduce(values[..., :whole].reshape(cut), axis=2)
+    sums[..., : columns - whole] += values[..., whole:]
+    while beside > 1:
+        beside //= 2
+        sums = sums[..., :beside] + sums[..., beside:]
+    folded: Values = sums[0, :, 0] if lanes == 1 else sums[0, :, 0] + sums[1, :, 0]
+    return folded.astype(np.float64) + 0.0

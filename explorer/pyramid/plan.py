@@ -18,7 +18,7 @@ from explorer.pyramid.level0 import Level0
 from explorer.weights.codecs import stored_bits, stored_nbytes
 from explorer.weights.connections import Connection, Matrix
 
-PLAN = "4"
+PLAN = "5"
 """Changes whenever connections, grids or sums come to be made in another way."""
 Key = tuple[str, str]
 Period = Callable[[Connection], int]

@@ -23,6 +23,7 @@ import numpy as np
 from explorer.errors import ModelError
 from explorer.network import FileStamp, Network
 from explorer.pyramid.bands import Band
+from explorer.pyramid.compiled import SOURCE
 from explorer.pyramid.level0 import Level0
 from explorer.pyramid.plan import PLAN, Piece, measured
 from explorer.weights.weight_reader import WeightReader
@@ -207,7 +208,7 @@ def maker() -> Mapping[str, str]:
     """
     folder = Path(__file__).parents[1]
     digest = hashlib.blake2b(digest_size=8)
-    modules = [folder / "network.py", *(folder / "pyramid").rglob("*.py")]
+    modules = [folder / "network.py", *(folder / "pyramid").rglob("*.py"), SOURCE]
     for path in sorted([*modules, *(folder / "weights").rglob("*.py")]):
         digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
     return {
