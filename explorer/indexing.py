@@ -125,13 +125,14 @@ def _short(network: Network) -> str:
 
 
 def _stopped(model: OpenModel) -> str:
-    """What is kept of a measuring that was stopped: connections that were read to their end."""
-    connections = model.table.connections
-    done = sum(map(model.pyramid.ready, connections))
+    """What is kept of a measuring that was stopped."""
+    pyramid, connections = model.pyramid, model.table.connections
+    total = sum(map(bytes_of, connections))
+    done = sum(bytes_of(c) if pyramid.ready(c) else pyramid.read_of(c) for c in connections)
     if not done:
-        return "stopped before any connection was measured whole; nothing is kept"
+        return "stopped before anything was measured; nothing is kept"
     return (
-        f"stopped; what was measured is kept, {done} of {len(connections)} connections,"
+        f"stopped; what was measured is kept, {decimal(done)} of {decimal(total)},"
         " and the same command goes on from there"
     )
 

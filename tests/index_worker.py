@@ -23,7 +23,7 @@ from typing import Any
 from explorer import formats, indexing
 from explorer.__main__ import main
 from explorer.network import Network
-from explorer.pyramid import building
+from explorer.pyramid import building, gathering, grid
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.journal import Journal
 from explorer.pyramid.plan import PLAN
@@ -157,7 +157,7 @@ def full(model: Path, count: int) -> dict[str, int]:
     """Let the disk become full at any moment."""
     network = formats.open_network(str(model))
     wanted, _ = alone(network)
-    most = 1.1 * sum(len(payload or b"") for _, payload in wanted.values()) + 20_000
+    most = 4.0 * sum(len(payload or b"") for _, payload in wanted.values()) + 20_000
     seen = {"stored": 0, "refused": 0, "partly": 0}
     for i in range(count):
         room = int(most * i / (count - 1))
@@ -219,8 +219,17 @@ def totals(network: Network) -> dict[str, Any]:
     return {key.partition("\0")[0]: sums for key, (sums, _) in found.items()}
 
 
+def cut_small() -> None:
+    """Have the larger layers in several bands, and runs of few bands."""
+    grid._BAND_BYTES = 1 << 18
+    grid._LINE_SHARE = 1.0
+    gathering.RUN_BYTES = 1 << 18
+    gathering._COLUMN_BYTES = 0
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside numpy's idle threads
+    cut_small()
     task, path, *arguments = sys.argv[1:]
     tasks = {"kill": kill, "full": full, "race": race, "rewrite": rewrite}
     print(json.dumps(tasks[task](Path(path), *map(int, arguments))))

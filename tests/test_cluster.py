@@ -234,7 +234,7 @@ def test_ctrl_c_leaves_the_cluster(model: Path, machines: Machines, tmp_path: Pa
     run.send_signal(signal.SIGINT)
     code, out, lines = ended(run)
     assert (code, out, len(lines)) == (130, "", 1), lines
-    assert "stopped before any connection was measured whole" in lines[0]  # the worker hangs
+    assert "stopped before anything was measured" in lines[0]  # the worker hangs
     assert machines.scheduler.poll() is worker.poll() is None
 
 

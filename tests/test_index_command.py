@@ -114,9 +114,7 @@ def test_ctrl_c_keeps_what_was_measured_and_the_next_run_goes_on() -> None:
     process.send_signal(signal.SIGINT)
     out, told = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert told.splitlines()[-1].startswith(
-        "neuronaut: stopped; what was measured is kept, 2 of 4 connections"
-    )
+    assert told.splitlines()[-1].startswith("neuronaut: stopped; what was measured is kept, ")
     assert "Traceback" not in told
     assert [e.state for e in entries()] == ["partial"]
     with Journal.open(network(DIGITS), PLAN) as journal:

@@ -227,7 +227,7 @@ def to_bytes(stats: Sequence[MatrixStats]) -> bytes:
 
 def from_bytes(data: bytes | memoryview, grids: Sequence[Grid]) -> tuple[MatrixStats, ...] | None:
     """The statistics again; ``None`` when the bytes do not fit the grids."""
-    read = _Cursor(data)
+    read = Cursor(data)
     try:
         made = tuple(_matrix(read, grid) for grid in grids)
     except ValueError:
@@ -235,7 +235,7 @@ def from_bytes(data: bytes | memoryview, grids: Sequence[Grid]) -> tuple[MatrixS
     return made if read.at == len(data) else None
 
 
-def _matrix(read: _Cursor, grid: Grid) -> MatrixStats:
+def _matrix(read: Cursor, grid: Grid) -> MatrixStats:
     if not grid.stored:
         return MatrixStats(grid)
     flags = int(read("<i8", 1)[0])
@@ -250,13 +250,14 @@ def _matrix(read: _Cursor, grid: Grid) -> MatrixStats:
     return MatrixStats(grid, finest, codes, over[0], over[1])
 
 
-class _Cursor:
+class Cursor:
     """Reads arrays from bytes, one after the other, without copying them where they are aligned."""
 
     def __init__(self, data: bytes | memoryview) -> None:
         self.data, self.at = data, 0
 
     def __call__(self, dtype: str, *shape: int) -> Values:
+        """The next array; `ValueError` where too few bytes are left."""
         kind = np.dtype(dtype)
         count = int(np.prod(shape))
         stop = self.at + count * kind.itemsize

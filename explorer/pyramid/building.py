@@ -6,7 +6,6 @@ processes and a cluster come to the same bytes.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from functools import partial
 
 from explorer.network import ByteRange
 from explorer.pyramid.bands import Band
-from explorer.pyramid.gathering import Gathered
 from explorer.pyramid.level0 import Level0
 from explorer.pyramid.measuring import Measuring
 from explorer.pyramid.plan import Piece, measured
@@ -28,14 +26,6 @@ Work = Callable[[Sequence[Piece]], list[Band]]
 """Measures some bands, wherever it runs."""
 
 
-@dataclass(eq=False)
-class _Open:
-    """A connection of which some bands are still awaited."""
-
-    connection: Connection
-    bands: Gathered
-
-
 @dataclass(frozen=True, eq=False)
 class _Job:
     """Bands that are measured together: whose they are, which, and how many bytes of the model.
@@ -43,7 +33,7 @@ class _Job:
     Bytes that are read a second time, as a flattened channel's, count once.
     """
 
-    owners: list[tuple[_Open, int]]
+    owners: list[tuple[Connection, int]]
     pieces: list[Piece]
     nbytes: int
 
@@ -81,16 +71,17 @@ def build_all(
     Returns
     -------
     bool
-        Whether all is measured. When cancelled, what was finished stays.
+        Whether all is measured. When cancelled, what was done stays, and lasts where the pyramid
+        has where to write it.
 
     Raises
     ------
     ModelError
-        If the file cannot be read or was changed; what was finished before stays.
+        If the file cannot be read or was changed; what was done before stays.
     """
     total = sum(pyramid.bytes_needed(c) for c in connections)
     todo = [c for c in connections if not pyramid.ready(c)]
-    done = total - sum(pyramid.bytes_needed(c) for c in todo)
+    done = total - sum(pyramid.bytes_needed(c) - pyramid.carried(c) for c in todo)
     progress(done, total)
     pool, workers = executor
     running: dict[Future[list[Band]], _Job] = {}
@@ -115,6 +106,10 @@ def build_all(
         for future in running:
             future.cancel()
         wait(running)
+        for future, job in running.items():  # begun before it was cancelled: not in vain
+            if not future.cancelled() and future.exception() is None:
+                _take(pyramid, job, future.result())
+        pyramid.write_unfinished()
 
 
 def _place(connection: Connection) -> tuple[str, int]:
@@ -125,19 +120,19 @@ def _place(connection: Connection) -> tuple[str, int]:
 
 def _jobs(pyramid: Measuring, connections: Sequence[Connection]) -> Iterator[_Job]:
     """Bands in order, small ones together."""
-    owners: list[tuple[_Open, int]] = []
+    owners: list[tuple[Connection, int]] = []
     pieces: list[Piece] = []
     nbytes = told = 0
-    waiting = deque(connections)
-    while waiting:
-        connection = waiting.popleft()
-        plan = pyramid.plan(connection)
-        own = _Open(connection, Gathered(plan))
-        for at, task in enumerate(plan.tasks):
+    for connection in connections:
+        plan, left = pyramid.left(connection)
+        if not left:  # an earlier process was killed when it had just done the last
+            pyramid.finish(connection)
+        for at in left:
+            task = plan.tasks[at]
             if pieces and nbytes + task.nbytes > _JOB_BYTES:
                 yield _Job(owners, pieces, told)
                 owners, pieces, nbytes, told = [], [], 0, 0
-            owners.append((own, at))
+            owners.append((connection, at))
             pieces.append((plan.parts[task.part], task.band))
             nbytes += task.nbytes
             told += plan.told(at)
@@ -147,7 +142,7 @@ def _jobs(pyramid: Measuring, connections: Sequence[Connection]) -> Iterator[_Jo
 
 def _take(pyramid: Measuring, job: _Job, bands: list[Band]) -> None:
     """Keep what a job found; connections that are whole are handed over."""
-    for (own, at), band in zip(job.owners, bands, strict=True):
-        own.bands.add(at, band)
-        if own.bands.whole:
-            pyramid.finish(own.connection, own.bands)
+    for (connection, at), band in zip(job.owners, bands, strict=True):
+        pyramid.take(connection, at, band)
+    for connection in {connection.key: connection for connection, _ in job.owners}.values():
+        pyramid.finish(connection)

@@ -1,8 +1,9 @@
 """Statistics on their way into a store: written down one by one, so that nothing is measured twice.
 
-A journal only grows. A killed process leaves at most its last record unfinished, which is cut off
-when the next one goes on. One process at a time may write; the system gives its lock back when it
-ends, however it ends.
+Of a large connection that is not whole yet, runs of its bands are written down too; they count
+until the whole is. A journal only grows. A killed process leaves at most its last record
+unfinished, which is cut off when the next one goes on. One process at a time may write; the system
+gives its lock back when it ends, however it ends.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -35,9 +36,10 @@ from explorer.small_files import leftovers
 _MAGIC = b"neuronaut journal 1\n"
 _SIZES = struct.Struct("<II")  # of the heading's text: bytes and CRC-32
 # CRC-32 of all that follows and of the key, bytes of the key, bytes and CRC-32 of the payload,
-# totals, and whether the section is there or was found damaged.
+# totals, and what it is: a section, word that those of its key are damaged, or a run of bands.
 _RECORD = struct.Struct("<IIQI4d2qB")
-_HERE, _DAMAGED = 1, 2
+_HERE, _DAMAGED, _RUN = 1, 2, 3
+_NO_TOTALS = (0.0, 0.0, 0.0, 0.0, 0, 0)
 _AHEAD = 4096  # bytes read in search of a record: most keys are shorter
 
 
@@ -63,6 +65,7 @@ class Journal:
         self.totals: dict[str, Totals] = {}
         self._fingerprint = fingerprint
         self._sections: dict[str, Section] = {}
+        self._runs: dict[str, list[Section]] = {}
         self._pieces: Pieces | None = None
         self._end = self._seed = 0
         self._held: FileLock | None = None
@@ -119,7 +122,7 @@ class Journal:
             self._pieces.write(0, heading)
             self._end = len(heading)
         self._seed = fingerprint.checksum
-        self._sections, self._end = _records(self._pieces, self._end, self._seed)
+        self._sections, self._runs, self._end = _records(self._pieces, self._end, self._seed)
         self._pieces.cut(self._end)
 
     def _take_lock(self) -> None:
@@ -146,15 +149,46 @@ class Journal:
 
     def _payload(self, section: Section) -> bytes | None:
         """The bytes of a section; a damaged one is struck out, so that it is measured anew."""
+        payload = self._read(section)
+        if payload is None:
+            with self._lock, self._writing():
+                if self._can_write and self._sections.get(section.key) is section:
+                    self._strike_out(section.key)
+        return payload
+
+    def _read(self, section: Section) -> bytes | None:
         pieces = self._pieces
         payload = None if pieces is None else pieces.read(section.offset, section.nbytes)
-        if payload is not None and zlib.crc32(payload) == section.crc:
-            return payload
+        return payload if payload is not None and zlib.crc32(payload) == section.crc else None
+
+    def _strike_out(self, key: str) -> None:
+        self._write(Section(key, _NO_TOTALS, 0, 0, 0), b"", _DAMAGED)
+        self._sections.pop(key, None)
+        self._runs.pop(key, None)
+
+    @property
+    def begun(self) -> Collection[str]:
+        """Keys of sections of which there are runs, but not the whole."""
+        return self._runs.keys()
+
+    def runs(self, key: str) -> list[bytes]:
+        """The runs of a section that is not whole, as they were written; none if one is damaged."""
         with self._lock, self._writing():
-            if self._can_write and self._sections.get(section.key) is section:
-                self._write(section._replace(nbytes=0, crc=0), b"", _DAMAGED)
-                self._sections.pop(section.key, None)
-        return None
+            payloads = [self._read(section) for section in self._runs.get(key, ())]
+            found = [payload for payload in payloads if payload is not None]
+            if len(found) == len(payloads):
+                return found
+            if self._can_write:
+                self._strike_out(key)
+        return []
+
+    def append_run(self, key: str, payload: bytes) -> None:
+        """Keep a run of bands; what is said of `append` holds for it, too."""
+        section = Section(key, _NO_TOTALS, 0, len(payload), zlib.crc32(payload))
+        with self._lock, self._writing():
+            if self._can_write and key not in self._sections:
+                written = self._write(section, payload, _RUN)
+                self._runs.setdefault(key, []).append(written)
 
     def append(self, key: str, totals: Totals, payload: bytes) -> None:
         """Keep a section; replaces one of the same key.
@@ -174,6 +208,7 @@ class Journal:
         with self._lock, self._writing():
             if self._can_write:
                 self._sections[key] = self._write(section, payload, _HERE)
+                self._runs.pop(key, None)
 
     @property
     def _can_write(self) -> bool:
@@ -227,14 +262,14 @@ class Journal:
         store = Store.at(path, self._fingerprint)
         if store is None:
             raise _StopWriting(f"{path} cannot be read back")
-        self._sections = {}
+        self._sections, self._runs = {}, {}
         self.close()
         return store
 
     def _refuse_a_rewritten_model(self) -> None:
         assert self._fingerprint is not None
         if not self._fingerprint.holds():
-            self._sections = {}
+            self._sections, self._runs = {}, {}
             raise _StopWriting("the model file was rewritten meanwhile")
 
     def close(self) -> None:
@@ -243,7 +278,7 @@ class Journal:
             if self._pieces is not None:
                 self._pieces.close()
                 self._pieces = None
-                if not self._sections:
+                if not self._sections and not self._runs:
                     with contextlib.suppress(OSError):
                         self._path(JOURNAL).unlink()
             if self._held is not None:
@@ -280,9 +315,16 @@ def read_heading(pieces: Pieces) -> tuple[Fingerprint | None, int]:
     return Fingerprint.from_json(text), at + length
 
 
-def _records(pieces: Pieces, at: int, seed: int) -> tuple[dict[str, Section], int]:
-    """Sections of a journal and the end of the last whole record; payloads are not looked at."""
+_Runs = dict[str, list[Section]]
+
+
+def _records(pieces: Pieces, at: int, seed: int) -> tuple[dict[str, Section], _Runs, int]:
+    """Sections and runs of a journal, and the end of the last whole record.
+
+    Payloads are not looked at.
+    """
     sections: dict[str, Section] = {}
+    runs: _Runs = {}
     size = pieces.size
     while size - at >= _RECORD.size:
         block = pieces.read(at, min(_AHEAD, size - at))
@@ -295,9 +337,13 @@ def _records(pieces: Pieces, at: int, seed: int) -> tuple[dict[str, Section], in
         if block is None or zlib.crc32(block[4:start], seed) != crc or at + start + nbytes > size:
             break
         key = block[_RECORD.size : start].decode("utf-8", "surrogatepass")
-        if kind == _HERE:
-            sections[key] = Section(key, tuple(totals), at + start, nbytes, payload_crc)
+        found = Section(key, tuple(totals), at + start, nbytes, payload_crc)
+        if kind == _RUN:
+            runs.setdefault(key, []).append(found)
         else:
+            runs.pop(key, None)
             sections.pop(key, None)
+            if kind == _HERE:
+                sections[key] = found
         at += start + nbytes
-    return sections, at
+    return sections, runs, at

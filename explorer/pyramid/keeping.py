@@ -95,7 +95,7 @@ class Keeper:
             self._journal = Journal.open(self._network, PLAN)
             if not self._journal.reason:
                 self._carry_over(self._journal)
-            self._pyramid.attach(self._journal, self._journal.append)
+            self._pyramid.attach(self._journal, self._journal.append, self._journal)
 
     def _carry_over(self, journal: Journal) -> None:
         """Go on with what is good in a store that does not tell of everything."""
@@ -129,6 +129,7 @@ class Keeper:
 
     def close(self) -> None:
         """Close the files; an unfinished build can be gone on with in another run."""
+        self._pyramid.write_unfinished()
         with self._lock:
             for shelf in (self._journal, self._store, self._outdated):
                 if shelf is not None:

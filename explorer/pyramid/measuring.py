@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
 from explorer.memory import Memory
+from explorer.pyramid.bands import Band
 from explorer.pyramid.blocks import MatrixStats, Totals, from_bytes, to_bytes
 from explorer.pyramid.gathering import Gathered
 from explorer.pyramid.level0 import Level0, Reader
@@ -30,6 +31,20 @@ class Shelf(Protocol):
         """Statistics of a connection; ``None`` where they are missing or damaged."""
 
 
+class Runs(Protocol):
+    """Where runs of bands last, of connections that are not whole yet; safe for threads."""
+
+    @property
+    def begun(self) -> Collection[str]:
+        """Names of the connections of which there are runs."""
+
+    def runs(self, key: str) -> list[bytes]:
+        """The runs of a connection, in the order in which they were written."""
+
+    def append_run(self, key: str, payload: bytes) -> None:
+        """Keep another one."""
+
+
 Put = Callable[[str, tuple[float, float, float, float, int, int], bytes], None]
 """Puts totals and statistics of a connection, by name, where they last."""
 
@@ -48,10 +63,15 @@ class _Work:
     """A connection that is being measured: what has been done of it so far."""
 
     connection: Connection
+    plan: Plan
     done: Gathered
     nbytes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     estimated: tuple[int, Totals | None] = (0, None)  # after so many tasks
+
+    def left(self) -> list[int]:
+        """Tasks that are not done."""
+        return [at for at in range(len(self.plan.tasks)) if at not in self.done]
 
 
 class Measuring:
@@ -83,6 +103,7 @@ class Measuring:
         self._shelf: Shelf | None = None
         self._offered: dict[str, Totals] = {}  # on the shelf, and not asked for yet
         self._put: Put | None = None
+        self._runs: Runs | None = None
         self._lock = threading.Lock()
 
     def _period(self, connection: Connection) -> int:
@@ -93,7 +114,7 @@ class Measuring:
 
     # -- what has been measured --------------------------------------------------------------
 
-    def attach(self, shelf: Shelf, put: Put | None = None) -> None:
+    def attach(self, shelf: Shelf, put: Put | None = None, runs: Runs | None = None) -> None:
         """Take over what was measured earlier.
 
         Parameters
@@ -101,10 +122,12 @@ class Measuring:
         shelf : Shelf
         put : callable, optional
             Called with all that is measured from now on.
+        runs : Runs, optional
+            Has bands of connections that were not finished, and is given others from now on.
         """
         offered = {name: Totals(*totals) for name, totals in shelf.totals.items()}
         with self._lock:
-            self._shelf, self._put, self._offered = shelf, put, offered
+            self._shelf, self._put, self._offered, self._runs = shelf, put, offered, runs
 
     def section_name(self, connection: Connection) -> str:
         """Name of a connection's statistics on the shelf."""
@@ -116,10 +139,12 @@ class Measuring:
 
     def take_over(self, connections: Iterable[Connection]) -> None:
         """Look on the shelf for all connections there are; what else lies there is of no use."""
-        offered = self._offered
-        if offered:
+        offered, runs = self._offered, self._runs
+        begun = () if runs is None else runs.begun
+        if offered or begun:
             for connection in connections:
-                self.ready(connection)
+                if not self.ready(connection) and begun:
+                    self.carried(connection)
             with self._lock:
                 if self._offered is offered:
                     self._offered = {}
@@ -212,7 +237,7 @@ class Measuring:
             work = self._work_on(connection)
             middle = first + plan.parts[plan.tasks[first].part].grid.bands // 2
             if not work.done:
-                self._do(plan, middle, work)
+                self._do(work, middle)
 
     def estimate(self, connection: Connection) -> Totals | None:
         """Sums over the part of a connection that has been read so far; ``None`` for none.
@@ -239,6 +264,13 @@ class Measuring:
         work = self._work.get(connection.key)
         return 0 if work is None else work.nbytes
 
+    def carried(self, connection: Connection) -> int:
+        """Bytes that were read of a connection that is not ready, by an earlier process too."""
+        runs = self._runs
+        if runs is not None and runs.begun and self.section_name(connection) in runs.begun:
+            self._work_on(connection)
+        return self.read_of(connection)
+
     @property
     def under_way(self) -> int:
         """Bytes that have been read of connections that are not ready."""
@@ -246,22 +278,57 @@ class Measuring:
             work = list(self._work.values())
         return sum(w.nbytes for w in work)
 
-    def finish(self, connection: Connection, bands: Gathered) -> None:
-        """Take over a connection all of whose tasks were done, here or elsewhere.
+    def left(self, connection: Connection) -> tuple[Plan, list[int]]:
+        """The plan of a connection, and which of its tasks nobody has done yet."""
+        work = self._work_on(connection)
+        return work.plan, work.left()
+
+    def take(self, connection: Connection, at: int, band: Band) -> None:
+        """Take over what came of a task, wherever it was done.
 
         Parameters
         ----------
         connection : Connection
-        bands : Gathered
-            All of ``plan(connection)``.
+        at : int
+            Position of the task in ``plan(connection)``.
+        band : Band
         """
-        stats, totals = bands.assembled()
+        self._take(self._work_on(connection), at, band)
+
+    def _take(self, work: _Work, at: int, band: Band) -> None:
+        with work.lock:
+            if at not in work.done:
+                work.done.add(at, band)
+                work.nbytes += work.plan.told(at)
+                self._write(work)
+
+    def finish(self, connection: Connection) -> bool:
+        """Take over a connection if all of its tasks are done; whether they are."""
+        work = self._work_on(connection)
+        if not work.done.whole:
+            return False
+        stats, totals = work.done.assembled()
         self._held.put(connection.key, stats)
         if self._put is not None:
             self._put(self.section_name(connection), totals.row(), to_bytes(stats))
         with self._lock:
             self._totals[connection.key] = totals
             self._work.pop(connection.key, None)
+        return True
+
+    def write_unfinished(self) -> None:
+        """Write down what was measured of connections that are not whole, where that is kept."""
+        with self._lock:
+            every = list(self._work.values())
+        for work in every:
+            with work.lock:
+                self._write(work, all_of_it=True)
+
+    def _write(self, work: _Work, all_of_it: bool = False) -> None:
+        runs = self._runs
+        payload = None if runs is None else work.done.unwritten(all_of_it)
+        if runs is not None and payload is not None:
+            runs.append_run(self.section_name(work.connection), payload)
 
     def put(self, connection: Connection) -> None:
         """Have a connection that is ready kept, which was measured before anything was kept."""
@@ -278,29 +345,34 @@ class Measuring:
         return None if data is None else from_bytes(memoryview(data), plan.grids)
 
     def _work_on(self, connection: Connection) -> _Work:
+        """What was done of a connection, by an earlier process if not by this one."""
+        found = self._work.get(connection.key)
+        if found is not None:
+            return found
+        plan, runs = self.plan(connection), self._runs
+        fresh = _Work(connection, plan, Gathered(plan))
+        if runs is not None and runs.begun:
+            fresh.done.go_on(runs.runs(self.section_name(connection)))
+            fresh.nbytes = sum(plan.told(at) for at in range(len(plan.tasks)) if at in fresh.done)
         with self._lock:
-            fresh = _Work(connection, Gathered(self.plan(connection)))
             return self._work.setdefault(connection.key, fresh)
 
-    def _do(self, plan: Plan, at: int, work: _Work) -> None:
+    def _do(self, work: _Work, at: int) -> None:
+        self._take(work, at, self._measured(work.plan, at))
+
+    def _measured(self, plan: Plan, at: int) -> Band:
         task = plan.tasks[at]
         (band,) = measured([(plan.parts[task.part], task.band)], self.level0)
-        with work.lock:
-            work.done.add(at, band)
-            work.nbytes += plan.told(at)
+        return band
 
     def _measure(self, connection: Connection, cancelled: Callable[[], bool]) -> bool:
         """Do what is left of a connection; whether it was not cancelled."""
-        plan, work = self.plan(connection), self._work_on(connection)
-        left = [at for at in range(len(plan.tasks)) if at not in work.done]
-        for at in left:  # by one thread: several make each other wait, and are slower than one
+        work = self._work_on(connection)
+        for at in work.left():  # by one thread: several make each other wait, and are slower
             if cancelled():
                 return False
-            self._do(plan, at, work)
-        if not work.done.whole:
-            return False
-        self.finish(connection, work.done)
-        return True
+            self._do(work, at)
+        return self.finish(connection)
 
     def matrices(self, connection: Connection) -> tuple[MatrixStats, ...]:
         """Statistics of each part of the plan, measured or fetched now if need be."""
@@ -319,9 +391,9 @@ class Measuring:
         if before is None:
             self.build(connection)
         else:
-            work = _Work(connection, Gathered(plan))
+            again = Gathered(plan)
             for at in range(len(plan.tasks)):
-                self._do(plan, at, work)
-            stats, _ = work.done.assembled()
+                again.add(at, self._measured(plan, at))
+            stats, _ = again.assembled()
             return self._held.put(connection.key, stats)
         return self.matrices(connection)

@@ -193,6 +193,8 @@ class BackgroundReading:
             except Exception as error:  # a person must hear of it
                 self._fail(crossing, f"reading weights failed: {type(error).__name__}: {error}")
             finally:
+                if self._paused.is_set():  # who knows for how long
+                    self._pyramid.write_unfinished()
                 self.busy = False
                 self.fresh.set()
 
