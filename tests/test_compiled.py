@@ -91,6 +91,20 @@ def test_equal_to_numpy_bit_for_bit(dtype, shape, what, monkeypatch):
         same(*sheets([(within[:, : shape[1]], 0, 0)], dtype, grid, monkeypatch))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_at_any_address(dtype, monkeypatch):
+    """Arrays in a file may begin at any byte, and are summed up where they were read to."""
+    values = stored(numbers((128, 300), "spread"), dtype)
+    raw = np.zeros(values.nbytes + 1, np.uint8)
+    raw[1:] = values.reshape(-1).view(np.uint8)
+    askew = raw[1:].view(values.dtype).reshape(values.shape)
+    assert not askew.flags.aligned
+    grid = Grid(128, 300, 1, 64, 64, True, True)
+    one, other = sheets([(askew, 0, 0)], dtype, grid, monkeypatch)
+    same(one, other)
+    same(one, sheets([(values, 0, 0)], dtype, grid, monkeypatch)[1])
+
+
 def test_pieces_beside_and_below_each_other(monkeypatch):
     values = numbers((200, 9000), "spread")
     values[70, 8500] = np.nan  # its piece alone is left to numpy

@@ -18,10 +18,14 @@ from explorer.weights.weight_reader import WeightReader
 BYTES = np.random.default_rng(5).integers(0, 256, (5 << 20) + 12_345).astype(np.uint8)
 
 
+def memory(nbytes: int) -> np.ndarray:
+    return np.zeros(nbytes, np.uint8)
+
+
 @pytest.fixture
 def nothing_cached(monkeypatch):
     """As if no file lay in the page cache."""
-    monkeypatch.setattr(direct_reads, "is_cached", lambda descriptor, offset: False)
+    monkeypatch.setattr(direct_reads, "cached_share", lambda descriptor: 0.0)
 
 
 @pytest.fixture
@@ -43,34 +47,64 @@ def descriptor(tmp_path: Path):
     [(0, LEAST), (5, LEAST + 1), (4096, 3 << 20), (123_457, (4 << 20) + 999), (12_345, 5 << 20)],
 )
 def test_bytes_are_those_of_the_file(nothing_cached, descriptor, offset, nbytes):
-    reads, out = DirectReads(), np.zeros(nbytes, np.uint8)
-    assert reads.fill(descriptor, offset, out.data) == nbytes
-    np.testing.assert_array_equal(out, BYTES[offset : offset + nbytes])
+    reads = DirectReads()
+    np.testing.assert_array_equal(
+        reads.read(descriptor, offset, nbytes, memory), BYTES[offset : offset + nbytes]
+    )
     reads.close()
 
 
-def test_a_file_that_ends_early_gives_what_it_has(nothing_cached, descriptor):
-    reads, out = DirectReads(), np.zeros(2 << 20, np.uint8)
-    offset = len(BYTES) - (1 << 20) - 7
-    done = reads.fill(descriptor, offset, out.data)
-    assert done == (1 << 20) + 7
-    np.testing.assert_array_equal(out[:done], BYTES[offset:])
+def test_the_cache_is_gone_past(nothing_cached, descriptor, monkeypatch):
+    """What is read does not come to lie in it, nor what follows."""
+    if direct_reads.cached_share(descriptor) is None:
+        pytest.skip("the system cannot tell what lies in its cache")
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    monkeypatch.undo()
+    before = direct_reads.cached_share(descriptor)
+    if before:
+        pytest.skip("the system kept the file in its cache")
+    reads = DirectReads()
+    assert not reads.at_hand(descriptor, 0)
+    os.pread(descriptor, 100, 0)  # as whoever looks at the beginning of a file does
+    after = direct_reads.cached_share(descriptor)
+    assert reads.read(descriptor, 0, 3 << 20, memory) is not None
+    assert direct_reads.cached_share(descriptor) <= after
+    reads.close()
+
+
+def test_what_is_beyond_the_end_is_left_to_ordinary_reading(nothing_cached, descriptor):
+    reads = DirectReads()
+    assert reads.read(descriptor, len(BYTES) - (1 << 20), 2 << 20, memory) is None
+    end = reads.read(descriptor, len(BYTES) - (1 << 20) - 7, (1 << 20) + 7, memory)
+    np.testing.assert_array_equal(end, BYTES[-(1 << 20) - 7 :])
     reads.close()
 
 
 def test_small_and_cached_reads_are_ordinary(nothing_cached, descriptor, monkeypatch):
-    reads, out = DirectReads(), np.zeros(LEAST, np.uint8)
-    assert reads.fill(descriptor, 0, out[:-1].data) == 0
+    reads = DirectReads()
+    assert reads.read(descriptor, 0, LEAST - 1, memory) is None
+    reads.close()
+    monkeypatch.setattr(direct_reads, "cached_share", lambda descriptor: 1.0)
     monkeypatch.setattr(direct_reads, "is_cached", lambda descriptor, offset: True)
-    assert reads.fill(descriptor, 0, out.data) == 0
-    assert not out.any()
+    assert reads.read(descriptor, 0, LEAST, memory) is None
+    assert reads.at_hand(descriptor, 0)
+    monkeypatch.setattr(direct_reads, "is_cached", lambda descriptor, offset: False)
+    assert reads.read(descriptor, 0, LEAST, memory) is not None
+    assert not reads.at_hand(descriptor, 0)
     reads.close()
 
 
-def test_the_cache_is_asked_or_ordinary_reading_does(descriptor):
-    os.pread(descriptor, 1 << 20, 0)
+def test_the_cache_is_asked_or_ordinary_reading_does(descriptor, monkeypatch):
+    os.pread(descriptor, len(BYTES), 0)
     assert direct_reads.is_cached(descriptor, 0) is not False
+    assert direct_reads.cached_share(descriptor) in (None, 1.0)
     assert direct_reads.is_cached(-1, 0) is None
+    monkeypatch.setattr(direct_reads, "_system", lambda: None)
+    reads = DirectReads()
+    assert direct_reads.cached_share(descriptor) is None
+    assert reads.read(descriptor, 0, LEAST, memory) is None
+    assert not reads.at_hand(descriptor, 0)
 
 
 def test_a_file_system_that_refuses_is_asked_once(nothing_cached, descriptor, monkeypatch):
@@ -83,25 +117,27 @@ def test_a_file_system_that_refuses_is_asked_once(nothing_cached, descriptor, mo
         raise OSError(22, "Invalid argument")
 
     monkeypatch.setattr(os, "preadv", refuse)
-    reads, out = DirectReads(), np.zeros(LEAST, np.uint8)
-    assert reads.fill(descriptor, 0, out.data) == 0
-    assert reads.fill(descriptor, 0, out.data) == 0
+    reads = DirectReads()
+    assert reads.read(descriptor, 0, LEAST, memory) is None
+    assert reads.read(descriptor, 0, LEAST, memory) is None
     assert len(asked) == 1
     reads.close()
 
 
-@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("cached", [0.0, 1.0])
 @pytest.mark.parametrize("refused", [False, True])
-def test_weights_are_read_alike(tmp_path, monkeypatch, cached, refused):
-    monkeypatch.setattr(direct_reads, "is_cached", lambda descriptor, offset: cached)
+@pytest.mark.parametrize("offset", [0, 1])
+def test_weights_are_read_alike(tmp_path, monkeypatch, cached, refused, offset):
+    monkeypatch.setattr(direct_reads, "cached_share", lambda descriptor: cached)
     if refused:
-        monkeypatch.setattr(direct_reads, "_through", _refuse)
+        monkeypatch.setattr(direct_reads, "_filled", _refuse)
     values = np.random.default_rng(1).normal(size=(700, 1000)).astype(np.float32)
     file = File(tmp_path / "f")
+    file.add("before", np.zeros(offset, np.uint8), "uint8", (offset,))
     weight = file.add("w", values, "float32", values.shape)
     with WeightReader(file.network(weight)) as reader:
         run = (3 * 1000, 690, 1000, 1000)
-        found = reader.read_stored(weight, run, lambda nbytes: np.zeros(nbytes, np.uint8))
+        found = reader.read_stored(weight, run, memory)
     np.testing.assert_array_equal(found, values[3:693])
 
 
@@ -109,15 +145,14 @@ def _refuse(*arguments):
     raise OSError(22, "Invalid argument")
 
 
-def test_a_truncated_file_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(direct_reads, "is_cached", lambda descriptor, offset: False)
+def test_a_truncated_file_is_told(nothing_cached, tmp_path):
     values = np.ones((700, 1000), np.float32)
     file = File(tmp_path / "f")
     weight = file.add("w", values, "float32", values.shape)
     with WeightReader(file.network(weight)) as reader:
         os.truncate(tmp_path / "f", 2_000_000)
         with pytest.raises(ModelError, match="changed"):
-            reader.read_stored(weight, (0, 700, 1000, 1000), lambda n: np.zeros(n, np.uint8))
+            reader.read_stored(weight, (0, 700, 1000, 1000), memory)
 
 
 @pytest.mark.parametrize("ahead", [False, True])

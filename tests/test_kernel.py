@@ -117,7 +117,12 @@ def test_what_single_precision_does_not_hold(tmp_path: Path, dtype: str) -> None
 
 @pytest.mark.parametrize("shape", [(192, 9000), (2500, 64)])
 def test_wide_matrices_are_read_in_panels(tmp_path: Path, monkeypatch, shape) -> None:
-    for name, value in (("_WIDE", 1 << 12), ("_PANEL", 1 << 11), ("_PIECE", 1 << 15)):
+    for name, value in (
+        ("_NEAR", 1 << 12),
+        ("_FAR", 1 << 12),
+        ("_PANEL", 1 << 11),
+        ("_PIECE", 1 << 15),
+    ):
         monkeypatch.setattr(f"explorer.pyramid.bands.{name}", value)
     monkeypatch.setattr("explorer.pyramid.level0.WHOLE", 0)
     stored = numbers(shape).astype(TYPES["bfloat16"])

@@ -28,7 +28,8 @@ _PIECE = 1 << 19  # elements worked on at once
 _READ = 1 << 20  # elements read at once
 _PIECE_COLUMNS = 1 << 13  # a BLAS takes longer rows with several threads
 _PANEL = 1 << 14  # columns read at once of a matrix so wide that 64 rows of it are large
-_WIDE = 1 << 22  # elements of 64 rows above which panels are read
+_NEAR = 1 << 22  # elements of 64 rows above which panels are read
+_FAR = 1 << 23  # the same where a disk is waited for, which likes long reads
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +87,15 @@ def measure(orders: Sequence[Order], level0: Level0) -> list[Band]:
         Sheet.empty(grid, stop - first)
         for (_, grid, _), (first, stop) in zip(orders, ranges, strict=True)
     ]
+    # Reading from the page cache is work for the same processor: nothing is won by another thread.
+    ends = [(orders[at][0], ranges[at][0]) for at in (0, -1) if orders]
+    wait = not all(level0.at_hand(matrix, row) for matrix, row in ends)
     reads = [
         _Read(at, matrix, rows, columns)
         for at, (matrix, grid, _) in enumerate(orders)
-        for rows, columns in _reads(grid, *ranges[at])
+        for rows, columns in _reads(grid, *ranges[at], _FAR if wait else _NEAR)
     ]
     own = room()
-    # Reading from the page cache is work for the same processor: nothing is won by another thread.
-    wait = not all(level0.at_hand(reads[at].matrix, reads[at].rows[0]) for at in (0, -1) if reads)
     careless = np.errstate(over="ignore", under="ignore", invalid="ignore")
     with careless, reading_ahead(partial(_taps, level0, own), reads, wait) as arriving:
         for read, (form, taps) in arriving:
@@ -121,9 +123,11 @@ def _taps(level0: Level0, own: Room, read: _Read, place: int) -> tuple[Form, lis
     return kernel.NUMBERS, list(level0.taps(matrix, [read.rows], read.columns, keep=False))
 
 
-def _reads(grid: Grid, first: int, stop: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Rows and columns that are read together."""
-    panel = grid.columns if SIDE * grid.columns <= _WIDE else _PANEL
+def _reads(
+    grid: Grid, first: int, stop: int, wide: int
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Rows and columns that are read together; panels where 64 rows have more than `wide`."""
+    panel = grid.columns if SIDE * grid.columns <= wide else _PANEL
     step = SIDE * max(1, _READ // (SIDE * grid.taps * panel))
     for r0 in range(first, stop, step):
         for c0 in range(0, grid.columns, panel):

@@ -205,8 +205,8 @@ class Level0:
         Returns
         -------
         array, shape (rows, columns), or None
-            Float32, float64, or the bits of floats of 16 bits as uint16. ``None`` when they have
-            to be decoded, or are better read together with what lies around them.
+            Float32, float64, or the bits of floats of 16 bits as uint16, at any address. ``None``
+            when they have to be decoded, or are better read together with what lies around them.
         """
         weight, width = matrix.weight, columns[1] - columns[0]
         whole = width == matrix.major_stride

@@ -80,7 +80,7 @@ class Sheet:
         ----------
         form : Form
         taps : list of array, shape (rows, columns)
-            Whole strips of 64 rows, or fewer than 64; at most 8192 columns.
+            Whole strips of 64 rows, or fewer than 64; at most 8192 columns; at any address.
         row, column : int
             Where the first of them stands in the band: a multiple of 64, and of the piece's most
             columns.
@@ -91,6 +91,7 @@ class Sheet:
             outcome = self._library.add(form.dtype_of(taps[0]), taps[0], row, column)
         if outcome is Added.ALL:
             return
+        taps = [np.require(tap, requirements="A") for tap in taps]
         if outcome is Added.NOT:
             sums = kernel.sums_of(form.quick(taps), width, self.grid.lines)
         if sums is None:

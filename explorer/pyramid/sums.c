@@ -38,24 +38,23 @@ enum { CANNOT, ADDED, DOES_NOT_FIT };
 
 static const int32_t WITHOUT_SIGN = 0x7fffffff;
 
-/* Decode up to BLOCK numbers; what is missing at the end becomes 0, which changes no sum. */
+/* Decode up to BLOCK numbers, which may begin at any address; what is missing at the end becomes 0,
+   which changes no sum. */
 INLINE const float *decode(int kind, const void *from, ptrdiff_t count, float *to)
 {
-    uint16_t some[BLOCK];
-    const uint16_t *half = from;
+    uint16_t half[BLOCK];
 
     if (kind == FLOAT32) {
-        if (count == BLOCK)
+        if (count == BLOCK && (uintptr_t)from % sizeof *to == 0)
             return from;
-        memset(to, 0, BLOCK * sizeof *to);
+        if (count < BLOCK)
+            memset(to, 0, BLOCK * sizeof *to);
         memcpy(to, from, (size_t)count * sizeof *to);
         return to;
     }
-    if (count < BLOCK) {
-        memset(some, 0, sizeof some);
-        memcpy(some, from, (size_t)count * sizeof *some);
-        half = some;
-    }
+    if (count < BLOCK)
+        memset(half, 0, sizeof half);
+    memcpy(half, from, (size_t)count * sizeof *half);
     for (int c = 0; c < BLOCK; c++) {
         uint32_t h = half[c], bits = h << 16;
         if (kind == FLOAT16) {

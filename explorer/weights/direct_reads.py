@@ -3,7 +3,9 @@
 A model is streamed through once while it is measured. Through the page cache that costs a page of
 memory and a copy for all that is read, and drives out what other programs keep there; on a quick
 disk the processor is then busier with pages than with weights. What does lie in the cache is best
-read from there, so each read asks first (`cachestat`, Linux 6.5; elsewhere all reads are ordinary).
+read from there, so the system is asked first (`cachestat`, Linux 6.5; elsewhere all reads are
+ordinary). It is asked of the whole file, not of each read alone: reading what lies in the cache has
+the system fetch what follows, which then lies there too, and so on to the end of the file.
 """
 
 from __future__ import annotations
@@ -12,18 +14,28 @@ import ctypes
 import mmap
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-LEAST = 1 << 20
+Bytes = NDArray[np.uint8]
+LEAST = 256 << 10
 """Bytes from which on a read may go past the cache."""
 _ALIGNED = 4096  # offsets, addresses and lengths are multiples of it
-_STAGE = (2 << 20) + 2 * _ALIGNED
-"""Bytes read at once: 2 MB wherever they begin. They are copied while the processor has them."""
 _LOOKED = 256 << 10  # bytes of each read of which the cache is asked
+_MOSTLY = 0.9  # share of a file in the cache from which on reads may be ordinary
 _CACHESTAT = 451  # the same number on all architectures
+
+
+class _Opened(NamedTuple):
+    """A file opened once more."""
+
+    direct: int  # descriptor that reads past the cache
+    cached: bool  # whether most of the file lay in the cache then
 
 
 class DirectReads:
@@ -33,85 +45,85 @@ class DirectReads:
     """
 
     def __init__(self) -> None:
-        self._open: dict[int, int | None] = {}
+        self._open: dict[int, _Opened | None] = {}
         self._refused: set[int] = set()
-        self._stages: list[mmap.mmap] = []
         self._lock = threading.Lock()
 
-    def fill(self, descriptor: int, offset: int, view: memoryview) -> int:
-        """Fill the beginning of some memory with bytes of a file.
+    def read(
+        self, descriptor: int, offset: int, nbytes: int, memory: Callable[[int], Bytes]
+    ) -> Bytes | None:
+        """Read bytes of a file, straight to where they are wanted.
 
         Parameters
         ----------
         descriptor : int
             Of the file, open for reading until `close`.
-        offset : int
-        view : memoryview of bytes
+        offset, nbytes : int
+        memory : callable int -> uint8 array
+            Gives so many bytes to read to.
 
         Returns
         -------
-        int
-            How many bytes were filled: none where ordinary reading does as well, fewer than asked
-            for where something went wrong, which ordinary reading will tell.
+        uint8 array, shape (nbytes,), or None
+            Part of that memory, at any address. ``None`` where ordinary reading does as well, or
+            something went wrong, which ordinary reading will tell.
         """
-        if len(view) < LEAST or descriptor in self._refused:
-            return 0
-        if is_cached(descriptor, offset) is not False:
-            return 0
-        direct = self._descriptor(descriptor)
-        if direct is None:
-            return 0
-        with self._lock:
-            stage = self._stages.pop() if self._stages else None
-        done = 0
+        if nbytes < LEAST or descriptor in self._refused:
+            return None
+        opened = self._opened(descriptor)
+        if opened is None or (opened.cached and is_cached(descriptor, offset)):
+            return None
+        skip = offset % _ALIGNED
+        span = -(-(skip + nbytes) // _ALIGNED) * _ALIGNED
+        whole = memory(span + _ALIGNED)
+        begin = -whole.ctypes.data % _ALIGNED
+        pages = whole[begin : begin + span]
         try:
-            stage = stage or mmap.mmap(-1, _STAGE)
-            done = _through(stage, direct, offset, view)
-        except (OSError, ValueError):  # the file system refuses: it is not asked again
-            self._refused.add(descriptor)
-        if stage is not None:
-            with self._lock:
-                self._stages.append(stage)
-        return done
+            done = _filled(opened.direct, offset - skip, pages)
+        except (OSError, ValueError):
+            self._refused.add(descriptor)  # by the file system: it is not asked again
+            return None
+        return pages[skip : skip + nbytes] if done >= skip + nbytes else None
 
-    def _descriptor(self, descriptor: int) -> int | None:
-        """The same file opened once more; ``None`` where it cannot be read past the cache."""
+    def at_hand(self, descriptor: int, offset: int) -> bool:
+        """Whether reading from an offset on is known not to wait for a disk."""
+        opened = self._opened(descriptor)
+        return opened is not None and opened.cached and is_cached(descriptor, offset) is True
+
+    def _opened(self, descriptor: int) -> _Opened | None:
+        """The same file opened again; ``None`` where it cannot be read past the cache."""
         with self._lock:
             if descriptor not in self._open:
-                self._open[descriptor] = None
-                with suppress(OSError):  # by its number: it is the same file, whatever its name
-                    self._open[descriptor] = os.open(
-                        f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC
-                    )
+                self._open[descriptor] = _reopened(descriptor)
             return self._open[descriptor]
 
     def close(self) -> None:
         """Close what was opened; nobody may be reading."""
         with self._lock:
-            for direct in self._open.values():
-                if direct is not None:
-                    os.close(direct)
+            for opened in self._open.values():
+                if opened is not None:
+                    os.close(opened.direct)
             self._open.clear()
             self._refused.clear()
-            self._stages.clear()
 
 
-def _through(stage: mmap.mmap, direct: int, offset: int, view: memoryview) -> int:
-    """Bytes that were read from a file by way of aligned memory."""
+def _reopened(descriptor: int) -> _Opened | None:
+    with suppress(OSError):
+        share = cached_share(descriptor)
+        if share is not None:  # by its number: it is the same file, whatever its name
+            flags = os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC
+            return _Opened(os.open(f"/proc/self/fd/{descriptor}", flags), share > _MOSTLY)
+    return None
+
+
+def _filled(descriptor: int, offset: int, pages: Bytes) -> int:
+    """Bytes that were read to whole pages; fewer than they have where the file ends."""
     done = 0
-    staged = np.frombuffer(stage, np.uint8)
-    out = np.frombuffer(view, np.uint8)  # numpy copies without holding up other threads
-    while done < len(view):
-        skip = (offset + done) % _ALIGNED
-        pages = -(-(skip + len(view) - done) // _ALIGNED)
-        reads = -(-pages * _ALIGNED // _STAGE)  # alike, for a short one costs nearly as much
-        want = -(-pages // reads) * _ALIGNED
-        got = os.preadv(direct, [staged[:want].data], offset + done - skip) - skip
-        if got <= 0:
+    while done < len(pages):
+        got = os.preadv(descriptor, [pages[done:].data], offset + done)
+        done += got
+        if got == 0 or got % _ALIGNED:
             break
-        count = min(got, len(view) - done)
-        np.copyto(out[done : done + count], staged[skip : skip + count])
-        done += count
     return done
 
 
@@ -137,13 +149,26 @@ def _system() -> ctypes.CDLL | None:
         return None
 
 
-def is_cached(descriptor: int, offset: int) -> bool | None:
-    """Whether what a file holds from an offset on lies in the page cache; ``None`` if unknown."""
+def _cached(descriptor: int, offset: int, nbytes: int) -> int | None:
+    """How many of some bytes of a file lie in the page cache; ``None`` if that cannot be known."""
     system = _system()
     if system is None:
         return None
     pages = _Pages()
-    place = _Range(offset, _LOOKED)
+    place = _Range(offset, nbytes)
     if system.syscall(_CACHESTAT, descriptor, ctypes.byref(place), ctypes.byref(pages), 0):
         return None
-    return bool(pages.cached * mmap.PAGESIZE * 2 >= _LOOKED)
+    return int(pages.cached) * mmap.PAGESIZE
+
+
+def is_cached(descriptor: int, offset: int) -> bool | None:
+    """Whether what a file holds from an offset on lies in the page cache; ``None`` if unknown."""
+    found = _cached(descriptor, offset, _LOOKED)
+    return None if found is None else found * 2 >= _LOOKED
+
+
+def cached_share(descriptor: int) -> float | None:
+    """Share of a file that lies in the page cache, from 0 to 1; ``None`` if unknown."""
+    size = os.fstat(descriptor).st_size
+    found = _cached(descriptor, 0, size)
+    return None if found is None else min(1.0, found / max(size, 1))

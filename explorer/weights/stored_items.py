@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from explorer.errors import ModelError
 from explorer.network import ByteRange, Chunks, FileStamp, Inline, Network, Pieces, Weight
 from explorer.weights.codecs import item_dtype, problem
-from explorer.weights.direct_reads import DirectReads, is_cached
+from explorer.weights.direct_reads import DirectReads
 
 CHANGED = "the file changed while it was open; open it again"
 #: A stretch of file that is read through rather than jumped over.
@@ -31,7 +31,8 @@ GAP = 16 << 10
 BLOCK = 4 << 20
 
 Array = NDArray[Any]
-_Run = ByteRange | Pieces | Inline
+Run = tuple[int, int, int, int]
+_Place = ByteRange | Pieces | Inline
 
 
 class StoredItems:
@@ -110,10 +111,7 @@ class StoredItems:
             raise ModelError(self.place_of(weight), f"{weight.name} cannot be read: {wrong}")
         self._sound[weight.name] = weight
 
-    def read(
-        self, weight: Weight, first: int, rows: int, stride: int, width: int,
-        out: Array | None = None,
-    ) -> Array:  # fmt: skip
+    def read(self, weight: Weight, first: int, rows: int, stride: int, width: int) -> Array:
         """Runs of items at even distances.
 
         Parameters
@@ -121,9 +119,6 @@ class StoredItems:
         weight : Weight
         first, rows, stride, width : int
             In items: elements, or the words or blocks that several elements share.
-        out : array of `item_dtype`, shape (rows, width), optional
-            Contiguous; filled, where the items lie uncompressed in the file. Whoever reads so
-            reads a file through once: what is large goes past the page cache, if not in it.
 
         Returns
         -------
@@ -135,16 +130,47 @@ class StoredItems:
             if rows == 1 or stride == width:
                 return flat[first : first + rows * width].reshape(rows, width).copy()
             return flat.take(first + np.arange(rows)[:, None] * stride + np.arange(width))
-        stored = self._runs(weight, (first, rows, stride, width), out)
-        return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+        out = np.empty((rows, width), item_dtype(weight))
+        return self._runs(weight, (first, rows, stride, width), out)
 
-    def is_cached(self, weight: Weight, item: int) -> bool:
-        """Whether an item and what follows it are known to lie in the system's page cache."""
+    def read_once(
+        self, weight: Weight, run: Run, memory: Callable[[int], NDArray[np.uint8]]
+    ) -> Array:
+        """The same, of items that lie uncompressed in the file, by whoever streams through it.
+
+        What is large goes past the system's page cache, if it does not lie in it.
+
+        Parameters
+        ----------
+        weight : Weight
+        run : (first, rows, stride, width)
+        memory : callable int -> uint8 array
+            Gives so many bytes to read to.
+
+        Returns
+        -------
+        array of `item_dtype`, shape (rows, width)
+            In the machine's own byte order; contiguous, but at any address.
+        """
+        place, dtype = weight.where, item_dtype(weight)
+        first, rows, stride, width = run
+        nbytes = rows * width * dtype.itemsize
+        if isinstance(place, ByteRange) and (stride == width or rows == 1):
+            self._check(place.file)
+            at = place.offset + first * dtype.itemsize
+            found = self._direct.read(self._descriptor(place.file), at, nbytes, memory)
+            if found is not None:
+                stored = found.view(dtype).reshape(rows, width)
+                return stored.astype(dtype.newbyteorder("="), copy=False)
+        return self._runs(weight, run, memory(nbytes).view(dtype).reshape(rows, width))
+
+    def at_hand(self, weight: Weight, item: int) -> bool:
+        """Whether reading an item and what follows it is known not to wait for a disk."""
         place = weight.where
         if not isinstance(place, ByteRange):
             return isinstance(place, Inline)
         at = place.offset + item * item_dtype(weight).itemsize
-        return is_cached(self._descriptor(place.file), at) is True
+        return self._direct.at_hand(self._descriptor(place.file), at)
 
     def read_many(self, weight: Weight, starts: NDArray[np.int64], width: int) -> Array:
         """Runs of items that begin anywhere; as many small reads of one file, checked once.
@@ -190,27 +216,24 @@ class StoredItems:
         except OSError as error:
             raise ModelError(place.file, f"cannot be read ({error.strerror})") from None
 
-    def _runs(self, weight: Weight, run: tuple[int, int, int, int], out: Array | None) -> Array:
-        """Stored elements of runs that lie uncompressed in the file."""
-        place, dtype = weight.where, item_dtype(weight)
+    def _runs(self, weight: Weight, run: Run, out: Array) -> Array:
+        """Items of runs that lie uncompressed in the file, which an array is filled with."""
+        place, dtype = weight.where, out.dtype
         first, rows, stride, width = run
         assert isinstance(place, ByteRange | Pieces | Inline)
-        once = out is not None
-        if out is None:
-            out = np.empty((rows, width), dtype)
         at, step = first * dtype.itemsize, stride * dtype.itemsize
         for path in _files(weight):
             self._check(path)
         if stride == width or rows == 1:
-            self._fill(place, at, out.reshape(-1), once)
+            self._fill(place, at, out.reshape(-1))
         elif stride < width or step - width * dtype.itemsize > GAP:
             for row in range(rows):
                 self._fill(place, at + row * step, out[row])
         else:
             self._gather(place, at, step, out)
-        return out
+        return out.astype(dtype.newbyteorder("="), copy=False)
 
-    def _gather(self, place: _Run, at: int, step: int, out: Array) -> None:
+    def _gather(self, place: _Place, at: int, step: int, out: Array) -> None:
         """Runs with small gaps: read through a block at a time and keep what is wanted."""
         rows, width = out.shape
         stride = step // out.itemsize
@@ -290,7 +313,7 @@ class StoredItems:
         if _differs(held, stamp) or (named.st_dev, named.st_ino) != identity:
             raise ModelError(path, CHANGED)
 
-    def _fill(self, place: _Run, offset: int, out: Array, once: bool = False) -> None:
+    def _fill(self, place: _Place, offset: int, out: Array) -> None:
         """Fill an array with bytes of a tensor, from `offset` on."""
         if not out.nbytes:
             return
@@ -298,7 +321,7 @@ class StoredItems:
         if isinstance(place, Inline):
             view[:] = place.data[offset : offset + len(view)]
         elif isinstance(place, ByteRange):
-            self._fill_from(place.file, place.offset + offset, view, once)
+            self._fill_from(place.file, place.offset + offset, view)
         else:
             start = done = 0
             for part in place.parts:
@@ -309,10 +332,10 @@ class StoredItems:
                     done += count
                 start += part.nbytes
 
-    def _fill_from(self, path: str, offset: int, view: memoryview, once: bool = False) -> None:
+    def _fill_from(self, path: str, offset: int, view: memoryview) -> None:
         """Fill memory with bytes of a file."""
         descriptor = self._descriptor(path)
-        done = self._direct.fill(descriptor, offset, view) if once else 0
+        done = 0
         while done < len(view):
             try:
                 count = os.preadv(descriptor, [view[done:]], offset + done)

@@ -151,13 +151,13 @@ class WeightReader:
         run : (first, rows, stride, width)
             As for `read_rows`.
         memory : callable int -> uint8 array
-            Gives so many bytes, aligned for every type.
+            Gives so many bytes to read to, aligned for every type.
 
         Returns
         -------
         array of shape (rows, width), or None
-            Float32, float64, or floats of 16 bits as uint16. ``None`` for elements of other types,
-            packed or filtered ones.
+            Float32, float64, or floats of 16 bits as uint16, at any address. ``None`` for elements
+            of other types, packed or filtered ones.
 
         Raises
         ------
@@ -171,11 +171,9 @@ class WeightReader:
         first, rows, stride, width = run
         if min(first, rows, stride, width) < 0 or first + (rows - 1) * stride + width > weight.size:
             raise IndexError(f"{rows} runs of {width} from {first} by {stride} of {weight.size}")
-        kind = item_dtype(weight)
         with self._stored.in_use(weight):
             self._stored.check_sound(weight)
-            out = memory(rows * width * kind.itemsize).view(kind).reshape(rows, width)
-            return self._stored.read(weight, *run, out=out)
+            return self._stored.read_once(weight, run, memory)
 
     def at_hand(self, weight: Weight, element: int) -> bool:
         """Whether reading from an element on is known not to wait for a disk."""
@@ -183,7 +181,7 @@ class WeightReader:
             return False
         with self._stored.in_use(weight):
             self._stored.check_sound(weight)
-            return self._stored.is_cached(weight, element)
+            return self._stored.at_hand(weight, element)
 
     def read_many(self, weight: Weight, starts: NDArray[np.int64], width: int) -> Array:
         """Many short runs that begin anywhere.
