@@ -71,6 +71,8 @@ def edges_json(
 ) -> dict[str, Any]:
     """The strongest connections between two nodes as the command line's contract names them.
 
+    What is measured for it is kept for the next run, where that is worth it.
+
     Parameters
     ----------
     model : OpenModel
@@ -97,6 +99,7 @@ def edges_json(
     if share is not None and not _is_number(share, int | float | np.number):
         raise NeuronautError(f"{str(share)[:40]} is no share of Σw²: give a number from 0 to 1")
     ends = [_layers(model, name) for name in (source, target)]
+    model.keeper.begin()  # what is measured for it need not be measured for the next question
     (from_layers, from_units), (to_layers, to_units) = ends
     asked = (model.graph, model.pyramid, from_layers, to_layers)
     if share is None:

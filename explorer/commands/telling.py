@@ -56,6 +56,9 @@ def edges(
         with OpenModel.open(reading) as opened, bytes_bar("measuring weights", PATIENCE) as told:
             top = 20 if top is None else top
             found = edges_json(opened, from_node, to_node, top, share, told)
+            reason = opened.keeper.reason if opened.pyramid.built_since(0) else ""
+    if reason:
+        say(reason)
     print(plain_json(found) if as_json else edges_text(found))
 
 

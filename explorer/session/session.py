@@ -172,6 +172,7 @@ class Session(Changes):
             If the file was changed or cannot be read.
         """
         while unread(crossing := self._current()[1].crossing):
+            self.model.keeper.begin()
             sizes = [self.pyramid.bytes_needed(c) for c in crossing.missing]
             done = 0
             for connection, size in zip(crossing.missing, sizes, strict=True):
