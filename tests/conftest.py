@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
+import sys
 import tempfile
 
 # The cache of the person who runs the tests is neither read nor written, here and in what is
@@ -32,6 +34,20 @@ from collections.abc import Iterator  # noqa: E402
 import pytest  # noqa: E402
 from forked_reading import Server  # noqa: E402
 from format_samples import Samples  # noqa: E402
+
+
+def pytest_collection_finish() -> None:
+    """What importing the frameworks left is there to the end: it need not be looked through."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _names_from_the_start() -> None:
+    """The names that Keras counts up are those of a file that runs alone."""
+    naming = sys.modules.get("keras.src.utils.naming")
+    if naming is not None:
+        naming.reset_uids()
 
 
 @pytest.fixture(scope="session")

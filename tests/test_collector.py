@@ -11,6 +11,15 @@ import pytest
 from explorer.collector import paused
 
 
+@pytest.fixture(scope="module", autouse=True)
+def thawed() -> Iterator[None]:
+    """`conftest` freezes what the imports made; here that would be somebody else's freezing."""
+    gc.unfreeze()
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     before = gc.isenabled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -81,13 +82,15 @@ class Screen:
 
     def __init__(self) -> None:
         read, write = os.pipe()
-        self._server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-noreset"],
-            pass_fds=[write], stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            number = pipe.readline().strip()
+        with open(__file__) as lock:  # two that look for a free number at once could find the same
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._server = subprocess.Popen(
+                ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-noreset"],
+                pass_fds=[write], stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            os.close(write)
+            with os.fdopen(read) as pipe:
+                number = pipe.readline().strip()
         assert number, "Xvfb did not start"
         self.display = f":{number}"
 

@@ -100,16 +100,19 @@ def test_child_that_crashes(child: Callable[..., bytes]) -> None:
         child("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
 
 
-def test_child_cannot_write_files_and_has_no_input(child: Callable[..., bytes]) -> None:
+def test_child_cannot_write_files_and_has_no_input(
+    child: Callable[..., bytes], tmp_path: Path
+) -> None:
+    written = str(tmp_path / "written")
     code = (
         "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "print('+' + sys.stdin.read(), end='')\n"
         "try:\n"
-        "    file = open('/tmp/neuronaut-must-not-exist', 'wb', buffering=0)\n"
+        f"    file = open({written!r}, 'wb', buffering=0)\n"
         "    file.write(b'x')\n"
         "except OSError: print('no', end='')\n"
         "finally:\n"
-        "    import os; os.unlink('/tmp/neuronaut-must-not-exist')"
+        f"    import os; os.unlink({written!r})"
     )
     assert child(code) == b"no"
 
