@@ -13,6 +13,7 @@ import enum
 import hashlib
 import os
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +163,12 @@ class Library:
             return Added.NOT
         strips, padded = -(-rows // SIDE), -(-columns // _BLOCK) * _BLOCK
         tiles = -(-rows // TILE_ROWS) * -(-columns // self._width)
-        floats, lines = room(), rows if self._lines else 0
-        memory = floats.array("work", (4 * strips * padded + 4 * lines + tiles,), np.float32)
-        starts = np.cumsum((0, 3 * strips * padded, strips * padded, 3 * lines, lines)) * 4
-        places = (int(at) for at in memory.ctypes.data + starts)
-        first, stride = values.ctypes.data, values.strides[0]
-        piece = _Piece(first, stride, rows, columns, row, column, *places)
+        each, lines = strips * padded, rows if self._lines else 0
+        lengths = (_SUMS * each, each, _SUMS * lines, lines, tiles)
+        memory = room().array("work", (sum(lengths),), np.float32)
+        starts = accumulate(lengths[:-1], initial=0)
+        at = memory.__array_interface__["data"][0]
+        places = [at + start * memory.itemsize for start in starts]
+        first = values.__array_interface__["data"][0]
+        piece = _Piece(first, values.strides[0], rows, columns, row, column, *places)
         return Added(_function()(_KINDS[dtype], piece, self._sheet, _RANGE))

@@ -33,6 +33,7 @@ _UPPER = np.uint32(0xFFFF0000)
 _HALF = np.uint32(16)
 RUNNING = 256
 """Running sums of a row: column c is added to sum c mod 256."""
+_DTYPES = {np.dtype(name): name for name in ("float32", "float64")}
 _LANES = {2: np.uint16, 4: np.int32, 8: np.int64}
 
 
@@ -229,7 +230,7 @@ class Form:
 
     def dtype_of(self, tap: Values) -> str:
         """Type of a tap's elements."""
-        return self.dtype or str(tap.dtype)
+        return self.dtype or _DTYPES[tap.dtype]
 
 
 def _same(parts: list[Values]) -> list[Values]:
