@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 from explorer.network import ByteRange
 from explorer.open_model import OpenModel
 from explorer.pyramid.building import build_all
+from explorer.pyramid.compiled import available
 from explorer.pyramid.plan import PLAN
 from explorer.pyramid.processes import Standby, hands
 from explorer.pyramid.store import Store
@@ -354,8 +355,10 @@ def main() -> None:
     options = parser.parse_args()
     for path in (p.resolve() for p in options.files):
         load = os.getloadavg()[0]
-        print(f"{path.name}: {path.stat().st_size / 1e9:.2f} GB, {os.cpu_count()} cores, "
-              f"load {load:.1f}")  # fmt: skip
+        print(
+            f"{path.name}: {path.stat().st_size / 1e9:.2f} GB, {os.cpu_count()} cores, "
+            f"load {load:.1f}, sums by {'the compiled library' if available() else 'numpy'}"
+        )
         show(path, options)
 
 
