@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -45,8 +46,7 @@ class OpenModel:
     lasting : bool
         False for a file that goes away with this process: nothing is kept of it between runs.
     comparison : Comparison, optional
-        Whose network this is: weights are then differences between two files, of which nothing
-        is kept either.
+        Whose network this is: weights are then differences between two files.
 
     Attributes
     ----------
@@ -81,7 +81,11 @@ class OpenModel:
         else:
             self.reader = comparison.reader
             self.pyramid = ComparedPyramid(self.reader, comparison.older, self._flattened)
-        self.keeper = Keeper(network, self.pyramid, lasting and comparison is None)
+        if comparison is None:
+            self.keeper = Keeper(network, self.pyramid, lasting)
+        else:
+            both = replace(network, path=comparison.opened)
+            self.keeper = Keeper(both, self.pyramid, lasting, comparison.measured)
         self.strands: Memory[Strongest] = Memory(_STRANDS, _bytes_of)
         self.latest_links: tuple[Any, Any] | None = None
 
@@ -185,6 +189,8 @@ class OpenModel:
     def close(self) -> None:
         """Close the files."""
         self.keeper.close()
+        if self.comparison is not None:
+            self.comparison.changes.keep()
         self.reader.close()
 
     def __enter__(self) -> OpenModel:

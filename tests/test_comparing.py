@@ -24,9 +24,11 @@ from explorer.errors import ModelError, NeuronautError
 from explorer.formats import open_network
 from explorer.network import Layer, Link, Network, Weight
 from explorer.open_model import OpenModel
+from explorer.pyramid import measuring
 from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.entries import entries
+from explorer.pyramid.entries import clear, entries
 from explorer.session.session import Session
+from explorer.viewing.view_state import ViewState
 
 L = keras.layers
 
@@ -704,7 +706,7 @@ def test_from_python(files, tmp_path):
         view.changes()
 
 
-def test_nothing_is_kept_of_a_pair(files):
+def test_of_small_files_nothing_is_kept(files):
     with compared(*files) as model:
         model.keeper.begin(always=False)
         assert not model.keeper.unfinished
@@ -764,3 +766,151 @@ def test_comparing_works_where_nothing_can_be_kept(files, keeps):
     assert read > 0
     assert "not saved" in reason
     assert str(keeps) in reason
+
+
+@pytest.fixture
+def keeps_all(keeps, monkeypatch):
+    """As `keeps`, of what pictures measure, too; bands that were read, each time."""
+    monkeypatch.setattr("explorer.pyramid.keeping.WORTH_KEEPING", 0)
+    monkeypatch.setattr("explorer.session.background._SMALL", 0)  # all takes long
+    real, seen = measuring.measured, []
+    monkeypatch.setattr(
+        measuring, "measured", lambda pieces, level0: (seen.extend(pieces), real(pieces, level0))[1]
+    )
+    return seen
+
+
+def pictured(before: Path, after: Path, overlay: str = "change") -> tuple[list[float], int, str]:
+    """Magnitudes of a picture's edges, elements that were read for its boxes, and any trouble."""
+    with compared(before, after) as model:
+        changes, read = model.comparison.changes, []
+        real = changes._sum
+        changes._sum = lambda pair, *rest: read.append(pair.after.size) or real(pair, *rest)
+        session = Session(model, ViewState(overlay=overlay))
+        session.pause_reading()
+        session.wait()
+        drawn = session.draw_list.edges
+        session.close_session()
+        assert not model.comparison.changes.missing()
+        return drawn.magnitude.tolist(), sum(read), model.keeper.reason
+
+
+def test_a_picture_of_differences_is_measured_once(files, keeps_all, tmp_path):
+    here = [Path(shutil.copy(path, tmp_path / path.name)) for path in files]
+    first, read, reason = pictured(*here, "relative")
+    assert np.nanmax(first) > 0
+    assert reason == ""
+    count = len(keeps_all)
+    assert count > 0
+    assert read > 0
+    again, read, _ = pictured(*here, "relative")
+    np.testing.assert_array_equal(again, first)
+    assert (len(keeps_all), read) == (count, 0)  # nor what they are relative to
+    _, read, _ = pictured(here[1], here[0])  # the other way round is another question
+    assert len(keeps_all) > count
+    assert read > 0
+    count = len(keeps_all)
+    os.utime(here[0], ns=(1, 1))
+    pictured(*here)
+    assert len(keeps_all) > count
+
+
+def test_the_two_directions_are_kept_apart(keeps_all, tmp_path):
+    """Though the files are alike to the byte but for their numbers."""
+    layers = [
+        keras.layers.Dense(30, name="one", use_bias=False),
+        keras.layers.Dense(20, name="two"),
+    ]
+    model = keras.Sequential([keras.Input((10,)), *layers])
+    paths = tmp_path / "a.keras", tmp_path / "b.keras"
+    for path, factor in zip(paths, (1.0, 2.0), strict=True):
+        layers[0].set_weights([w * factor for w in layers[0].get_weights()])
+        model.save(path)
+    kernel = layers[0].get_weights()[0] / 2.0  # what the older file has
+    for _ in range(2):
+        for order, sign, before in ((paths, 1, kernel), (paths[::-1], -1, 2 * kernel)):
+            with compared(*order) as model:
+                model.keeper.begin()
+                (one, two) = model.table.connections
+                assert all(map(model.pyramid.build, (one, two)))
+                found = model.pyramid.totals(one), model.pyramid.before.totals(one)
+                assert model.pyramid.totals(two).sum_sq == 0.0
+            assert found[0].sum == pytest.approx(sign * kernel.sum(dtype=float), rel=1e-4)
+            assert found[1].sum_sq == pytest.approx(np.square(before).sum(dtype=float), rel=1e-4)
+
+
+def test_what_was_compared_when_it_was_closed_is_kept(files, keeps):
+    with compared(*files) as model:
+        first, *others = model.comparison.changes.missing()
+        model.comparison.changes.measure(first)
+        assert others
+    with compared(*files) as model:
+        changes, read = model.comparison.changes, []
+        changes._sum = lambda pair, *_: read.append(pair)
+        assert changes.measure(first) is not None
+        assert not read
+
+
+def test_differences_without_what_they_are_relative_to_are_not_ready(files):
+    class Shelf:
+        def __init__(self, model, *kinds):
+            names = [n for c in model.table.connections for n in model.pyramid.section_names(c)]
+            self.totals = {n: (1.0, 0.0, 1.0, 1.0, 1, 0) for n in names if n.startswith(kinds)}
+
+        def section(self, key):
+            return None
+
+    for kinds, ready in (("change",), False), (("before",), False), (("change", "before"), True):
+        with compared(*files) as model:
+            model.pyramid.attach(Shelf(model, *kinds))
+            model.table.refresh()
+            assert model.table.ready.all() == model.table.ready.any() == ready
+
+
+def test_the_store_of_differences_is_whole_or_not_believed(files, keeps_all, keeps):
+    with compared(*files) as model:
+        model.keeper.begin()
+        for connection in model.table.connections:
+            assert model.pyramid.build(connection)
+        assert model.keeper.finish(model.table.connections), model.keeper.reason
+        totals = [
+            (model.pyramid.totals(c), model.pyramid.before.totals(c))
+            for c in model.table.connections
+        ]
+    then, now = (side["hidden"][0] for side in map(arrays, files))
+    (path,) = keeps.glob("*.safetensors")
+    raw = path.read_bytes()
+    for damage in (None, raw[:-30] + bytes([raw[-30] ^ 1]) + raw[-29:], raw[: len(raw) // 2], b""):
+        if damage is not None:
+            path.write_bytes(damage)
+        with compared(*files) as model:
+            assert len(model.table)
+            assert model.keeper.whole == (damage is None)
+            for connection in model.table.connections:
+                assert model.pyramid.build(connection)
+            assert totals == [
+                (model.pyramid.totals(c), model.pyramid.before.totals(c))
+                for c in model.table.connections
+            ]
+            hidden = next(c for c in model.table.connections if c.target == "hidden")
+            found = model.pyramid.totals(hidden), model.pyramid.before.totals(hidden)
+            assert found[0].sum_sq == pytest.approx(np.square(now - then).sum(), rel=1e-5)
+            assert found[1].sum_sq == pytest.approx(np.square(then).sum(), rel=1e-5)
+
+
+def test_what_pictures_keep_is_listed_and_cleared_with_either_file(files, keeps_all, keeps):
+    for cleared in files:
+        pictured(*files)
+        listed = entries()
+        assert {str(e.model) for e in listed} == {f"{files[0]} → {files[1]}"}
+        assert {e.state for e in listed} == {"complete", "partial"}
+        assert len(clear([cleared]).removed) == 2
+        assert not list(keeps.iterdir())
+
+
+def test_pictures_of_differences_do_without_a_place_to_keep_them(files, keeps_all, keeps):
+    keeps.parent.mkdir(parents=True)
+    keeps.write_bytes(b"in the way")
+    magnitudes, _, reason = pictured(*files)
+    assert np.nanmax(magnitudes) > 0
+    assert "not saved" in reason

@@ -15,7 +15,7 @@ import explorer
 from explorer import formats, indexing
 from explorer.bundled import scenes_folder
 from explorer.open_model import OpenModel
-from explorer.pyramid import keeping, measuring, plan
+from explorer.pyramid import keeping, plan, shelf
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.measuring import Measuring
 from explorer.pyramid.plan import signature
@@ -145,7 +145,7 @@ def renamed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         found = real(connection, period)
         return b"otherway" if connection.target == name else found
 
-    monkeypatch.setattr(measuring, "signature", other)
+    monkeypatch.setattr(shelf, "signature", other)
 
 
 def test_statistics_of_another_reading_are_measured_anew_and_replaced(

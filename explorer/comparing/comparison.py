@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from explorer.comparing.joined import Mark, join
+from explorer.comparing.joined import Joined, Mark, join
 from explorer.comparing.keeping import KeptChanges
 from explorer.comparing.measuring import Changes
 from explorer.comparing.pairing import LayerPair, pair_networks
@@ -13,6 +15,7 @@ from explorer.comparing.reading import BeforeReader, DifferenceReader
 from explorer.errors import NeuronautError
 from explorer.network import Layer, Network
 from explorer.plain_text import clean
+from explorer.pyramid.plan import PLAN
 from explorer.weights.tidy import tidy
 from explorer.weights.weight_reader import WeightReader
 
@@ -28,6 +31,11 @@ class Comparison:
     ----------
     before, after : str
         Names of the files, for people.
+    opened : str
+        The files as they were opened, for people.
+    measured : (str, str)
+        Plan and role of statistics of the differences, by which they are found again: which file
+        is the older one, and which weights of both are pairs.
     network : Network
         What is shown, see `explorer.comparing.joined.Joined`.
     pairs : dict of str to LayerPair
@@ -44,6 +52,8 @@ class Comparison:
 
     before: str
     after: str
+    opened: str
+    measured: tuple[str, str]
     network: Network
     pairs: dict[str, LayerPair]
     marks: dict[str, Mark]
@@ -110,6 +120,8 @@ def compare_networks(before: Network, after: Network) -> Comparison:
     return Comparison(
         names[0],
         names[1],
+        f"{before.opened} → {after.opened}",
+        _measured(before, joined),
         network,
         {p.after.path: p for p in pairing.pairs},
         joined.marks,
@@ -119,6 +131,17 @@ def compare_networks(before: Network, after: Network) -> Comparison:
         Changes(pairing.pairs, joined.weights, readers[0], readers[1],
                 KeptChanges(before, after, both)),
     )  # fmt: skip
+
+
+def _measured(before: Network, joined: Joined) -> tuple[str, str]:
+    pairs = [(name, p.before.name, p.after.name, p.dtype) for name, p in joined.weights.items()]
+    older = [os.path.realpath(stamp.path) for stamp in before.files]
+    return f"{PLAN} {_hash(pairs)}", f"differences from {_hash(older)}"
+
+
+def _hash(told: object) -> str:
+    text = repr(told).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
 def file_names(before: Network, after: Network) -> tuple[str, str]:

@@ -260,7 +260,16 @@ class Changes:
         change = LayerChange(path, pair, tuple(found), added(c.sums for c in found))
         with self._lock:
             self._layers[path] = change
+            whole = len(self._layers) == len(self.pairs)
+        if whole:
+            self.keep()
         return change
+
+    def keep(self) -> None:
+        """Keep what was found by now for the next run."""
+        with self._lock:
+            if self._kept is not None:
+                self.reason = self._kept.save(self._weights)
 
     def measure_all(
         self, progress: Callable[[int, int], None] = lambda _done, _total: None
@@ -293,8 +302,7 @@ class Changes:
         try:
             found = [self.measure(path, progress=told) for path in self.pairs]
         finally:
-            if self._kept is not None:
-                self.reason = self._kept.save(self._weights)
+            self.keep()
         return [change for change in found if change is not None]
 
     def _sums(

@@ -81,18 +81,21 @@ class Fingerprint:
         change in nanoseconds; sorted.
     plan : str
         Hash of the connections' shapes.
+    role : str
+        What was measured, where that is not the weights of the one network in the files.
     model, name : str
         For people: path and name under which the model was opened. Not compared.
     """
 
     files: tuple[tuple[str, int, int, int, int], ...]
     plan: str
+    role: str = ""
     model: str = field(default="", compare=False)
     name: str = field(default="", compare=False)
 
     @classmethod
-    def of(cls, network: Network, plan: str) -> Fingerprint | None:
-        """The fingerprint of a network.
+    def of(cls, network: Network, plan: str, role: str = "") -> Fingerprint | None:
+        """The fingerprint of a network, or of something else that its files tell.
 
         Returns
         -------
@@ -108,7 +111,7 @@ class Fingerprint:
             files.append(row)
         if not files:
             return None
-        return cls(tuple(sorted(files)), plan, network.opened, network.name)
+        return cls(tuple(sorted(files)), plan, role, network.opened, network.name)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Fingerprint | None:
@@ -119,7 +122,8 @@ class Fingerprint:
                 (str(path), int(dev), int(ino), int(size), int(time))
                 for path, dev, ino, size, time in found["files"]
             )
-            known = cls(files, *(str(found[name]) for name in ("plan", "model", "name")))
+            plan, model, name = (str(found[key]) for key in ("plan", "model", "name"))
+            known = cls(files, plan, str(found.get("role", "")), model, name)
             return known if files and found["schema"] == SCHEMA else None
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
             return None
@@ -128,17 +132,19 @@ class Fingerprint:
         """As ASCII text, the same for the same fingerprint."""
         said = {"schema": SCHEMA, "files": self.files, "plan": self.plan,
                 "model": self.model, "name": self.name}  # fmt: skip
+        said |= {"role": self.role} if self.role else {}
         return json.dumps(said, separators=(",", ":"))
 
     @property
     def file_name(self) -> str:
         """Name of its files in the cache folder without their ending: readable, then a hash."""
-        return file_name([row[0] for row in self.files])
+        return file_name([row[0] for row in self.files], self.role)
 
     @property
     def checksum(self) -> int:
         """CRC-32 of all that is compared."""
-        return zlib.crc32(repr((self.files, self.plan)).encode("utf-8", "surrogatepass"))
+        compared = (self.files, self.plan, *([self.role] if self.role else []))
+        return zlib.crc32(repr(compared).encode("utf-8", "surrogatepass"))
 
     @property
     def nbytes(self) -> int:
@@ -154,9 +160,9 @@ class Fingerprint:
         return all(_look(row[0]) == row for row in self.files)
 
 
-def file_name(paths: list[str]) -> str:
+def file_name(paths: list[str], role: str = "") -> str:
     """Name that statistics of these files, sorted, have in the cache folder, without its ending."""
-    joined = "\0".join(paths).encode("utf-8", "surrogatepass")
+    joined = "\0".join([*paths, *([f"\0{role}"] if role else [])]).encode("utf-8", "surrogatepass")
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(paths[0]).stem)[:40].strip("._-") or "model"
     return f"{stem}-{hashlib.sha256(joined).hexdigest()[:24]}"
 

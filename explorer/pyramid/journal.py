@@ -72,21 +72,21 @@ class Journal:
         self._lock = threading.RLock()
 
     @classmethod
-    def open(cls, network: Network, plan: str) -> Journal:
+    def open(cls, network: Network, plan: str, role: str = "") -> Journal:
         """Go on with what earlier builds left, or begin anew.
 
         Parameters
         ----------
         network : Network
-        plan : str
-            Hash of the connections' shapes.
+        plan, role : str
+            As of `explorer.pyramid.cache.Fingerprint`.
 
         Returns
         -------
         Journal
             With a `reason` if it cannot write.
         """
-        journal = cls(Fingerprint.of(network, plan))
+        journal = cls(Fingerprint.of(network, plan, role))
         with journal._writing():
             journal._begin()
         if journal.reason:

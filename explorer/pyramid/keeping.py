@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from explorer.network import ByteRange, Network
 from explorer.pyramid.journal import Journal
@@ -27,10 +28,18 @@ class Keeper:
     lasting : bool
         False for a file that goes away with this process: nothing is kept of it unless `begin`
         says so.
+    what : (str, str)
+        Plan and role of what the pyramid measures, as of `explorer.pyramid.cache.Fingerprint`.
     """
 
-    def __init__(self, network: Network, pyramid: Measuring, lasting: bool = True) -> None:
-        self._network, self._pyramid = network, pyramid
+    def __init__(
+        self,
+        network: Network,
+        pyramid: Measuring,
+        lasting: bool = True,
+        what: tuple[str, str] = (PLAN, ""),
+    ) -> None:
+        self._network, self._pyramid, self._what = network, pyramid, what
         self._journal: Journal | None = None
         self._lock = threading.Lock()
         self._begun = False
@@ -38,7 +47,7 @@ class Keeper:
         self._outdated: Store | None = None
         worth = lasting and _weights_bytes(network) >= WORTH_KEEPING
         if worth:
-            self._store = Store.open(network, PLAN)
+            self._store = Store.open(network, *what)
         if self._store is not None:
             pyramid.attach(self._store)
         self._worth = worth and self._store is None
@@ -70,15 +79,17 @@ class Keeper:
 
     def stored(self, connections: Sequence[Connection]) -> bool:
         """Whether there is a store with all of these, and each is as it was written."""
-        store = Store.open(self._network, PLAN)
+        store = Store.open(self._network, *self._what)
         if store is None:
             return False
         with store:
-            names = map(self._pyramid.section_name, connections)
-            return all(store.section(name) is not None for name in names)
+            return all(store.section(name) is not None for name in self._names(connections))
 
     def _tells_of(self, store: Store, connections: Sequence[Connection]) -> bool:
-        return all(self._pyramid.section_name(c) in store.totals for c in connections)
+        return all(name in store.totals for name in self._names(connections))
+
+    def _names(self, connections: Sequence[Connection]) -> Iterator[str]:
+        return chain.from_iterable(map(self._pyramid.section_names, connections))
 
     def begin(self, always: bool = False) -> None:
         """Go on with what earlier runs left, and write down what is measured from now on.
@@ -92,14 +103,14 @@ class Keeper:
             if self._begun or self._store is not None or not (self._worth or always):
                 return
             self._begun = True
-            self._journal = Journal.open(self._network, PLAN)
+            self._journal = Journal.open(self._network, *self._what)
             if not self._journal.reason:
                 self._carry_over(self._journal)
             self._pyramid.attach(self._journal, self._journal.append, self._journal)
 
     def _carry_over(self, journal: Journal) -> None:
         """Go on with what is good in a store that does not tell of everything."""
-        store = Store.open(self._network, PLAN)
+        store = Store.open(self._network, *self._what)
         if store is None:
             return
         with store:
@@ -116,11 +127,11 @@ class Keeper:
                 return self._store is not None
             if not all(map(self._pyramid.ready, connections)):
                 return False
-            names = [self._pyramid.section_name(c) for c in connections]
-            for name, connection in zip(names, connections, strict=True):
-                if name not in self._journal:
+            for connection in connections:
+                names = self._pyramid.section_names(connection)
+                if any(name not in self._journal for name in names):
                     self._pyramid.put(connection)
-            store = self._journal.finish(names)
+            store = self._journal.finish(self._names(connections))
             if store is None:
                 return False
             self._store = store

@@ -3,59 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
 
 from explorer.memory import Memory
 from explorer.pyramid.bands import Band
 from explorer.pyramid.blocks import MatrixStats, Totals, from_bytes, to_bytes
 from explorer.pyramid.gathering import Gathered
 from explorer.pyramid.level0 import Level0, Reader
-from explorer.pyramid.plan import Key, Period, Plan, bytes_of, measured, plan_of, signature
+from explorer.pyramid.plan import Key, Period, Plan, bytes_of, measured, plan_of
+from explorer.pyramid.shelf import Put, Runs, Shelf, section_key
 from explorer.weights.connections import Connection
 
 _PATIENCE = 0.05  # seconds between two looks whether a caller who waits for another was cancelled
 _HELD = 160 << 20  # bytes of statistics kept in memory
-
-
-class Shelf(Protocol):
-    """Where statistics lie that were measured earlier; safe for threads."""
-
-    @property
-    def totals(self) -> Mapping[str, tuple[float, float, float, float, int, int]]:
-        """Totals of what lies there, by name."""
-
-    def section(self, key: str) -> bytes | None:
-        """Statistics of a connection; ``None`` where they are missing or damaged."""
-
-
-class Runs(Protocol):
-    """Where runs of bands last, of connections that are not whole yet; safe for threads."""
-
-    @property
-    def begun(self) -> Collection[str]:
-        """Names of the connections of which there are runs."""
-
-    def runs(self, key: str) -> list[bytes]:
-        """The runs of a connection, in the order in which they were written."""
-
-    def append_run(self, key: str, payload: bytes) -> None:
-        """Keep another one."""
-
-
-Put = Callable[[str, tuple[float, float, float, float, int, int], bytes], None]
-"""Puts totals and statistics of a connection, by name, where they last."""
-
-
-def section_key(connection: Connection, period: int) -> str:
-    """Name of a connection's statistics on the shelf.
-
-    It ends with the signature of the matrices, so that statistics of another reading of the same
-    file are never found, neither sums nor totals.
-    """
-    return "\0".join((*connection.key, signature(connection, period).hex()))
 
 
 @dataclass(eq=False)
@@ -136,6 +98,10 @@ class Measuring:
             found = section_key(connection, self._period(connection))
             self._names[connection.key] = found
         return found
+
+    def section_names(self, connection: Connection) -> tuple[str, ...]:
+        """Names of all that lies on the shelf of a connection."""
+        return (self.section_name(connection),)
 
     def take_over(self, connections: Iterable[Connection]) -> None:
         """Look on the shelf for all connections there are; what else lies there is of no use."""

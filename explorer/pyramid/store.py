@@ -80,14 +80,14 @@ class Store:
         self.totals: dict[str, Totals] = {section.key: section.totals for section in sections}
 
     @classmethod
-    def open(cls, network: Network, plan: str) -> Store | None:
+    def open(cls, network: Network, plan: str, role: str = "") -> Store | None:
         """The store of a network.
 
         Parameters
         ----------
         network : Network
-        plan : str
-            Hash of the connections' shapes.
+        plan, role : str
+            As of `explorer.pyramid.cache.Fingerprint`.
 
         Returns
         -------
@@ -96,7 +96,7 @@ class Store:
             of files that have changed since.
         """
         folder = cache_folder()
-        wanted = Fingerprint.of(network, plan)
+        wanted = Fingerprint.of(network, plan, role)
         if wanted is None or not trusted(folder):
             return None
         return cls.at(folder / (wanted.file_name + STORE), wanted)
