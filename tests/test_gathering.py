@@ -54,6 +54,16 @@ def test_any_order_makes_the_same(bands):
     assert all(one == found[0] for one in found)
 
 
+def test_progress_goes_on_while_weights_are_read_again(bands):
+    plan, _, array = bands
+    each = [plan.told(at) for at in range(len(plan.tasks))]
+    assert sum(each) == array.nbytes
+    for part in range(2):
+        mine = [n for n, task in zip(each, plan.tasks, strict=True) if task.part == part]
+        assert sum(mine) == array.nbytes / 2
+        assert min(mine) > 0
+
+
 def test_sums_over_columns_are_not_piled_up(bands):
     plan, made, _ = bands
     gathered = Gathered(plan)

@@ -30,7 +30,7 @@ Work = Callable[[Sequence[Piece]], list[Band]]
 class _Job:
     """Bands that are measured together: whose they are, which, and how many bytes of the model.
 
-    Bytes that are read a second time, as a flattened channel's, count once.
+    Bytes that are read twice, as a flattened channel's, count half each time.
     """
 
     owners: list[tuple[Connection, int]]

@@ -35,11 +35,14 @@ class Part:
     grid : Grid
     folded : bool
         Whether it shows weights of another part again, a flattened channel's rows as taps.
+    twice : bool
+        Whether its weights are read twice, as a folded part and as another.
     """
 
     matrix: Matrix
     grid: Grid
     folded: bool = False
+    twice: bool = False
 
 
 Piece = tuple[Part, int]
@@ -77,9 +80,15 @@ class Plan:
     tasks: tuple[Task, ...]
 
     def told(self, at: int) -> int:
-        """Bytes of a task, by its position, where its weights are seen for the first time."""
+        """Bytes by which a task, by its position, brings the connection forward.
+
+        Together they are the bytes of its weights: of what is read twice, each reading tells half.
+        """
         task = self.tasks[at]
-        return 0 if self.parts[task.part].folded else task.nbytes
+        part, half = self.parts[task.part], task.nbytes // 2
+        if not part.twice:
+            return task.nbytes
+        return half if part.folded else task.nbytes - half
 
     @property
     def grids(self) -> list[Grid]:
@@ -97,10 +106,15 @@ def plan_of(connection: Connection, period: int = 0) -> Plan:
     period : int
         Channels of the tensor that was flattened into the in units; 0 when none was.
     """
-    matrices = [(m, False) for m in connection.matrices]
-    if period:
-        matrices += [(f, True) for m in connection.matrices if (f := folded(m, period))]
-    parts = tuple(Part(m, grid_of(m, stored_bits(m.weight)), again) for m, again in matrices)
+    again = [folded(m, period) if period else None for m in connection.matrices]
+    matrices = [
+        *((m, False, f is not None) for m, f in zip(connection.matrices, again, strict=True)),
+        *((f, True, True) for f in again if f is not None),
+    ]
+    parts = tuple(
+        Part(m, grid_of(m, stored_bits(m.weight)), is_folded, twice)
+        for m, is_folded, twice in matrices
+    )
     tasks = tuple(
         Task(at, band, _nbytes(part, band))
         for at, part in enumerate(parts)
