@@ -19,6 +19,8 @@ import pytest
 from explorer.change_report import changes_json, changes_text
 from explorer.comparing.comparison import compare_networks
 from explorer.comparing.pairing import pair_networks
+from explorer.crossing.edges import EdgeFinder
+from explorer.crossing.rows import Search
 from explorer.drawing.themes import THEMES
 from explorer.errors import ModelError, NeuronautError
 from explorer.formats import open_network
@@ -27,6 +29,7 @@ from explorer.open_model import OpenModel
 from explorer.pyramid import measuring
 from explorer.pyramid.cache import cache_folder
 from explorer.pyramid.entries import clear, entries
+from explorer.pyramid.level0 import Level0
 from explorer.session.session import Session
 from explorer.viewing.view_state import ViewState
 
@@ -813,6 +816,37 @@ def test_a_picture_of_differences_is_measured_once(files, keeps_all, tmp_path):
     os.utime(here[0], ns=(1, 1))
     pictured(*here)
     assert len(keeps_all) > count
+
+
+def test_of_layers_that_are_alike_no_single_weight_is_looked_at(keeps_all, tmp_path, monkeypatch):
+    monkeypatch.setattr("explorer.pyramid.strongest.FULL_READ", 0)
+    layers = [keras.layers.Dense(300, name=name, use_bias=False) for name in ("one", "two")]
+    model = keras.Sequential([keras.Input((300,)), *layers])
+    paths = tmp_path / "a.keras", tmp_path / "b.keras"
+    for path in paths:
+        layers[0].set_weights([w * 2.0 for w in layers[0].get_weights()])
+        model.save(path)
+    with compared(*paths) as model:
+        read = set()
+        for connection in model.table.connections:
+            model.pyramid.build(connection)
+        for name in ("read_flat", "read_rows", "read_many"):
+            real = getattr(model.reader, name)
+            monkeypatch.setattr(
+                model.reader, name, lambda w, *a, real=real: (read.add(w.shape), real(w, *a))[1]
+            )
+        searched = []
+        connections = {c.target: c for c in model.table.connections}
+        for target in ("one", "two"):
+            inside = np.arange(300, dtype=np.int32)
+            finder = EdgeFinder(model)
+            task = Search(connections[target], 0, model.graph.position[target], inside)
+            read.clear()
+            model.pyramid.level0 = Level0(model.reader)  # remembers nothing
+            finder.search(task)
+            strands = model.strands.get(task.key)
+            searched.append((len(strands.out) > 0, bool(read)))
+        assert searched == [(True, True), (False, False)]
 
 
 def test_the_two_directions_are_kept_apart(keeps_all, tmp_path):

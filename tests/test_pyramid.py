@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -297,6 +299,28 @@ def test_gates_joined_into_cells_are_searched_not_read(wrong):
     np.testing.assert_allclose(found.rms**2, mean[order], rtol=1e-12)
     assert found.total_pairs == size * cells
     assert found.non_finite == np.count_nonzero(~good)
+
+
+def test_pairs_that_hold_nothing_need_not_be_looked_through():
+    """Where fewer pairs hold anything than are asked for: most of two files is alike."""
+    array = np.zeros((1500, 1100), np.float32)
+    rng = np.random.default_rng(6)
+    few = np.sort(rng.choice(array.size, 20, replace=False))
+    array.flat[few] = np.exp(rng.normal(size=20) * 30)  # 1e-30 and less are something, too
+    layer = Layer("d", "Dense", {}, weights=(weight("k", "kernel", array),))
+    (connection,) = connections_of(layer)
+    reader = ArrayReader({"k": array})
+    pyramid = Pyramid(reader)
+    labels = np.arange(1100, dtype=np.int32), np.arange(1500, dtype=np.int32)
+    pyramid.build(connection)
+    reader.elements = 0
+    found = strongest(pyramid, connection, *labels, 500, math.ulp(0.0))
+    assert reader.elements < array.size / 50
+    some = found.sum_sq > 0
+    order = few[np.argsort(-array.flat[few], kind="stable")]
+    pairs = list(zip(found.inside[some], found.out[some], strict=True))
+    assert pairs == [divmod(i, 1100) for i in order.tolist()]
+    np.testing.assert_array_equal(found.rms[some], array.flat[order].astype(np.float64))
 
 
 def test_a_small_part_of_an_unmeasured_matrix_is_read_alone():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from explorer.crossing.bundles import Bundle, BundleRows, Bundles, joined
 from explorer.crossing.counted import Counted
 from explorer.crossing.loops import Loops
-from explorer.crossing.older import ComparedStrongest, Older, rms
+from explorer.crossing.older import ANY_CHANGE, ComparedStrongest, Older, rms
 from explorer.crossing.origins import OfBundles, OfNothing, OfStrands, OfUnits, Origin
 from explorer.crossing.places import CutLinks, cut_links
 from explorer.crossing.rows import (
@@ -151,7 +151,9 @@ class EdgeFinder:
             task.run(stopped)
             return
         units = np.arange(task.connection.out_units, dtype=np.int32)
-        found = strongest(self.model.pyramid, task.connection, units, task.in_unit, STRANDS)
+        # What is as it was is not shown: there is no need to look at it, pair by pair.
+        least = 0.0 if self._older is None else ANY_CHANGE
+        found = strongest(self.model.pyramid, task.connection, units, task.in_unit, STRANDS, least)
         if self._older is not None:
             found = self._older.beside(task, found)
         self.model.strands.put(task.key, found)

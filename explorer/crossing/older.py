@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ F8 = NDArray[np.float64]
 
 
 CHANGE = "change of a layer"
+ANY_CHANGE = math.ulp(0.0)
+"""The smallest mean square of a change: below it nothing has changed."""
 _PER_PAIR = ("out", "inside", "sum_sq", "sum", "sum_abs", "max_abs", "count")
 
 

@@ -63,13 +63,18 @@ class Strongest:
 
 
 def strongest(
-    pyramid: Pyramid, connection: Connection, out_label: I4, in_label: I4, k: int
+    pyramid: Pyramid,
+    connection: Connection,
+    out_label: I4,
+    in_label: I4,
+    k: int,
+    least: float = 0.0,
 ) -> Strongest:
     """The k pairs of units with the largest root mean square of their weights.
 
-    See `Pairs`, which can be asked more than once.
+    See `Pairs`, which can be asked more than once, and `Pairs.strongest`.
     """
-    return Pairs(pyramid, connection, out_label, in_label).strongest(k)
+    return Pairs(pyramid, connection, out_label, in_label).strongest(k, least=least)
 
 
 class Pairs:
