@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -208,13 +210,65 @@ def test_a_library_of_another_source_is_not_taken(tmp_path):
     assert not loaded(tmp_path)
 
 
-def test_building_without_a_compiler_says_so(tmp_path):
-    build = [sys.executable, str(ROOT / "scripts" / "build_sums.py")]
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("/no/such/cc", "No such file"),
+        ("false", "the compiler failed"),
+        ("cc'", "No closing quotation"),
+        ("cc -ffast-math", "order that is written"),
+        ("cc -Dmemset=no_such_function", "no_such_function"),  # it links, and cannot be loaded
+    ],
+)
+def test_building_with_what_is_no_compiler_says_so(command, said):
     before = compiled.LIBRARY.read_bytes()
-    for command, said in (("/no/such/cc", "No such file"), ("false", "the compiler failed")):
-        env = {**os.environ, "CC": command}
-        done = subprocess.run(build, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+    done = build(ROOT, command)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
     assert compiled.LIBRARY.read_bytes() == before
+
+
+def build(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    order = [sys.executable, str(folder / "scripts" / "build_sums.py")]
+    env = {**os.environ, "CC": command}
+    return subprocess.run(order, env=env, capture_output=True, text=True, check=False)
+
+
+def test_building_where_nothing_can_be_written_says_so(tmp_path):
+    for name in ("scripts/build_sums.py", "explorer/pyramid/sums.c"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    library = tmp_path / "explorer" / "pyramid" / "_sums.so"
+    library.mkdir()
+    done = build(tmp_path, "")
+    assert done.returncode == 1
+    assert "Is a directory" in done.stderr
+    assert "Traceback" not in done.stderr
+    library.rmdir()
+    assert build(tmp_path, "").returncode == 0
+    assert sorted(p.name for p in library.parent.iterdir()) == ["_sums.so", "sums.c"]
+
+
+def test_the_smallest_numbers_count_whatever_others_have_set(tmp_path, monkeypatch):
+    """Libraries that were built for speed alone have a process take subnormal numbers for 0."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("the mode is set by an instruction of x86")
+    source, library = tmp_path / "mode.c", tmp_path / "mode.so"
+    source.write_text(
+        "#include <immintrin.h>\nunsigned mode(unsigned to)"
+        "{ unsigned was = _mm_getcsr(); _mm_setcsr(to); return was; }"
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+    mode = ctypes.CDLL(str(library)).mode
+    values = np.full((64, 64), 0x0200, np.uint16)  # 2^-15, subnormal
+    values[0, 0] = 0x3C00
+    made = Sheet.empty(Grid(64, 64, 1, 64, 64, True, True), 64)
+    before = mode(0x1F80 | 0x8040)
+    try:
+        made.add(STORED["float16"], [values], 0, 0)
+        assert mode(0x1F80) & 0x8040 == 0x8040  # left as it was
+    finally:
+        mode(before)
+    assert made.sums[1, 0, 0] == 1 + 4095 * 2.0**-15
+    assert made.over_rows[3, 1] == 2.0**-15

@@ -5,6 +5,7 @@
    once, so a compiler may use whatever it has, but must not fuse a product with a sum: build with
    -ffp-contract=off. No Python is needed to build it. */
 
+#include <fenv.h>
 #include <float.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +13,9 @@
 
 #if FLT_EVAL_METHOD != 0
 #error "sums in single precision must not be made in another one"
+#endif
+#ifdef __FAST_MATH__
+#error "sums must be made in the order that is written"
 #endif
 
 #if defined(__GNUC__) && defined(__x86_64__) && defined(__linux__) && !defined(PLAIN)
@@ -335,11 +339,8 @@ OF_KIND(add_float16, FLOAT16)
 #endif
 const char *neuronaut_sums_source(void) { return SOURCE; }
 
-/* Add a piece of numbers of a kind to a sheet, if the largest |w| is 0 or within a range. */
-int neuronaut_add(int kind, const Piece *piece, const Sheet *sheet, const double *range)
+static int add_kind(int kind, const Piece *piece, const Sheet *sheet, const double *range)
 {
-    if (piece->columns > MOST || sheet->width % BLOCK || sheet->width > WIDEST)
-        return CANNOT;
     if (kind == FLOAT32)
         return add_float32(piece, sheet, range);
     if (kind == BFLOAT16)
@@ -347,4 +348,24 @@ int neuronaut_add(int kind, const Piece *piece, const Sheet *sheet, const double
     if (kind == FLOAT16)
         return add_float16(piece, sheet, range);
     return CANNOT;
+}
+
+/* Add a piece of numbers of a kind to a sheet, if the largest |w| is 0 or within a range. */
+int neuronaut_add(int kind, const Piece *piece, const Sheet *sheet, const double *range)
+{
+    fenv_t before;
+    int outcome;
+
+    if (sheet->width < BLOCK || sheet->width % BLOCK || sheet->width > WIDEST)
+        return CANNOT;
+    if (piece->columns > MOST || piece->row < 0 || piece->column < 0
+        || parts(piece->row + piece->rows, STRIP) > sheet->strips
+        || parts(piece->column + piece->columns, sheet->width) > sheet->across)
+        return CANNOT;
+    /* Some libraries have a whole process take the smallest numbers for 0. */
+    fegetenv(&before);
+    fesetenv(FE_DFL_ENV);
+    outcome = add_kind(kind, piece, sheet, range);
+    fesetenv(&before);
+    return outcome;
 }

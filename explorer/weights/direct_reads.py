@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -141,7 +142,7 @@ class _Pages(ctypes.Structure):
 @cache
 def _system() -> ctypes.CDLL | None:
     """Where system calls are made, on systems that can read past their cache at all."""
-    if not hasattr(os, "O_DIRECT"):
+    if sys.platform != "linux":
         return None
     try:
         return ctypes.CDLL(None, use_errno=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import prod
 from typing import Any
@@ -209,14 +209,25 @@ class StoredItems:
         descriptor, preadv = self._descriptor(place.file), os.preadv
         view = out.reshape(-1).view(np.uint8).data
         nbytes = out.shape[1] * out.itemsize
-        _announce(descriptor, (place.offset + offset for offset in offsets), nbytes)
+        starts = [place.offset + offset for offset in offsets]
         try:
             for row, offset in enumerate(offsets):
+                if row % _ANNOUNCED == 0:
+                    self._announce(descriptor, starts[row : row + _ANNOUNCED], nbytes)
                 part = view[row * nbytes : (row + 1) * nbytes]
                 if preadv(descriptor, [part], place.offset + offset) != nbytes:
                     self._fill_from(place.file, place.offset + offset, part)
         except OSError as error:
             raise ModelError(place.file, f"cannot be read ({error.strerror})") from None
+
+    def _announce(self, descriptor: int, starts: list[int], nbytes: int) -> None:
+        """Have the system fetch short runs all at once: one by one, a disk answers each."""
+        if nbytes > GAP or not hasattr(os, "posix_fadvise"):
+            return
+        if not self._direct.at_hand(descriptor, starts[0]):
+            with suppress(OSError):
+                for start in starts:
+                    os.posix_fadvise(descriptor, start, nbytes, os.POSIX_FADV_WILLNEED)
 
     def _runs(self, weight: Weight, run: Run, out: Array) -> Array:
         """Items of runs that lie uncompressed in the file, which an array is filled with."""
@@ -232,8 +243,8 @@ class StoredItems:
             for some in range(0, rows, _ANNOUNCED):
                 many = range(some, min(rows, some + _ANNOUNCED))
                 if isinstance(place, ByteRange):
-                    starts = (place.offset + at + row * step for row in many)
-                    _announce(self._descriptor(place.file), starts, width * dtype.itemsize)
+                    starts = [place.offset + at + row * step for row in many]
+                    self._announce(self._descriptor(place.file), starts, width * dtype.itemsize)
                 for row in many:
                     self._fill(place, at + row * step, out[row])
         else:
@@ -351,14 +362,6 @@ class StoredItems:
             if not count:
                 raise ModelError(path, CHANGED)
             done += count
-
-
-def _announce(descriptor: int, offsets: Iterable[int], nbytes: int) -> None:
-    """Have the system fetch short runs all at once: one after the other, a disk answers each."""
-    if nbytes <= GAP and hasattr(os, "posix_fadvise"):
-        with suppress(OSError):
-            for offset in offsets:
-                os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
 
 
 def _differs(status: os.stat_result, stamp: FileStamp) -> bool:
