@@ -174,7 +174,8 @@ class Machine:
         self.state, self.calls, bin_ = folder / "state", folder / "calls", folder / "bin"
         for made in (self.state, bin_, self.root):
             made.mkdir()
-        shutil.copytree(ROOT / "scripts", self.root / "scripts")
+        passing = shutil.ignore_patterns("__pycache__")  # what other tests may be writing
+        shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=passing)
         for name in ("pyproject.toml", "constraints.txt", "explorer/pyramid/sums.c"):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
