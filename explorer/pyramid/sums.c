@@ -42,38 +42,42 @@ enum { CANNOT, ADDED, DOES_NOT_FIT };
 
 static const int32_t WITHOUT_SIGN = 0x7fffffff;
 
-/* Decode up to BLOCK numbers, which may begin at any address; what is missing at the end becomes 0,
-   which changes no sum. */
-INLINE const float *decode(int kind, const void *from, ptrdiff_t count, float *to)
+INLINE int bytes_of(int kind) { return kind == FLOAT32 ? 4 : 2; }
+
+/* A number that begins at any address. */
+INLINE float decode(int kind, const char *from)
 {
-    uint16_t half[BLOCK];
+    uint32_t bits;
+    uint16_t half;
+    float number;
 
     if (kind == FLOAT32) {
-        if (count == BLOCK && (uintptr_t)from % sizeof *to == 0)
-            return from;
-        if (count < BLOCK)
-            memset(to, 0, BLOCK * sizeof *to);
-        memcpy(to, from, (size_t)count * sizeof *to);
-        return to;
+        memcpy(&number, from, sizeof number);
+        return number;
     }
-    if (count < BLOCK)
-        memset(half, 0, sizeof half);
-    memcpy(half, from, (size_t)count * sizeof *half);
-    for (int c = 0; c < BLOCK; c++) {
-        uint32_t h = half[c], bits = h << 16;
-        if (kind == FLOAT16) {
-            /* The exponent is 112 too small, also for subnormal numbers; 31 means not finite. */
-            uint32_t lost = (h & 0x7c00) == 0x7c00 ? 0x7f800000u : 0;
-            float number;
-            bits = (h & 0x7fff) << 13;
-            memcpy(&number, &bits, sizeof number);
-            number *= 0x1p112f;
-            memcpy(&bits, &number, sizeof bits);
-            bits |= lost | (h & 0x8000) << 16;
-        }
-        memcpy(&to[c], &bits, sizeof bits);
+    memcpy(&half, from, sizeof half);
+    bits = (uint32_t)half << 16;
+    if (kind == FLOAT16) {
+        /* The exponent is 112 too small, also for subnormal numbers; 31 means not finite. */
+        uint32_t h = half, lost = (h & 0x7c00) == 0x7c00 ? 0x7f800000u : 0;
+        bits = (h & 0x7fff) << 13;
+        memcpy(&number, &bits, sizeof number);
+        number *= 0x1p112f;
+        memcpy(&bits, &number, sizeof bits);
+        bits |= lost | (h & 0x8000) << 16;
     }
-    return to;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+/* A whole block of numbers: what is missing at the end is 0, which changes no sum. */
+INLINE const char *whole(const char *from, ptrdiff_t nbytes, ptrdiff_t block, char *padded)
+{
+    if (nbytes >= block)
+        return from;
+    memset(padded, 0, (size_t)block);
+    memcpy(padded, from, (size_t)nbytes);
+    return padded;
 }
 
 /* Sums over the columns of a strip. */
@@ -83,32 +87,35 @@ typedef struct {
 } Columns;
 
 /* Add a block of two rows to the sums of its columns, and to the running sums of its rows. */
-INLINE void add(const float *restrict a, const float *restrict b, float *restrict square,
-                float *restrict value, float *restrict size, int32_t *restrict top,
-                float (*restrict running)[SUMS][RUNNING], int32_t *restrict best)
+INLINE void add(int kind, const char *restrict first, const char *restrict second,
+                float *restrict square, float *restrict value, float *restrict size,
+                int32_t *restrict top, float (*restrict running)[SUMS][RUNNING],
+                int32_t *restrict best)
 {
     int32_t best_a = 0, best_b = 0;
 
     for (int c = 0; c < BLOCK; c++) {
+        const float a = decode(kind, first + c * bytes_of(kind));
+        const float b = decode(kind, second + c * bytes_of(kind));
+        float size_a, size_b, square_a = a * a, square_b = b * b;
         int32_t bits_a, bits_b;
-        float size_a, size_b, square_a = a[c] * a[c], square_b = b[c] * b[c];
 
-        memcpy(&bits_a, &a[c], sizeof bits_a);
-        memcpy(&bits_b, &b[c], sizeof bits_b);
+        memcpy(&bits_a, &a, sizeof bits_a);
+        memcpy(&bits_b, &b, sizeof bits_b);
         bits_a &= WITHOUT_SIGN;
         bits_b &= WITHOUT_SIGN;
         memcpy(&size_a, &bits_a, sizeof size_a);
         memcpy(&size_b, &bits_b, sizeof size_b);
 
         square[c] = (square[c] + square_a) + square_b;
-        value[c] = (value[c] + a[c]) + b[c];
+        value[c] = (value[c] + a) + b;
         size[c] = (size[c] + size_a) + size_b;
         if (running) {
             running[0][SQUARE][c] += square_a;
-            running[0][VALUE][c] += a[c];
+            running[0][VALUE][c] += a;
             running[0][SIZE][c] += size_a;
             running[1][SQUARE][c] += square_b;
-            running[1][VALUE][c] += b[c];
+            running[1][VALUE][c] += b;
             running[1][SIZE][c] += size_b;
         }
         best_a = best_a > bits_a ? best_a : bits_a;
@@ -169,10 +176,12 @@ INLINE double number(int32_t bits)
 INLINE void add_rows(int kind, int lines, const Piece *piece, ptrdiff_t width, ptrdiff_t row,
                      int lone, const Columns *to)
 {
-    static const float nothing[BLOCK];
-    const ptrdiff_t nbytes = kind == FLOAT32 ? 4 : 2, across = parts(piece->columns, width);
+    static const char nothing[BLOCK * sizeof(float)];
+    const ptrdiff_t across = parts(piece->columns, width), block = BLOCK * bytes_of(kind);
+    const ptrdiff_t nbytes = piece->columns * bytes_of(kind);
     const char *from = piece->first + row * piece->stride;
-    float running[2][SUMS][RUNNING], a[BLOCK], b[BLOCK];
+    char a[BLOCK * sizeof(float)], b[BLOCK * sizeof(float)];
+    float running[2][SUMS][RUNNING];
     int32_t highest[2] = {0, 0}, *tiles = piece->tiles + row / 2 * across;
     int used = RUNNING;
 
@@ -182,17 +191,17 @@ INLINE void add_rows(int kind, int lines, const Piece *piece, ptrdiff_t width, p
     for (int k = 0; lines && k < 2 * SUMS; k++)
         memset(running[k / SUMS][k % SUMS], 0, (size_t)used * sizeof(float));
     for (ptrdiff_t c = 0; c < piece->columns; c += BLOCK) {
-        const ptrdiff_t count = least(piece->columns - c, BLOCK);
-        const float *first = decode(kind, from + c * nbytes, count, a), *second = nothing;
+        const ptrdiff_t at = c * bytes_of(kind);
+        const char *first = whole(from + at, nbytes - at, block, a), *second = nothing;
         float(*sums)[SUMS][RUNNING] = NULL;
         int32_t best[2], *tile = &tiles[c / width];
 
         if (!lone)
-            second = decode(kind, from + piece->stride + c * nbytes, count, b);
+            second = whole(from + piece->stride + at, nbytes - at, block, b);
         if (lines)
             sums = (float(*)[SUMS][RUNNING])&running[0][0][c % RUNNING];
-        add(first, second, to->sum[SQUARE] + c, to->sum[VALUE] + c, to->sum[SIZE] + c, to->top + c,
-            sums, best);
+        add(kind, first, second, to->sum[SQUARE] + c, to->sum[VALUE] + c, to->sum[SIZE] + c,
+            to->top + c, sums, best);
         for (int k = 0; k < 2; k++) {
             highest[k] = highest[k] > best[k] ? highest[k] : best[k];
             *tile = *tile > best[k] ? *tile : best[k];
