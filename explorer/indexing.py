@@ -20,13 +20,13 @@ from explorer.network import Network
 from explorer.open_model import OpenModel
 from explorer.plain_text import clean
 from explorer.progress import bytes_bar, say
-from explorer.pyramid.building import build_all
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.cluster import Cluster
-from explorer.pyramid.entries import Entry, clear, entries
 from explorer.pyramid.plan import bytes_of
-from explorer.pyramid.processes import Standby, hands
-from explorer.pyramid.remote import RemoteWork
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.entries import Entry, clear, entries
+from explorer.pyramid.workers.building import build_all
+from explorer.pyramid.workers.cluster import Cluster
+from explorer.pyramid.workers.processes import Standby, hands
+from explorer.pyramid.workers.remote import RemoteWork
 
 
 def index(path: str, dask: str | None = None) -> bool:

@@ -18,9 +18,9 @@ from explorer.flow.passing import Passing
 from explorer.memory import Memory
 from explorer.network import Layer, Network
 from explorer.pyramid.connection_table import ConnectionTable
-from explorer.pyramid.keeping import Keeper
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.strongest import Strongest
+from explorer.pyramid.search.strongest import Strongest
+from explorer.pyramid.storage.keeping import Keeper
 from explorer.tree.builder import build_hierarchy
 from explorer.tree.hierarchy import Hierarchy
 from explorer.tree.likeness import alike

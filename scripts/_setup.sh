@@ -136,7 +136,7 @@ raise SystemExit(not w.SupportsOpenGL())' >/dev/null 2>&1; then
 setup() {
     find_python
     # The compiled part is built when the package is installed, if there is a compiler then.
-    compiled=$(cat "$ROOT/explorer/pyramid/sums.c" "$ROOT/scripts/build_sums.py" | cksum)
+    compiled=$(cat "$ROOT/explorer/pyramid/sums/sums.c" "$ROOT/scripts/build_sums.py" | cksum)
     sum="$(checksum "$2") $compiled $(command -v cc || true)"
     stamp=$VENV/.complete-$1
     if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$sum" ] && [ -x "$VENV/bin/neuronaut" ] &&

@@ -39,12 +39,12 @@ from numpy.typing import NDArray
 
 from explorer.network import ByteRange
 from explorer.open_model import OpenModel
-from explorer.pyramid.building import build_all
-from explorer.pyramid.compiled import available
 from explorer.pyramid.plan import PLAN
-from explorer.pyramid.processes import Standby, hands
-from explorer.pyramid.store import Store
-from explorer.pyramid.strongest import strongest
+from explorer.pyramid.search.strongest import strongest
+from explorer.pyramid.storage.store import Store
+from explorer.pyramid.sums.compiled import available
+from explorer.pyramid.workers.building import build_all
+from explorer.pyramid.workers.processes import Standby, hands
 from explorer.session.session import Session
 from explorer.weights.connections import Connection
 

@@ -1,4 +1,4 @@
-"""Builds the compiled sums, explorer/pyramid/_sums.so, from explorer/pyramid/sums.c.
+"""Builds the compiled sums, explorer/pyramid/sums/_sums.so, from explorer/pyramid/sums/sums.c.
 
 Installing the package does this where a C compiler is found; without one numpy does the same
 sums, bit for bit, in several times the time. After a change of the source run
@@ -23,7 +23,7 @@ try:
 except ImportError:  # run by itself: nothing is packed
     BuildHookInterface = object  # type: ignore[misc,assignment]
 
-_SOURCE = Path(__file__).resolve().parent.parent / "explorer" / "pyramid" / "sums.c"
+_SOURCE = Path(__file__).resolve().parent.parent / "explorer" / "pyramid" / "sums" / "sums.c"
 _LIBRARY = _SOURCE.with_name("_sums.so")
 _FLAGS = ("-O3", "-std=c11", "-ffp-contract=off", "-fPIC", "-shared")
 _SYSTEMS = ("linux", "darwin")
@@ -54,7 +54,7 @@ def build(made: Path) -> str:
         compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     except ValueError as error:
         return f"CC: {error}"
-    # The same digest as explorer.pyramid.compiled.digest, which need not be importable here.
+    # The same digest as explorer.pyramid.sums.compiled.digest, which need not be importable here.
     mark = hashlib.blake2b(_SOURCE.read_bytes(), digest_size=16).hexdigest()
     reason = ""
     for plain in ((), ("-DPLAIN",)):  # not every C library lets the processor choose
@@ -112,9 +112,9 @@ class SumsHook(BuildHookInterface):  # type: ignore[type-arg]
         made = Path(self._folder) / _LIBRARY.name
         reason = build_in_place() if version == "editable" else build(made)
         if reason:
-            self.app.display_warning(f"explorer/pyramid/sums.c was not compiled: {reason}")
+            self.app.display_warning(f"explorer/pyramid/sums/sums.c was not compiled: {reason}")
         elif version != "editable":
-            build_data["force_include"][str(made)] = "explorer/pyramid/_sums.so"
+            build_data["force_include"][str(made)] = "explorer/pyramid/sums/_sums.so"
             build_data["pure_python"] = False
             build_data["tag"] = _tag()
 

@@ -14,7 +14,7 @@ from typing import Any
 
 def hang(told: str) -> None:
     """Take a task, say so in a file, and never finish it."""
-    from explorer.pyramid.remote import RemoteWork
+    from explorer.pyramid.workers.remote import RemoteWork
 
     def call(self: RemoteWork, pieces: object) -> None:
         Path(told).touch()
@@ -25,7 +25,7 @@ def hang(told: str) -> None:
 
 def die() -> None:
     """Break down in each task."""
-    from explorer.pyramid.remote import RemoteWork
+    from explorer.pyramid.workers.remote import RemoteWork
 
     RemoteWork.__call__ = lambda self, pieces: os._exit(9)  # type: ignore[method-assign]
 
@@ -47,7 +47,7 @@ def bare() -> None:
 
 def older() -> None:
     """Have another numpy."""
-    from explorer.pyramid import cluster, remote
+    from explorer.pyramid.workers import cluster, remote
 
     made = {**remote.maker(), "numpy": "1.0"}
     cluster.maker = lambda: made  # type: ignore[assignment]

@@ -23,11 +23,12 @@ from typing import Any
 from explorer import formats, indexing
 from explorer.__main__ import main
 from explorer.network import Network
-from explorer.pyramid import building, gathering, grid
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.journal import Journal
+from explorer.pyramid import gathering, grid
 from explorer.pyramid.plan import PLAN
-from explorer.pyramid.store import Store
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.journal import Journal
+from explorer.pyramid.storage.store import Store
+from explorer.pyramid.workers import building
 
 STOPPED = 2  # the command's exit code for what it tells in one line
 Sections = dict[str, tuple[object, bytes | None]]

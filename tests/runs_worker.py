@@ -15,8 +15,8 @@ from test_pyramid import ArrayReader, clear_plans, weight
 
 from explorer.network import Layer
 from explorer.pyramid import gathering, grid, measuring
-from explorer.pyramid.journal import Journal
 from explorer.pyramid.pyramid import Pyramid
+from explorer.pyramid.storage.journal import Journal
 from explorer.weights.connections import Connection, connections_of
 
 SHAPE = (1500, 200)

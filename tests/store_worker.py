@@ -17,9 +17,9 @@ from pathlib import Path
 
 from store_helpers import PLAN, network, sections
 
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.journal import Journal
-from explorer.pyramid.store import Store
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.journal import Journal
+from explorer.pyramid.storage.store import Store
 
 MADE = sections(300, seed=7, most=20_000)
 

@@ -12,8 +12,8 @@ from test_pyramid import ArrayReader, weight
 from explorer.errors import ModelError
 from explorer.network import Layer
 from explorer.pyramid.blocks import to_bytes
-from explorer.pyramid.building import build_all, here
 from explorer.pyramid.pyramid import Pyramid
+from explorer.pyramid.workers.building import build_all, here
 from explorer.weights.connections import connections_of
 
 
@@ -89,8 +89,8 @@ def test_every_hand_comes_to_the_same_bytes():
 
 
 def test_cancelling_keeps_what_is_whole(monkeypatch):
-    monkeypatch.setattr("explorer.pyramid.building._JOB_BYTES", 1 << 20)
-    monkeypatch.setattr("explorer.pyramid.building._AHEAD", 1)
+    monkeypatch.setattr("explorer.pyramid.workers.building._JOB_BYTES", 1 << 20)
+    monkeypatch.setattr("explorer.pyramid.workers.building._AHEAD", 1)
     connections, reader = many()
     pyramid = Pyramid(reader)
     asked = []

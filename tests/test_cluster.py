@@ -19,16 +19,16 @@ import pytest
 
 from explorer import indexing
 from explorer.errors import NeuronautError
-from explorer.pyramid import cluster
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.entries import entries
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.entries import entries
+from explorer.pyramid.workers import cluster
 
 pytest.importorskip("distributed")
 LIMIT = 120  # seconds that anything here may take
 # Runs the command with other limits: NAME=VALUE of the module, then the command's arguments.
 WITH = """
 import sys
-from explorer.pyramid import cluster
+from explorer.pyramid.workers import cluster
 while "=" in sys.argv[1]:
     name, _, value = sys.argv.pop(1).partition("=")
     setattr(cluster, name, float(value))

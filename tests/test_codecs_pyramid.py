@@ -13,7 +13,7 @@ from codec_files import File, pack
 from explorer.network import Lanes, Layer, Packing, TableAxis, Weight
 from explorer.pyramid.plan import bytes_of
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.strongest import strongest
+from explorer.pyramid.search.strongest import strongest
 from explorer.weights.connections import connections_of
 from explorer.weights.weight_reader import WeightReader
 

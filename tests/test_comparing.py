@@ -27,9 +27,9 @@ from explorer.formats import open_network
 from explorer.network import Layer, Link, Network, Weight
 from explorer.open_model import OpenModel
 from explorer.pyramid import measuring
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.entries import clear, entries
 from explorer.pyramid.level0 import Level0
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.entries import clear, entries
 from explorer.session.session import Session
 from explorer.viewing.view_state import ViewState
 
@@ -774,7 +774,7 @@ def test_comparing_works_where_nothing_can_be_kept(files, keeps):
 @pytest.fixture
 def keeps_all(keeps, monkeypatch):
     """As `keeps`, of what pictures measure, too; bands that were read, each time."""
-    monkeypatch.setattr("explorer.pyramid.keeping.WORTH_KEEPING", 0)
+    monkeypatch.setattr("explorer.pyramid.storage.keeping.WORTH_KEEPING", 0)
     monkeypatch.setattr("explorer.session.background._SMALL", 0)  # all takes long
     real, seen = measuring.measured, []
     monkeypatch.setattr(
@@ -819,7 +819,7 @@ def test_a_picture_of_differences_is_measured_once(files, keeps_all, tmp_path):
 
 
 def test_of_layers_that_are_alike_no_single_weight_is_looked_at(keeps_all, tmp_path, monkeypatch):
-    monkeypatch.setattr("explorer.pyramid.strongest.FULL_READ", 0)
+    monkeypatch.setattr("explorer.pyramid.search.strongest.FULL_READ", 0)
     layers = [keras.layers.Dense(300, name=name, use_bias=False) for name in ("one", "two")]
     model = keras.Sequential([keras.Input((300,)), *layers])
     paths = tmp_path / "a.keras", tmp_path / "b.keras"

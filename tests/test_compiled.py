@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explorer.pyramid import compiled, sheet
-from explorer.pyramid.compiled import Added
 from explorer.pyramid.grid import Grid
-from explorer.pyramid.kernel import STORED
-from explorer.pyramid.sheet import Sheet
+from explorer.pyramid.sums import compiled, sheet
+from explorer.pyramid.sums.compiled import Added
+from explorer.pyramid.sums.kernel import STORED
+from explorer.pyramid.sums.sheet import Sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDE = (63, 64, 65, 100, 127, 128, 129, 255, 256, 257, 300, 511, 513, 1000, 2047, 8191, 8192)
@@ -177,7 +177,7 @@ class Guarded:
 
 def loaded(folder: Path, **environment: str) -> bool:
     """Whether a fresh process that imports from a folder has a library."""
-    code = "from explorer.pyramid import compiled; print(compiled.available())"
+    code = "from explorer.pyramid.sums import compiled; print(compiled.available())"
     env = {**os.environ, "PYTHONPATH": str(folder), **environment}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -198,12 +198,12 @@ def test_a_library_of_another_source_is_not_taken(tmp_path):
     )
     assert loaded(tmp_path)
     assert not loaded(tmp_path, **{compiled.OFF: "1"})
-    source = folder / "pyramid" / "sums.c"
+    source = folder / "pyramid" / "sums" / "sums.c"
     text = source.read_bytes()
     source.write_bytes(text + b"\n")
     assert not loaded(tmp_path)
     source.write_bytes(text)
-    library = folder / "pyramid" / "_sums.so"
+    library = folder / "pyramid" / "sums" / "_sums.so"
     library.write_bytes(b"no library")
     assert not loaded(tmp_path)
     library.unlink()
@@ -236,10 +236,10 @@ def build(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_building_where_nothing_can_be_written_says_so(tmp_path):
-    for name in ("scripts/build_sums.py", "explorer/pyramid/sums.c"):
+    for name in ("scripts/build_sums.py", "explorer/pyramid/sums/sums.c"):
         (tmp_path / name).parent.mkdir(parents=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    library = tmp_path / "explorer" / "pyramid" / "_sums.so"
+    library = tmp_path / "explorer" / "pyramid" / "sums" / "_sums.so"
     library.mkdir()
     done = build(tmp_path, "")
     assert done.returncode == 1

@@ -10,7 +10,7 @@ import pytest
 from codec_files import File
 
 from explorer.errors import ModelError
-from explorer.pyramid.reading_ahead import reading_ahead
+from explorer.pyramid.sums.reading_ahead import reading_ahead
 from explorer.weights import direct_reads
 from explorer.weights.direct_reads import LEAST, DirectReads
 from explorer.weights.weight_reader import WeightReader

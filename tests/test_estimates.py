@@ -46,7 +46,7 @@ def small_bands(monkeypatch):
     monkeypatch.setattr("explorer.pyramid.grid._BAND_BYTES", 1)
     monkeypatch.setattr("explorer.session.background._LARGE", 0)
     monkeypatch.setattr("explorer.session.background._SMALL", 0)
-    monkeypatch.setattr("explorer.pyramid.keeping.WORTH_KEEPING", 0)
+    monkeypatch.setattr("explorer.pyramid.storage.keeping.WORTH_KEEPING", 0)
     clear_plans()
     yield
     clear_plans()

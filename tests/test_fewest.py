@@ -15,7 +15,7 @@ from explorer.crossing.query import fewest_edges, strongest_edges
 from explorer.errors import NeuronautError
 from explorer.network import Layer, Link, Network
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.strongest import FULL_READ
+from explorer.pyramid.search.strongest import FULL_READ
 
 SHARES = st.one_of(st.sampled_from([0.0, 1e-9, 0.5, 1.0]), st.floats(0.0, 1.0))
 
@@ -72,7 +72,7 @@ def test_no_smaller_number_would_do(kernel, share, small_blocks):
     with pytest.MonkeyPatch.context() as patch:
         if small_blocks:  # take the way of large matrices
             patch.setattr("explorer.pyramid.grid.SMALL", 0)
-            patch.setattr("explorer.pyramid.strongest.FULL_READ", 0)
+            patch.setattr("explorer.pyramid.search.strongest.FULL_READ", 0)
             patch.setattr("explorer.crossing.query._FIRST", 7)
         clear_plans()
         network, reader = dense_network(kernel)

@@ -24,10 +24,10 @@ from store_helpers import network
 from explorer import indexing
 from explorer.bundled import scenes_folder
 from explorer.errors import ModelError
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.entries import entries
-from explorer.pyramid.journal import Journal
 from explorer.pyramid.plan import PLAN
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.entries import entries
+from explorer.pyramid.storage.journal import Journal
 
 DIGITS = scenes_folder() / "digits.keras"
 # Measures half of the connections, says so, and then waits to be stopped.

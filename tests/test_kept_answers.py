@@ -12,7 +12,7 @@ from test_pyramid import clear_plans
 
 from explorer.open_model import OpenModel
 from explorer.pyramid import measuring
-from explorer.pyramid.cache import cache_folder
+from explorer.pyramid.storage.cache import cache_folder
 from explorer.report import edges_json
 
 
@@ -21,8 +21,8 @@ def read(tmp_path, monkeypatch):
     """Bands that were read, each time; all models are worth keeping, and bands are small."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("explorer.pyramid.grid._BAND_BYTES", 1)
-    monkeypatch.setattr("explorer.pyramid.keeping.WORTH_KEEPING", 0)
-    monkeypatch.setattr("explorer.pyramid.strongest.FULL_READ", 0)
+    monkeypatch.setattr("explorer.pyramid.storage.keeping.WORTH_KEEPING", 0)
+    monkeypatch.setattr("explorer.pyramid.search.strongest.FULL_READ", 0)
     monkeypatch.setattr("explorer.session.background._SMALL", 0)
     real, seen = measuring.measured, []
     monkeypatch.setattr(

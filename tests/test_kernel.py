@@ -13,9 +13,9 @@ import pytest
 from codec_files import File
 
 from explorer.network import Layer
-from explorer.pyramid.bands import measure
 from explorer.pyramid.grid import SIDE, _cut
 from explorer.pyramid.level0 import Level0
+from explorer.pyramid.sums.bands import measure
 from explorer.weights.connections import connections_of
 from explorer.weights.weight_reader import WeightReader
 
@@ -123,7 +123,7 @@ def test_wide_matrices_are_read_in_panels(tmp_path: Path, monkeypatch, shape) ->
         ("_PANEL", 1 << 11),
         ("_PIECE", 1 << 15),
     ):
-        monkeypatch.setattr(f"explorer.pyramid.bands.{name}", value)
+        monkeypatch.setattr(f"explorer.pyramid.sums.bands.{name}", value)
     monkeypatch.setattr("explorer.pyramid.level0.WHOLE", 0)
     stored = numbers(shape).astype(TYPES["bfloat16"])
     _, found = bands_of(tmp_path, stored, "bfloat16")
@@ -132,7 +132,8 @@ def test_wide_matrices_are_read_in_panels(tmp_path: Path, monkeypatch, shape) ->
 
 _PRINTED = """
 import hashlib, numpy as np
-from explorer.pyramid import bands, kernel
+from explorer.pyramid.sums import bands
+from explorer.pyramid.sums import kernel
 draw = np.random.default_rng(1)
 for shape in ((64, bands._PIECE_COLUMNS), (640, 410), (64, 4001)):
     values = draw.normal(size=shape).astype(np.float32)

@@ -10,7 +10,7 @@ from explorer.crossing.element_index import joined_elements
 from explorer.network import ByteRange, Layer, Weight
 from explorer.pyramid import level0
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.strongest import strongest
+from explorer.pyramid.search.strongest import strongest
 from explorer.weights.connections import connections_of
 from explorer.weights.kernels import kernel_of
 

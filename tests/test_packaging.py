@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import explorer
-from explorer.pyramid.compiled import SOURCE, digest
+from explorer.pyramid.sums.compiled import SOURCE, digest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -85,7 +85,7 @@ def test_an_installed_wheel_finds_its_scenes_and_carries_nothing_else(tmp_path: 
     (metadata,) = installed.glob("*.dist-info")
     names = {p.name for p in installed.iterdir()}
     assert names == {"explorer", "layouts", metadata.name}
-    packed = (installed / "explorer" / "pyramid" / "_sums.so").read_bytes()
+    packed = (installed / "explorer" / "pyramid" / "sums" / "_sums.so").read_bytes()
     assert digest(SOURCE.read_bytes()).encode() in packed
     assert wheel.name.split("-")[2:4] == ["py3", "none"]
     assert not wheel.name.endswith("-any.whl")
@@ -117,8 +117,8 @@ def test_without_a_compiler_the_wheel_is_for_every_system(tmp_path: Path) -> Non
     (wheel,) = tmp_path.glob("*-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert "explorer/pyramid/sums.c" in names
-    assert "explorer/pyramid/_sums.so" not in names
+    assert "explorer/pyramid/sums/sums.c" in names
+    assert "explorer/pyramid/sums/_sums.so" not in names
 
 
 # --- the scripts, with stand-ins for Python, pip, apt-get and sudo --------------------------------
@@ -176,7 +176,7 @@ class Machine:
             made.mkdir()
         passing = shutil.ignore_patterns("__pycache__")  # what other tests may be writing
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=passing)
-        for name in ("pyproject.toml", "constraints.txt", "explorer/pyramid/sums.c"):
+        for name in ("pyproject.toml", "constraints.txt", "explorer/pyramid/sums/sums.c"):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
         for name in (*REAL, "mkdir", "cp", "chmod", "true"):
@@ -265,7 +265,7 @@ def test_a_changed_pin_is_installed(machine: Machine) -> None:
 
 def test_a_changed_source_is_compiled_anew(machine: Machine) -> None:
     machine.run()
-    with (machine.root / "explorer" / "pyramid" / "sums.c").open("a") as file:
+    with (machine.root / "explorer" / "pyramid" / "sums" / "sums.c").open("a") as file:
         file.write("/* changed */\n")
     calls, said = machine.run()
     assert len(pip_calls(calls)) == 1

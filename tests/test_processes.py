@@ -14,11 +14,11 @@ from raw_network import sections, write
 
 from explorer.bundled import scenes_folder
 from explorer.errors import ModelError
-from explorer.pyramid.building import build_all
 from explorer.pyramid.plan import bytes_of
-from explorer.pyramid.processes import WORTH, Processes, Standby, hands
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.remote import RemoteWork
+from explorer.pyramid.workers.building import build_all
+from explorer.pyramid.workers.processes import WORTH, Processes, Standby, hands
+from explorer.pyramid.workers.remote import RemoteWork
 from explorer.weights.weight_reader import WeightReader
 
 
@@ -51,8 +51,8 @@ def test_the_same_bytes_come_of_it(tmp_path: Path, monkeypatch, interpreter: str
         for connection in connections:
             alone.build(connection)
         monkeypatch.setattr(sys, "executable", interpreter)
-        monkeypatch.setattr("explorer.pyramid.processes.WORTH", 0)
-        monkeypatch.setattr("explorer.pyramid.building._JOB_BYTES", 1 << 20)
+        monkeypatch.setattr("explorer.pyramid.workers.processes.WORTH", 0)
+        monkeypatch.setattr("explorer.pyramid.workers.building._JOB_BYTES", 1 << 20)
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
         nbytes = sum(map(bytes_of, connections))
         with hands(network, many.level0, nbytes) as (executor, work):
@@ -130,7 +130,7 @@ def test_closed_ones_take_no_more_work() -> None:
 
 HOLDS = """
 import sys
-from explorer.pyramid.processes import Processes
+from explorer.pyramid.workers.processes import Processes
 import os
 with Processes(2) as processes:
     print(processes.submit(os.getpid).result(), flush=True)
@@ -153,7 +153,8 @@ def test_workers_do_not_outlive_a_parent_that_is_killed() -> None:
 INTERRUPTED = """
 import os, sys
 from explorer import indexing
-from explorer.pyramid import building, processes
+from explorer.pyramid.workers import building
+from explorer.pyramid.workers import processes
 processes.WORTH, os.cpu_count = 0, lambda: 2
 real = indexing.build_all
 def some(pyramid, connections, executor, work, progress, cancelled):

@@ -15,7 +15,7 @@ from explorer.pyramid.blocks import from_bytes, to_bytes
 from explorer.pyramid.grid import _cut
 from explorer.pyramid.plan import plan_of
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.strongest import Pairs, strongest
+from explorer.pyramid.search.strongest import Pairs, strongest
 from explorer.weights.connections import Connection, Matrix, connections_of
 
 
@@ -202,11 +202,11 @@ def test_strongest_equals_a_full_sort(grid, case, k, searched, worth):
     pyramid = pyramid_of(connection, arrays, in_label)
     with pytest.MonkeyPatch.context() as patch:
         if searched:  # take the way of large matrices
-            patch.setattr("explorer.pyramid.strongest.FULL_READ", 0)
-            patch.setattr("explorer.pyramid.tile_search._FIRST", 2)
-            patch.setattr("explorer.pyramid.tile_search._WORTH", worth)
+            patch.setattr("explorer.pyramid.search.strongest.FULL_READ", 0)
+            patch.setattr("explorer.pyramid.search.tile_search._FIRST", 2)
+            patch.setattr("explorer.pyramid.search.tile_search._WORTH", worth)
             pyramid.build(connection)
-        patch.setattr("explorer.pyramid.full_scan._CHUNK", 500)
+        patch.setattr("explorer.pyramid.search.full_scan._CHUNK", 500)
         found = strongest(pyramid, connection, out_label, in_label, k)
     sets = brute(connection, arrays, out_label, in_label)
     good = {at: values[np.isfinite(values)] for at, values in sets.items()}

@@ -14,11 +14,11 @@ from raw_network import sections, stamp, write
 
 from explorer.errors import ModelError
 from explorer.network import Network
-from explorer.pyramid import remote
-from explorer.pyramid.building import build_all
 from explorer.pyramid.plan import Piece
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.remote import RemoteWork, close_idle, maker
+from explorer.pyramid.workers import remote
+from explorer.pyramid.workers.building import build_all
+from explorer.pyramid.workers.remote import RemoteWork, close_idle, maker
 from explorer.weights.connections import Connection
 from explorer.weights.weight_reader import WeightReader
 

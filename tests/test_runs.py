@@ -20,10 +20,10 @@ from test_pyramid import ArrayReader, clear_plans, weight
 
 from explorer.network import Layer
 from explorer.pyramid import measuring
-from explorer.pyramid.building import build_all, here
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.journal import Journal
 from explorer.pyramid.pyramid import Pyramid
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.journal import Journal
+from explorer.pyramid.workers.building import build_all, here
 from explorer.weights.connections import connections_of
 
 
@@ -178,7 +178,7 @@ def test_whoever_builds_and_in_whatever_order(of):
                     return True
 
                 with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr("explorer.pyramid.building._JOB_BYTES", 1)
+                    patch.setattr("explorer.pyramid.workers.building._JOB_BYTES", 1)
                     every = build_all(build.pyramid, [build.connection], (hands, 1), work,
                                       cancelled=stop)  # fmt: skip
                 if every:

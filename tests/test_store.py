@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from store_helpers import PLAN, Totals, model_file, network, sections
 
 from explorer.network import Network
-from explorer.pyramid import cache
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.journal import Journal
-from explorer.pyramid.store import Store
+from explorer.pyramid.storage import cache
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.journal import Journal
+from explorer.pyramid.storage.store import Store
 
 Made = dict[str, tuple[Totals, bytes]]
 

@@ -9,10 +9,10 @@ import pytest
 from store_helpers import PLAN, model_file, network, sections
 
 from explorer.errors import NeuronautError
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.entries import clear, entries
-from explorer.pyramid.journal import Journal
-from explorer.pyramid.store import Store
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.entries import clear, entries
+from explorer.pyramid.storage.journal import Journal
+from explorer.pyramid.storage.store import Store
 
 
 @pytest.fixture(autouse=True)

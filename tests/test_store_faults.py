@@ -17,9 +17,9 @@ import pytest
 import store_worker
 from store_helpers import PLAN, model_file, network, sections
 
-from explorer.pyramid.cache import cache_folder
-from explorer.pyramid.journal import Journal
-from explorer.pyramid.store import Store
+from explorer.pyramid.storage.cache import cache_folder
+from explorer.pyramid.storage.journal import Journal
+from explorer.pyramid.storage.store import Store
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,11 @@ import explorer
 from explorer import formats, indexing
 from explorer.bundled import scenes_folder
 from explorer.open_model import OpenModel
-from explorer.pyramid import keeping, plan, shelf
-from explorer.pyramid.cache import cache_folder
+from explorer.pyramid import plan, shelf
 from explorer.pyramid.measuring import Measuring
 from explorer.pyramid.plan import signature
+from explorer.pyramid.storage import keeping
+from explorer.pyramid.storage.cache import cache_folder
 from explorer.session.background import BackgroundReading
 from explorer.session.session import Session
 from explorer.weights.connections import Connection

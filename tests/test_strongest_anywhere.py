@@ -141,9 +141,9 @@ def test_any_two_nodes_and_any_units(case, question, part, share, searched):
     with pytest.MonkeyPatch.context() as patch:
         if searched:  # take the way of large matrices
             patch.setattr("explorer.pyramid.grid.SMALL", 0)
-            patch.setattr("explorer.pyramid.strongest.FULL_READ", 0)
-            patch.setattr("explorer.pyramid.tile_search._FIRST", 1)
-            patch.setattr("explorer.pyramid.tile_search._WORTH", 0)
+            patch.setattr("explorer.pyramid.search.strongest.FULL_READ", 0)
+            patch.setattr("explorer.pyramid.search.tile_search._FIRST", 1)
+            patch.setattr("explorer.pyramid.search.tile_search._WORTH", 0)
         clear_plans()
         reader = WeightReader(made.network)
         pyramid = Pyramid(reader, period=lambda c: flattened_channels(made.network, made.wires, c))

@@ -16,7 +16,7 @@ from keras_models import script
 from numpy.typing import NDArray
 
 from explorer.open_model import OpenModel
-from explorer.pyramid.strongest import Strongest, strongest
+from explorer.pyramid.search.strongest import Strongest, strongest
 from explorer.weights.connections import Connection
 
 F8 = NDArray[np.float64]

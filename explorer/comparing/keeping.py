@@ -12,9 +12,16 @@ from pathlib import Path
 
 from explorer.comparing.measuring import ChangeSums
 from explorer.network import Network
-from explorer.pyramid.cache import STORE, Fingerprint, cache_folder, file_name, make_folder, trusted
-from explorer.pyramid.keeping import WORTH_KEEPING
-from explorer.pyramid.store import Section, Store, write_store
+from explorer.pyramid.storage.cache import (
+    STORE,
+    Fingerprint,
+    cache_folder,
+    file_name,
+    make_folder,
+    trusted,
+)
+from explorer.pyramid.storage.keeping import WORTH_KEEPING
+from explorer.pyramid.storage.store import Section, Store, write_store
 
 PLAN = "changes 1"
 """Changes whenever sums come to be made in another way."""

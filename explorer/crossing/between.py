@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.network import Network
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.strongest import Pairs
+from explorer.pyramid.search.strongest import Pairs
 from explorer.weights.units import Units
 from explorer.weights.wires import Entry, Wires, wires
 

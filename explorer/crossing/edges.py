@@ -34,7 +34,7 @@ from explorer.memory import Memory
 from explorer.open_model import OpenModel
 from explorer.overlays import Counting, EdgeStats
 from explorer.pyramid.connection_table import ConnectionTable
-from explorer.pyramid.strongest import Strongest, strongest
+from explorer.pyramid.search.strongest import Strongest, strongest
 from explorer.tree.lod import Cut
 
 I4 = NDArray[np.int32]

@@ -16,7 +16,7 @@ from explorer.crossing.rows import Search, Sum
 from explorer.open_model import OpenModel
 from explorer.pyramid.connection_table import ConnectionTable
 from explorer.pyramid.pyramid import Pyramid
-from explorer.pyramid.strongest import Strongest
+from explorer.pyramid.search.strongest import Strongest
 
 I4 = NDArray[np.int32]
 F8 = NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.crossing.rows import Search
-from explorer.pyramid.strongest import Strongest
+from explorer.pyramid.search.strongest import Strongest
 
 I4 = NDArray[np.int32]
 Labelled = Iterator[tuple[int, I4, I4]]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from explorer.crossing.between import Between, Part, Range, between
 from explorer.errors import NeuronautError
 from explorer.network import Network
-from explorer.pyramid.candidates import Rank
 from explorer.pyramid.pyramid import Pyramid
+from explorer.pyramid.search.candidates import Rank
 
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]

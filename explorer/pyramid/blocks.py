@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid.bands import Band
 from explorer.pyramid.grid import FACTOR, SIDE, Grid
-from explorer.pyramid.kernel import FITS_SINGLE
 from explorer.pyramid.level0 import Values
+from explorer.pyramid.sums.bands import Band
+from explorer.pyramid.sums.kernel import FITS_SINGLE
 
 F8 = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid.bands import Band
 from explorer.pyramid.blocks import MatrixStats, Totals, joined, totals_of
 from explorer.pyramid.plan import Plan
 from explorer.pyramid.runs import Run, first_bands, joined_runs, run_bytes
+from explorer.pyramid.sums.bands import Band
 
 RUN_BYTES = 256 << 20
 """Bytes of weights in a run: what is lost, at most, of a connection whose measuring is killed."""

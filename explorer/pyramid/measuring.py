@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from explorer.memory import Memory
-from explorer.pyramid.bands import Band
 from explorer.pyramid.blocks import MatrixStats, Totals, from_bytes, to_bytes
 from explorer.pyramid.gathering import Gathered
 from explorer.pyramid.level0 import Level0, Reader
 from explorer.pyramid.plan import Key, Period, Plan, bytes_of, measured, plan_of
 from explorer.pyramid.shelf import Put, Runs, Shelf, section_key
+from explorer.pyramid.sums.bands import Band
 from explorer.weights.connections import Connection
 
 _PATIENCE = 0.05  # seconds between two looks whether a caller who waits for another was cancelled

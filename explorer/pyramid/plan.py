@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from explorer.network import Chunks, Inline, Pieces, Weight
-from explorer.pyramid.bands import Band, measure
-from explorer.pyramid.diagonals import measure_diagonal
 from explorer.pyramid.grid import Grid, grid_of
 from explorer.pyramid.level0 import Level0
+from explorer.pyramid.sums.bands import Band, measure
+from explorer.pyramid.sums.diagonals import measure_diagonal
 from explorer.weights.codecs import stored_bits, stored_nbytes
 from explorer.weights.connections import Connection, Matrix
 

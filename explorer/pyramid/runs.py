@@ -14,10 +14,10 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid.bands import Band
 from explorer.pyramid.blocks import Cursor
 from explorer.pyramid.grid import SIDE, TILE_ROWS
 from explorer.pyramid.plan import Part, Plan
+from explorer.pyramid.sums.bands import Band
 
 F8 = NDArray[np.float64]
 _BAD, _COLUMNS = 1, 2  # what a band has besides its sums

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.network import Weight
-from explorer.pyramid.kept_memory import room
 from explorer.pyramid.level0 import BLOCK, LARGEST, Level0, Runs, Values, row_blocks
 from explorer.pyramid.pyramid import labels_of
+from explorer.pyramid.sums.kept_memory import room
 from explorer.weights.codecs import code_range
 from explorer.weights.connections import Connection, Matrix
 

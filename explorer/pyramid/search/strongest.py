@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid.candidates import Candidates, Rank
-from explorer.pyramid.full_scan import scan
-from explorer.pyramid.joined_pairs import dense, joined_pairs
 from explorer.pyramid.pyramid import Pyramid, View
-from explorer.pyramid.tile_search import Field, one_to_one, search, stacked
+from explorer.pyramid.search.candidates import Candidates, Rank
+from explorer.pyramid.search.full_scan import scan
+from explorer.pyramid.search.joined_pairs import dense, joined_pairs
+from explorer.pyramid.search.tile_search import Field, one_to_one, search, stacked
 from explorer.weights.connections import Connection, Matrix
 
 I4 = NDArray[np.int32]

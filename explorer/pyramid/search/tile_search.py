@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.pyramid.blocks import Blocks
-from explorer.pyramid.candidates import Candidates, Rank
 from explorer.pyramid.grid import SIDE, TILE_ROWS
 from explorer.pyramid.level0 import PairSums, row_blocks, together
 from explorer.pyramid.pyramid import Pyramid, View
+from explorer.pyramid.search.candidates import Candidates, Rank
 from explorer.weights.connections import Matrix
 
 I4 = NDArray[np.int32]

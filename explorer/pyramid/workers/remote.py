@@ -22,10 +22,10 @@ import numpy as np
 
 from explorer.errors import ModelError
 from explorer.network import FileStamp, Network
-from explorer.pyramid.bands import Band
-from explorer.pyramid.compiled import SOURCE
 from explorer.pyramid.level0 import Level0
 from explorer.pyramid.plan import PLAN, Piece, measured
+from explorer.pyramid.sums.bands import Band
+from explorer.pyramid.sums.compiled import SOURCE
 from explorer.weights.weight_reader import WeightReader
 
 _END = 64 << 10  # bytes looked at where a file begins and where it ends
@@ -206,7 +206,7 @@ def maker() -> Mapping[str, str]:
         Versions by the name of what has them. That of ``neuronaut`` is the plan and a hash of the
         modules that read and measure: two checkouts of one version may differ.
     """
-    folder = Path(__file__).parents[1]
+    folder = Path(__file__).parents[2]
     digest = hashlib.blake2b(digest_size=8)
     modules = [folder / "network.py", *(folder / "pyramid").rglob("*.py"), SOURCE]
     for path in sorted([*modules, *(folder / "weights").rglob("*.py")]):

@@ -23,7 +23,7 @@ import numpy as np
 
 from explorer.collector import paused
 from explorer.network import Network
-from explorer.pyramid.cache import (
+from explorer.pyramid.storage.cache import (
     LARGEST_HEADER,
     STORE,
     Fingerprint,
@@ -87,7 +87,7 @@ class Store:
         ----------
         network : Network
         plan, role : str
-            As of `explorer.pyramid.cache.Fingerprint`.
+            As of `explorer.pyramid.storage.cache.Fingerprint`.
 
         Returns
         -------

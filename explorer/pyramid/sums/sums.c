@@ -1,4 +1,4 @@
-/* Sums over one piece of a matrix, for explorer/pyramid/compiled.py.
+/* Sums over one piece of a matrix, for explorer/pyramid/sums/compiled.py.
 
    The same numbers, bit for bit, as those that kernel.py and sheet.py come to with numpy: what is
    added up, and in which order, is told there. Nothing here depends on how many numbers the processor takes at

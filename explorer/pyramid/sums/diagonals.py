@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from explorer.pyramid.bands import Band
 from explorer.pyramid.level0 import Level0, row_blocks
+from explorer.pyramid.sums.bands import Band
 from explorer.weights.connections import Matrix
 
 

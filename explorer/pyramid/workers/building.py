@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from explorer.network import ByteRange
-from explorer.pyramid.bands import Band
 from explorer.pyramid.level0 import Level0
 from explorer.pyramid.measuring import Measuring
 from explorer.pyramid.plan import Piece, measured
+from explorer.pyramid.sums.bands import Band
 from explorer.weights.connections import Connection
 
 _JOB_BYTES = 32 << 20

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from filelock import FileLock, Timeout
 
 from explorer.errors import NeuronautError
-from explorer.pyramid.cache import (
+from explorer.pyramid.storage.cache import (
     JOURNAL,
     LOCK,
     STORE,
@@ -22,8 +22,8 @@ from explorer.pyramid.cache import (
     cache_folder,
     file_name,
 )
-from explorer.pyramid.journal import read_heading
-from explorer.pyramid.store import read_header
+from explorer.pyramid.storage.journal import read_heading
+from explorer.pyramid.storage.store import read_header
 
 State = Literal["complete", "partial", "outdated", "model gone", "damaged"]
 Paths = Iterable[str | os.PathLike[str]]

@@ -1,4 +1,4 @@
-"""The sums of `explorer.pyramid.kernel` and `sheet` by a compiled library, where there is one.
+"""The sums of `explorer.pyramid.sums.kernel` and `sheet` by a compiled library, where there is one.
 
 It is built from ``sums.c`` when the package is installed and a C compiler is found
 (``scripts/build_sums.py``). It comes to the same numbers as numpy does, bit for bit, several times
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.pyramid.grid import SIDE, TILE_ROWS
-from explorer.pyramid.kept_memory import room
-from explorer.pyramid.kernel import FITS_SINGLE
 from explorer.pyramid.level0 import Values
+from explorer.pyramid.sums.kept_memory import room
+from explorer.pyramid.sums.kernel import FITS_SINGLE
 
 F8 = NDArray[np.float64]
 SOURCE = Path(__file__).with_name("sums.c")

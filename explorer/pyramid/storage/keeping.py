@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from explorer.network import ByteRange, Network
-from explorer.pyramid.journal import Journal
 from explorer.pyramid.measuring import Measuring
 from explorer.pyramid.plan import PLAN
-from explorer.pyramid.store import Store
+from explorer.pyramid.storage.journal import Journal
+from explorer.pyramid.storage.store import Store
 from explorer.weights.connections import Connection
 
 WORTH_KEEPING = 32 << 20
@@ -29,7 +29,8 @@ class Keeper:
         False for a file that goes away with this process: nothing is kept of it unless `begin`
         says so.
     what : (str, str)
-        Plan and role of what the pyramid measures, as of `explorer.pyramid.cache.Fingerprint`.
+        Plan and role of what the pyramid measures, as of
+        `explorer.pyramid.storage.cache.Fingerprint`.
     """
 
     def __init__(

@@ -14,13 +14,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid import kernel
 from explorer.pyramid.grid import SIDE, Grid
-from explorer.pyramid.kept_memory import Room, room
-from explorer.pyramid.kernel import Form
 from explorer.pyramid.level0 import Level0, Values
-from explorer.pyramid.reading_ahead import reading_ahead
-from explorer.pyramid.sheet import Sheet
+from explorer.pyramid.sums import kernel
+from explorer.pyramid.sums.kept_memory import Room, room
+from explorer.pyramid.sums.kernel import Form
+from explorer.pyramid.sums.reading_ahead import reading_ahead
+from explorer.pyramid.sums.sheet import Sheet
 from explorer.weights.connections import Matrix
 
 F8 = NDArray[np.float64]

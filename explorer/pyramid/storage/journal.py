@@ -20,7 +20,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from explorer.network import Network
-from explorer.pyramid.cache import (
+from explorer.pyramid.storage.cache import (
     JOURNAL,
     LOCK,
     STORE,
@@ -30,7 +30,7 @@ from explorer.pyramid.cache import (
     cache_folder,
     make_folder,
 )
-from explorer.pyramid.store import Section, Store, write_store
+from explorer.pyramid.storage.store import Section, Store, write_store
 from explorer.small_files import leftovers
 
 _MAGIC = b"neuronaut journal 1\n"
@@ -79,7 +79,7 @@ class Journal:
         ----------
         network : Network
         plan, role : str
-            As of `explorer.pyramid.cache.Fingerprint`.
+            As of `explorer.pyramid.storage.cache.Fingerprint`.
 
         Returns
         -------

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from explorer.network import Network
-from explorer.pyramid.building import Work, here
 from explorer.pyramid.level0 import Level0
-from explorer.pyramid.remote import RemoteWork
+from explorer.pyramid.workers.building import Work, here
+from explorer.pyramid.workers.remote import RemoteWork
 
 WORTH = 256 << 20
 """Bytes of weights below which workers take longer to start than they save."""
@@ -33,7 +33,8 @@ _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _START = """
 import sys
 sys.path[:] = sys.argv[1].split("\\n")
-from explorer.pyramid import processes, remote
+from explorer.pyramid.workers import processes
+from explorer.pyramid.workers import remote
 processes.serve()
 """
 _SIZE = struct.Struct("<Q")
@@ -94,7 +95,7 @@ def hands(
     Yields
     ------
     executor : (Executor, int)
-        As `explorer.pyramid.building.build_all` takes it.
+        As `explorer.pyramid.workers.building.build_all` takes it.
     work : callable
 
     Raises
@@ -230,7 +231,7 @@ class _Worker:
 
 def _started() -> subprocess.Popen[bytes] | None:
     """A fresh interpreter that waits for orders; ``None`` where none can be started."""
-    package = str(Path(__file__).resolve().parents[2])
+    package = str(Path(__file__).resolve().parents[3])
     search = "\n".join([package, *(entry for entry in sys.path if entry)])
     try:
         process = subprocess.Popen(

@@ -17,10 +17,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import NeuronautError
-from explorer.pyramid.bands import Band
-from explorer.pyramid.building import Work
 from explorer.pyramid.plan import Piece
-from explorer.pyramid.remote import close_idle, maker
+from explorer.pyramid.sums.bands import Band
+from explorer.pyramid.workers.building import Work
+from explorer.pyramid.workers.remote import close_idle, maker
 
 if TYPE_CHECKING:
     from distributed import Client

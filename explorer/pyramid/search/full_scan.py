@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid.candidates import Candidates, Rank
 from explorer.pyramid.grid import SIDE
 from explorer.pyramid.label_sums import Sums
 from explorer.pyramid.level0 import spans
 from explorer.pyramid.pyramid import Pyramid, Stats, finished, visible
-from explorer.pyramid.tile_search import seen_blocks
+from explorer.pyramid.search.candidates import Candidates, Rank
+from explorer.pyramid.search.tile_search import seen_blocks
 from explorer.weights.connections import Connection
 
 I4 = NDArray[np.int32]

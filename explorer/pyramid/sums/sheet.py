@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.pyramid import kernel
-from explorer.pyramid.compiled import Added, Library, library
 from explorer.pyramid.grid import SIDE, TILE_ROWS, Grid
-from explorer.pyramid.kernel import Form, Sums
 from explorer.pyramid.level0 import Values
+from explorer.pyramid.sums import kernel
+from explorer.pyramid.sums.compiled import Added, Library, library
+from explorer.pyramid.sums.kernel import Form, Sums
 
 F8 = NDArray[np.float64]
 

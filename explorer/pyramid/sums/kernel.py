@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.pyramid.grid import SIDE, TILE_ROWS
-from explorer.pyramid.kept_memory import room
 from explorer.pyramid.level0 import LARGEST, Values
+from explorer.pyramid.sums.kept_memory import room
 from explorer.weights.codecs.small_floats import from_bfloat16, from_float16
 
 F8 = NDArray[np.float64]

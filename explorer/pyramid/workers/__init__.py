@@ -1,0 +1,1 @@
+"""Who measures: this process, others on this machine, a cluster."""
